@@ -1,0 +1,56 @@
+"""Errors of the product. Each names the thing at fault and says what to do about it.
+
+The command line prints `str(error)` and exits with status 1; nothing else is printed, and nothing
+half-written is left behind.
+"""
+
+from __future__ import annotations
+
+
+class OdiseError(Exception):
+    """Base of every error this product raises on purpose.
+
+    Args:
+        message: what is wrong, and with which thing.
+        hint: what to do next; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
+
+
+class ImageError(OdiseError):
+    """An input that cannot be read as an image, or that is too small or too large."""
+
+
+class VocabularyError(OdiseError):
+    """A vocabulary that cannot be read, is empty, or has a name the tokenizer cannot hold."""
+
+
+class BundleError(OdiseError):
+    """A bundle that is missing, altered, of another format, or built for another machine."""
+
+
+class BackendError(OdiseError):
+    """A backend that is not installed, finds no device, or fails to run an engine."""
+
+
+class OutputError(OdiseError):
+    """A place that results or caches cannot be written to."""
+
+
+class WeightsError(OdiseError):
+    """Weights that cannot be read or do not fit the preset."""
+
+
+class ExportError(OdiseError):
+    """A stage that cannot be exported or built."""
+
+
+class ParityError(OdiseError):
+    """A built stage whose outputs are further from the reference than its tolerance."""

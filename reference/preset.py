@@ -1,0 +1,207 @@
+"""The sizes of a model. A preset is one frozen dataclass; nothing else in the code knows sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ClipPreset:
+    """A CLIP with a vision transformer and QuickGELU (OpenAI's training)."""
+
+    embed_dim: int = 768
+    image_size: int = 336
+    patch_size: int = 14
+    vision_width: int = 1024
+    vision_layers: int = 24
+    vision_heads: int = 16
+    text_width: int = 768
+    text_layers: int = 12
+    text_heads: int = 12
+    context_length: int = 77
+    vocab_size: int = 49408
+
+
+@dataclass(frozen=True)
+class UNetPreset:
+    """The denoising UNet of Stable Diffusion 1.x, in LDM's terms.
+
+    `attention_levels` says per level whether its blocks have attention; the middle block always has.
+    """
+
+    model_channels: int = 320
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    attention_levels: tuple[bool, ...] = (True, True, True, False)
+    num_heads: int = 8
+    context_dim: int = 768
+    latent_channels: int = 4
+    norm_groups: int = 32
+
+    @property
+    def time_embed_dim(self) -> int:
+        return 4 * self.model_channels
+
+
+@dataclass(frozen=True)
+class VaePreset:
+    """The KL autoencoder of Stable Diffusion 1.x."""
+
+    channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    latent_channels: int = 4
+    norm_groups: int = 32
+    scale_factor: float = 0.18215
+
+
+@dataclass(frozen=True)
+class CondStagePreset:
+    """Stable Diffusion's text encoder.
+
+    ODISE reads one constant of it, the embedding of "". A preset without it can still do everything
+    but run as wastefully as the official code does.
+    """
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    vocab_size: int = 49408
+    max_length: int = 77
+
+
+@dataclass(frozen=True)
+class HeadPreset:
+    """Feature projections and the Mask2Former head."""
+
+    projection_dim: int = 512
+    conv_dim: int = 256
+    mask_dim: int = 256
+    hidden_dim: int = 256
+    num_heads: int = 8
+    enc_layers: int = 6
+    dec_layers: int = 9
+    enc_feedforward: int = 1024
+    dec_feedforward: int = 2048
+    num_queries: int = 100
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole model, and how images enter and leave it.
+
+    Attributes:
+        kind: "label" or "caption" (which supervision, and so which heads).
+        window: side of the square windows the frozen part sees, and of its input after resizing.
+        short_side, max_side: image size, see `odise_trt.manifest.ModelSpec`.
+        train_labels: name of a vocabulary preset, or the labels themselves with their synonyms.
+        category_prompt, clip_prompt, alpha, beta: DESIGN facts 17, 18 and 20 of the official model.
+    """
+
+    name: str
+    kind: str
+    clip: ClipPreset = field(default_factory=ClipPreset)
+    unet: UNetPreset = field(default_factory=UNetPreset)
+    vae: VaePreset = field(default_factory=VaePreset)
+    cond_stage: CondStagePreset | None = field(default_factory=CondStagePreset)
+    head: HeadPreset = field(default_factory=HeadPreset)
+    window: int = 512
+    short_side: int = 1024
+    max_side: int = 2560
+    divisor: int = 64
+    train_labels: str | tuple[tuple[str, ...], ...] = "coco"
+    category_prompt: str | None = None
+    clip_prompt: str = "a photo of a {}."
+    alpha: float = 0.3
+    beta: float = 0.7
+    topk_per_image: int = 100
+
+    @property
+    def latent_side(self) -> int:
+        """Side of the latent of one window: the VAE halves once less than it has levels."""
+        return self.window // 2 ** (len(self.vae.channel_mult) - 1)
+
+
+ODISE_LABEL = Preset(name="odise-label", kind="label")
+ODISE_CAPTION = Preset(
+    name="odise-caption", kind="caption", category_prompt="a photo of a {}.", alpha=0.35, beta=0.65
+)
+
+_GOLDEN_SIZES = dict(
+    clip=ClipPreset(
+        embed_dim=64,
+        image_size=84,
+        vision_width=128,
+        vision_layers=3,
+        vision_heads=2,
+        text_width=128,
+        text_layers=2,
+        text_heads=2,
+    ),
+    unet=UNetPreset(model_channels=32, num_heads=4, context_dim=128),
+    vae=VaePreset(channels=32),
+    cond_stage=CondStagePreset(width=128, layers=2, heads=2),
+    head=HeadPreset(
+        projection_dim=128,
+        conv_dim=64,
+        mask_dim=64,
+        hidden_dim=64,
+        num_heads=4,
+        enc_layers=2,
+        dec_layers=3,
+        enc_feedforward=64,
+        dec_feedforward=64,
+        num_queries=12,
+    ),
+    train_labels=(("person", "people"), ("car", "automobile", "vehicle"), ("sky",), ("tree", "trees")),
+    topk_per_image=20,
+)
+GOLDEN_LABEL = Preset(name="golden-label", kind="label", **_GOLDEN_SIZES)  # type: ignore[arg-type]
+GOLDEN_CAPTION = Preset(
+    name="golden-caption",
+    kind="caption",
+    category_prompt="a photo of a {}.",
+    alpha=0.35,
+    beta=0.65,
+    **_GOLDEN_SIZES,  # type: ignore[arg-type]
+)
+
+# Widths chosen for a second or so per image on two CPU cores; every feature of the real model is there,
+# windows too: a square image is four of them.
+DEMO = Preset(
+    name="demo",
+    kind="label",
+    clip=ClipPreset(
+        embed_dim=64,
+        image_size=168,
+        vision_width=128,
+        vision_layers=4,
+        vision_heads=2,
+        text_width=64,
+        text_layers=3,
+        text_heads=1,
+    ),
+    unet=UNetPreset(model_channels=32, channel_mult=(1, 2, 2, 3), num_heads=4, context_dim=64),
+    vae=VaePreset(channels=16, norm_groups=16),
+    cond_stage=None,
+    head=HeadPreset(
+        projection_dim=128,
+        conv_dim=64,
+        mask_dim=64,
+        hidden_dim=64,
+        num_heads=4,
+        enc_layers=2,
+        dec_layers=3,
+        enc_feedforward=128,
+        dec_feedforward=128,
+        num_queries=32,
+    ),
+    window=256,
+    short_side=512,
+    max_side=1280,
+    topk_per_image=32,
+)
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (ODISE_LABEL, ODISE_CAPTION, DEMO, GOLDEN_LABEL, GOLDEN_CAPTION)
+}

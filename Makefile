@@ -1,0 +1,37 @@
+# Everything from nothing: `make demo` and `make test` need Python 3.11 or newer, make, and a network for pip.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+VOCABULARY := cup, mug; plate, saucer; spoon; table; book
+
+.PHONY: demo test test-slow lint format clean
+
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps tensorrt-stubs
+	touch $@
+
+demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
+	$(BIN)/python -m benchmarks.demo
+
+test: $(INSTALLED)  ## the tests; the long ones apart
+	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+test-slow: $(INSTALLED)  ## the long tests
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) engines outputs build dist *.egg-info

@@ -1,0 +1,39 @@
+"""CLIP's tokenizer as one file that the runtime reads without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reference import torchvision_free  # noqa: F401
+
+# isort: split
+from open_clip.tokenizer import SimpleTokenizer
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
+
+from odise_trt.tokenizer import END, START
+
+# CLIP's own pattern. It ignores case although texts arrive in lower case: lowering keeps "ſ", and yet "'ſ" is
+# an "'s" to CLIP.
+_PIECES = rf"(?i:{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+)"
+
+
+def write_tokenizer(path: Path) -> None:
+    """Write the `tokenizer.json` of a bundle, from the vocabulary and merges that open_clip brings.
+
+    It expects cleaned texts (`odise_trt.tokenizer.clean`): cleaning needs more than the format can say.
+    """
+    clip = SimpleTokenizer()
+    tokenizer = Tokenizer(
+        models.BPE(vocab=clip.encoder, merges=list(clip.bpe_ranks), end_of_word_suffix="</w>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (START, END)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(token, clip.encoder[token]) for token in (START, END)]
+    )
+    tokenizer.save(str(path), pretty=False)

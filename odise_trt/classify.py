@@ -1,0 +1,84 @@
+"""Open-vocabulary classification of masks, in numpy (paper section 3.5; details as the official model).
+
+Two opinions per mask and category, the diffusion features' and CLIP's, are joined by a geometric mean;
+what is no object at all goes to the last column.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .text_table import Floats, TextTable, unit
+
+
+def classify(
+    mask_embed: Floats,
+    clip_mask_embed: Floats,
+    table: TextTable,
+    *,
+    logit_scale: float,
+    clip_logit_scale: float,
+    alpha: float,
+    beta: float,
+    null_embed: Floats | None = None,
+    pred_logits: Floats | None = None,
+) -> Floats:
+    """Log-probabilities of the categories of `table` and of "nothing", (Q, K + 1) float32.
+
+    Args:
+        mask_embed: (Q, D), compared with `table.text_embed`.
+        clip_mask_embed: (Q, E), compared with `table.clip_text_embed`.
+        logit_scale, clip_logit_scale: factors of the two cosines.
+        alpha, beta: CLIP's weight for categories seen in training, and for others.
+        null_embed: (1, D), what "nothing" is compared with (label models).
+        pred_logits: (Q, 2), object and no object (caption models).
+
+    Raises:
+        ValueError: not exactly one of `null_embed` and `pred_logits` is given.
+    """
+    category = category_logits(mask_embed, table.unit_text_embed, table.starts, logit_scale)
+    clip = category_logits(clip_mask_embed, table.unit_clip_text_embed, table.starts, clip_logit_scale)
+    if (null_embed is None) == (pred_logits is None):
+        raise ValueError("exactly one of null_embed and pred_logits says what is nothing")
+    if null_embed is not None:
+        null = logit_scale * unit(mask_embed) @ unit(null_embed).T
+        log_nothing = log_softmax(np.concatenate([category, null], axis=1))[:, -1:]
+    else:
+        log_nothing = log_softmax(np.asarray(pred_logits, np.float32))[:, 1:]
+    nothing = np.exp(log_nothing)
+    something = np.exp(fuse(category, clip, np.where(table.seen, alpha, beta))) * (1 - nothing)
+    # The official model adds 1e-8 before its logarithm, and its scores carry it.
+    return np.asarray(np.log(np.concatenate([something, nothing], axis=1) + 1e-8), np.float32)
+
+
+def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], scale: float) -> Floats:
+    """Scaled cosine with the best name of every category, (Q, K) float32.
+
+    Args:
+        embed: (Q, C) of masks.
+        unit_text: (K', C) of names, with length one, the names of a category side by side.
+        starts: (K,) the first row of every category.
+    """
+    cosine = unit(embed) @ unit_text.T
+    return np.asarray(scale * np.maximum.reduceat(cosine, starts, axis=1), np.float32)
+
+
+def fuse(category: Floats, clip: Floats, weight: NDArray[np.floating]) -> Floats:
+    """Log of the normalised geometric mean of two softmaxes over K categories, (Q, K).
+
+    Computed on logarithms throughout: a probability that underflows to zero is a large penalty here, where
+    a product of powers makes it -inf and then NaN.
+
+    Args:
+        category, clip: (Q, K) logits.
+        weight: (K,) the share of `clip`.
+    """
+    weight = weight.astype(np.float32)
+    return log_softmax((1 - weight) * log_softmax(category) + weight * log_softmax(clip))
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Logarithm of the softmax over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float32)

@@ -1,0 +1,67 @@
+"""ODISE open-vocabulary segmentation on ONNX Runtime or TensorRT, without torch.
+
+    with Segmenter.open("engines/demo-onnxruntime-fp32") as segmenter:
+        segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")
+        result = segmenter("photo.jpg")
+
+Importing this package imports no backend: names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BackendError,
+    BundleError,
+    ImageError,
+    OdiseError,
+    OutputError,
+    VocabularyError,
+)
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .result import Instance, Result, Segment
+    from .segmenter import Segmenter
+    from .vocabulary import Category, Vocabulary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "Category",
+    "ImageError",
+    "Instance",
+    "OdiseError",
+    "OutputError",
+    "Result",
+    "Segment",
+    "Segmenter",
+    "Vocabulary",
+    "VocabularyError",
+    "__version__",
+]
+
+_HOMES = {
+    "Bundle": "bundle",
+    "Category": "vocabulary",
+    "Instance": "result",
+    "Result": "result",
+    "Segment": "result",
+    "Segmenter": "segmenter",
+    "Vocabulary": "vocabulary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

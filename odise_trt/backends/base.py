@@ -1,0 +1,149 @@
+"""What a backend is: it opens the file of a stage and runs it on arrays. Nothing about ODISE in here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import BackendError
+from ..manifest import StageEntry
+from ..stage import StageSpec, Tensor, split_dimension
+
+
+class Engine(Protocol):
+    """An opened stage."""
+
+    @property
+    def spec(self) -> StageSpec:
+        """The stage's declaration, at the precision it was built in."""
+        ...
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the stage once.
+
+        Args:
+            inputs: an array for every declared input, in its dtype, with sizes the declaration allows.
+
+        Returns:
+            An array for every declared output.
+
+        Raises:
+            BackendError: an input does not fit the declaration, or the engine failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine and its memory; closing twice is fine."""
+        ...
+
+
+class Backend(Protocol):
+    """Opens stages. Made by `open_backend`; engines must be closed before their backend."""
+
+    @property
+    def name(self) -> str:
+        """As in a manifest: "onnxruntime", "tensorrt" or "tensorrt_rtx"."""
+        ...
+
+    def mismatch(self, built: Mapping[str, Any]) -> str | None:
+        """Why engines built as `built` (the manifest's `backend`) say cannot run here; None when they can."""
+        ...
+
+    def open_stage(self, folder: Path, entry: StageEntry) -> Engine:
+        """Load one stage of the bundle in `folder`.
+
+        Raises:
+            BackendError: the engine cannot be loaded, or is not what the manifest declares.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What runs the engines, for people: version, device, driver, threads."""
+        ...
+
+    def close(self) -> None:
+        """Free what the backend holds; closing twice is fine."""
+        ...
+
+
+def host_os() -> str:
+    """Operating system and processor as engines are tied to them: "linux-x86_64", say."""
+    return f"{platform.system()}-{platform.machine()}".lower()
+
+
+def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Hold a call against a stage's declaration.
+
+    Returns:
+        The size of every axis that the inputs determine: {"windows": 4, "side": 512}.
+
+    Raises:
+        BackendError: names, dtypes, ranks or sizes differ from the declaration; it says which and how.
+    """
+    declared = {tensor.name for tensor in spec.inputs}
+    if inputs.keys() != declared:
+        missing = ", ".join(sorted(declared - inputs.keys())) or "none"
+        unknown = ", ".join(sorted(inputs.keys() - declared)) or "none"
+        raise BackendError(f"stage {spec.name}: inputs missing: {missing}; not declared: {unknown}")
+    sizes: dict[str, int] = {}
+    for tensor in spec.inputs:
+        array = inputs[tensor.name]
+        if array.dtype != tensor.dtype:
+            raise BackendError(f"{_name(spec, tensor)} is {array.dtype}, declared {tensor.dtype}")
+        if array.ndim != len(tensor.shape):
+            raise _misfit(spec, tensor, array)
+        for found, dimension in zip(array.shape, tensor.shape, strict=True):
+            if isinstance(dimension, int):
+                if found != dimension:
+                    raise _misfit(spec, tensor, array)
+                continue
+            axis, divisor = split_dimension(dimension)
+            if sizes.setdefault(axis, found * divisor) != found * divisor:
+                raise _misfit(spec, tensor, array, f"{axis} is {sizes[axis]} in the inputs before it")
+    for axis, size in sizes.items():
+        _check_axis(spec, axis, size)
+    return sizes
+
+
+def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
+    """The index of the declared profile that fits the sizes, the one tuned nearest to them.
+
+    Raises:
+        BackendError: no profile holds these sizes.
+    """
+    fitting = []
+    for index, profile in enumerate(spec.profiles):
+        ranges = [(size, profile.ranges[axis]) for axis, size in sizes.items() if axis in profile.ranges]
+        if all(least <= size <= most for size, (least, _, most) in ranges):
+            distance = sum(abs(np.log(size / typical)) for size, (_, typical, _) in ranges)
+            fitting.append((distance, index))
+    if not fitting:
+        what = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
+        have = ", ".join(profile.name for profile in spec.profiles) or "none"
+        raise BackendError(
+            f"stage {spec.name}: no optimisation profile holds {what} (profiles: {have})",
+            "build the stage with a profile for this size",
+        )
+    return min(fitting)[1]
+
+
+def _check_axis(spec: StageSpec, name: str, size: int) -> None:
+    axis = spec.axis(name)
+    if not axis.minimum <= size <= axis.maximum:
+        raise BackendError(f"stage {spec.name}: {name} is {size}, it can be {axis.minimum} to {axis.maximum}")
+    if size % axis.multiple:
+        raise BackendError(f"stage {spec.name}: {name} is {size}, not a multiple of {axis.multiple}")
+
+
+def _name(spec: StageSpec, tensor: Tensor) -> str:
+    return f"stage {spec.name}: input {tensor.name}"
+
+
+def _misfit(spec: StageSpec, tensor: Tensor, array: np.ndarray, why: str = "") -> BackendError:
+    shape = ", ".join(str(dimension) for dimension in tensor.shape)
+    because = f"; {why}" if why else ""
+    return BackendError(f"{_name(spec, tensor)} has shape {array.shape}, declared ({shape}){because}")

@@ -1,0 +1,254 @@
+"""TensorRT and TensorRT for RTX: one implementation, the module of the flavour passed in.
+
+Written against the API that 10.13, 11 and RTX 1.7 share: tensors by name, no bindings by index, activation
+memory managed here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import BackendError
+from ..manifest import StageEntry
+from ..stage import StageSpec
+from .base import check_inputs, choose_profile, host_os
+from .buffers import Buffer, Cuda, Device, device_index, open_cuda
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_INSTALL = {
+    "tensorrt": 'pip install "odise-trt[tensorrt]" --extra-index-url https://pypi.nvidia.com',
+    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
+}
+# By name: TensorRT's own translation to numpy types comes and goes between versions.
+_TYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64"}
+
+
+def engine_mismatch(built: Mapping[str, Any], version: str, device: Device) -> str | None:
+    """Why engines built as `built` says cannot run in TensorRT `version` on `device`; None when they can."""
+    if built.get("version") != version:
+        return f"built by {built.get('name')} {built.get('version')}, this is {version}"
+    architectures = built.get("compute_capability") or ()
+    if architectures and device.compute_capability not in architectures:
+        wanted = ", ".join(architectures)
+        return f"built for compute capability {wanted}, {device.name} has {device.compute_capability}"
+    driver = built.get("driver")
+    # Newer drivers run older engines; older ones may lack what the engine calls.
+    if driver and _numbers(device.driver) < _numbers(driver):
+        return f"built with a driver for CUDA {driver}, this one is for CUDA {device.driver}"
+    system = built.get("os")
+    if system and system != host_os():
+        return f"built for {system}, this is {host_os()}"
+    return None
+
+
+def open_tensorrt(name: str, device: str) -> TensorRTBackend:
+    """Load a flavour ("tensorrt" or "tensorrt_rtx") on a GPU ("cuda", "cuda:1").
+
+    Raises:
+        BackendError: the flavour or cuda-python is not installed, or there is no GPU with a driver.
+    """
+    index = device_index(device)
+    try:
+        module = importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise BackendError(f"backend {name} is not installed ({error})", _INSTALL[name]) from error
+    return TensorRTBackend(name, module, open_cuda(index))
+
+
+class TensorRTBackend:
+    """Opens serialized engines of one TensorRT flavour on one GPU.
+
+    All its engines share one stream and one arena of activation memory, as large as the largest of them
+    needs: they run one after the other.
+    """
+
+    def __init__(self, name: str, module: Any, cuda: Cuda) -> None:
+        self.name = name
+        self._trt = module
+        self._cuda = cuda
+        self._arena = Buffer(cuda)
+        self._messages: list[str] = []
+        try:
+            self._logger = _collecting_logger(module, self._messages)
+            self._runtime: trt.Runtime | None = module.Runtime(self._logger)
+        # Without a usable driver the binding raises TypeError, other failures RuntimeError.
+        except Exception as error:
+            cuda.close()
+            raise BackendError(f"{name} {module.__version__} cannot start: {self._said(error)}") from error
+
+    def mismatch(self, built: Mapping[str, Any]) -> str | None:
+        """Engines are tied to the exact version, and to the architecture, driver and system where named."""
+        return engine_mismatch(built, self._trt.__version__, self._cuda.device)
+
+    def open_stage(self, folder: Path, entry: StageEntry) -> TensorRTEngine:
+        """Load one stage, see `Backend.open_stage`."""
+        if self._runtime is None:
+            raise BackendError(f"backend {self.name} was closed")
+        path = folder / entry.file
+        self._messages.clear()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BackendError(f"{path} cannot be read: {error.strerror}") from error
+        engine = self._runtime.deserialize_cuda_engine(content)
+        if engine is None:
+            raise BackendError(f"{self.name} cannot load {path}: {self._said()}", "build the stage again")
+        opened = TensorRTEngine(self, engine, entry.spec)
+        opened.check_declaration(path)
+        return opened
+
+    def describe(self) -> dict[str, str]:
+        """Version, GPU and driver."""
+        device = self._cuda.device
+        return {
+            "backend": f"{self.name} {self._trt.__version__}",
+            "device": device.name,
+            "compute capability": device.compute_capability,
+            "driver": f"CUDA {device.driver}",
+            "memory": f"{device.memory_bytes / 2**30:.1f} GiB",
+        }
+
+    def close(self) -> None:
+        """Free the runtime, the arena and the stream."""
+        if self._runtime is not None:
+            self._runtime = None
+            self._arena.close()
+            self._cuda.close()
+
+    def _said(self, error: Exception | None = None) -> str:
+        """What TensorRT logged, for it raises little and explains itself in its log."""
+        text = "; ".join(self._messages) or (str(error) if error else "no reason given")
+        self._messages.clear()
+        return text
+
+
+class TensorRTEngine:
+    """A stage as a TensorRT engine, see `Engine`. Has one execution context per optimisation profile."""
+
+    def __init__(self, backend: TensorRTBackend, engine: trt.ICudaEngine, spec: StageSpec) -> None:
+        self.spec = spec
+        self._backend = backend
+        self._trt = backend._trt
+        self._cuda = backend._cuda
+        self._engine: trt.ICudaEngine | None = engine
+        self._contexts: dict[int, trt.IExecutionContext] = {}
+        self._buffers = {tensor.name: Buffer(self._cuda) for tensor in (*spec.inputs, *spec.outputs)}
+
+    def check_declaration(self, path: Path) -> None:
+        """Hold the engine's tensors and profiles against the stage's declaration.
+
+        Raises:
+            BackendError: they differ.
+        """
+        engine = self._opened()
+        trt = self._trt
+        found: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            side = "inputs" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "outputs"
+            dtype = engine.get_tensor_dtype(name).name
+            found[side][name] = _TYPES.get(dtype, dtype)
+        for side, tensors in (("inputs", self.spec.inputs), ("outputs", self.spec.outputs)):
+            declared = {tensor.name: tensor.dtype for tensor in tensors}
+            if found[side] != declared:
+                raise BackendError(
+                    f"{path} has {side} {found[side]}, the manifest declares {declared}",
+                    "build the stage again",
+                )
+        if self.spec.profiles and engine.num_optimization_profiles != len(self.spec.profiles):
+            raise BackendError(
+                f"{path} has {engine.num_optimization_profiles} optimisation profiles, the manifest"
+                f" declares {len(self.spec.profiles)}",
+                "build the stage again",
+            )
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the stage once, see `Engine.run`."""
+        engine = self._opened()
+        sizes = check_inputs(self.spec, inputs)
+        profile = choose_profile(self.spec, sizes) if self.spec.profiles else 0
+        context = self._context(profile)
+        # Copies are asynchronous: the contiguous arrays must live until the stream has been waited for.
+        contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        for name, array in contiguous.items():
+            address = self._buffers[name].reserve(array.nbytes)
+            self._cuda.upload(address, array)
+            self._require(context.set_input_shape(name, array.shape), f"set the shape of {name}")
+            self._require(context.set_tensor_address(name, address), f"set the address of {name}")
+        outputs: dict[str, np.ndarray] = {}
+        for tensor in self.spec.outputs:
+            shape: tuple[int, ...] = tuple(context.get_tensor_shape(tensor.name))
+            if shape != tensor.resolve(sizes):
+                raise BackendError(
+                    f"stage {self.spec.name}: output {tensor.name} has shape {shape}, declared"
+                    f" {tensor.resolve(sizes)}",
+                    "build the stage again",
+                )
+            outputs[tensor.name] = array = np.empty(shape, dtype=tensor.dtype)
+            address = self._buffers[tensor.name].reserve(array.nbytes)
+            self._require(
+                context.set_tensor_address(tensor.name, address), f"set the address of {tensor.name}"
+            )
+        scratch = engine.get_device_memory_size_for_profile_v2(profile)
+        # Set on every run: another engine may have moved the arena by needing more of it.
+        context.set_device_memory(self._backend._arena.reserve(max(scratch, 1)), scratch)
+        self._require(context.execute_async_v3(self._cuda.stream), "run")
+        for name, array in outputs.items():
+            self._cuda.download(array, self._buffers[name].reserve(array.nbytes))
+        self._cuda.synchronize()
+        return outputs
+
+    def close(self) -> None:
+        """Free contexts, engine and buffers."""
+        self._contexts.clear()
+        self._engine = None
+        for buffer in self._buffers.values():
+            buffer.close()
+
+    def _opened(self) -> trt.ICudaEngine:
+        if self._engine is None:
+            raise BackendError(f"stage {self.spec.name} was closed")
+        return self._engine
+
+    def _context(self, profile: int) -> trt.IExecutionContext:
+        if profile not in self._contexts:
+            strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = self._opened().create_execution_context(strategy)
+            self._require(context is not None, "make an execution context")
+            if self.spec.profiles:
+                chosen = context.set_optimization_profile_async(profile, self._cuda.stream)
+                self._require(chosen, f"choose the profile {self.spec.profiles[profile].name}")
+                self._cuda.synchronize()
+            self._contexts[profile] = context
+        return self._contexts[profile]
+
+    def _require(self, done: bool, what: str) -> None:
+        if not done:
+            reason = self._backend._said()
+            raise BackendError(f"stage {self.spec.name}: {self._backend.name} could not {what}: {reason}")
+
+
+def _collecting_logger(trt: Any, messages: list[str]) -> Any:
+    """A logger of this flavour that keeps errors, to be told with the exception they belong to."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                messages.append(message.strip())
+
+    return Logger()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """ "13.2" -> (13, 2)."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

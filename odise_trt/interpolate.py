@@ -1,0 +1,65 @@
+"""Bilinear resizing as linear maps along one axis, with the sampling of torch's `interpolate`.
+
+`align_corners=False`, no antialiasing: the model's own resizes work like this, and reproducing them to
+rounding needs the same sample positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """A sparse linear map along one axis: `out[i] = sum_t weight[i, t] * in[index[i, t]]`.
+
+    Attributes:
+        index: int64 (out, taps), positions in the input, ascending from one output to the next.
+        weight: float64 (out, taps), non-negative, each row sums to 1.
+    """
+
+    index: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def bilinear(cls, size: int, out: int) -> AxisMap:
+        """The map that resizes an axis of `size` elements to `out`."""
+        # Positions in float32, as torch computes them for float32 data: in float64 they would differ
+        # from the official model's in the fifth decimal on long axes.
+        scale = np.float32(size) / np.float32(out)
+        position = scale * (np.arange(out, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
+        position = np.maximum(position, np.float32(0))
+        low = np.minimum(position.astype(np.int64), size - 1)
+        high = np.minimum(low + 1, size - 1)
+        fraction = np.clip(position.astype(np.float64) - low, 0.0, 1.0)
+        return cls(np.stack([low, high], axis=1), np.stack([1.0 - fraction, fraction], axis=1))
+
+    def then(self, following: AxisMap) -> AxisMap:
+        """One map that does what this one and then `following` do."""
+        index = self.index[following.index].reshape(len(following.index), -1)
+        weight = (following.weight[:, :, None] * self.weight[following.index]).reshape(index.shape)
+        return AxisMap(index, weight)
+
+    def block(self, start: int, stop: int) -> tuple[slice, np.ndarray]:
+        """What outputs `start` to `stop` (or the last) need, and how they are made of it.
+
+        Returns:
+            The slice of the input, and a float32 (outputs, length of that slice) matrix.
+        """
+        index, weight = self.index[start:stop], self.weight[start:stop]
+        first, last = int(index.min()), int(index.max())
+        matrix = np.zeros((len(index), last - first + 1))
+        np.add.at(matrix, (np.arange(len(index))[:, None], index - first), weight)
+        return slice(first, last + 1), matrix.astype(np.float32)
+
+
+def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize the last two axes of a float32 array (..., H, W) to (..., height, width)."""
+    rows = AxisMap.bilinear(image.shape[-2], height)
+    columns = AxisMap.bilinear(image.shape[-1], width)
+    weight = rows.weight.astype(np.float32)[:, :, None]
+    image = image[..., rows.index[:, 0], :] * weight[:, 0] + image[..., rows.index[:, 1], :] * weight[:, 1]
+    weight = columns.weight.astype(np.float32)
+    return image[..., columns.index[:, 0]] * weight[:, 0] + image[..., columns.index[:, 1]] * weight[:, 1]

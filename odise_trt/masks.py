@@ -1,0 +1,104 @@
+"""Mask logits at the size of the output, a tile at a time.
+
+A 12-megapixel photo with 100 queries would be 4.8 GB of logits. Resizing is linear and separable, so any tile
+of the output can be made from the few mask elements below it, and their extremes bound every logit in the
+tile: most queries can be ruled out, or counted, without computing a single pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .interpolate import AxisMap
+
+# Big enough that numpy's overhead per tile does not count, small enough for the cache and for bounds to bite.
+_TILE_HEIGHT, _TILE_WIDTH = 64, 128
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of the output.
+
+    Attributes:
+        rows, columns: where it is in the output.
+        low, high: float32 (Q,), no logit of a query in the tile is below `low` or above `high`.
+    """
+
+    rows: slice
+    columns: slice
+    low: np.ndarray
+    high: np.ndarray
+    _source: np.ndarray
+    _vertical: np.ndarray
+    _horizontal: np.ndarray
+
+    @property
+    def shape(self) -> Size:
+        """Rows and columns."""
+        return len(self._vertical), len(self._horizontal)
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return len(self._vertical) * len(self._horizontal)
+
+    def logits(self, queries: np.ndarray) -> np.ndarray:
+        """Mask logits of some queries, float32 (len(queries), *shape)."""
+        source = self._source[queries]
+        across = source.reshape(-1, source.shape[2]) @ self._horizontal.T
+        return self._vertical @ across.reshape(*source.shape[:2], len(self._horizontal))
+
+
+class MaskTiles:
+    """The masks of one image, resized as the official model does it.
+
+    Bilinear from mask size to the padded image, cropped to the picture, bilinear to the output: both steps
+    as one linear map per axis.
+    """
+
+    def __init__(self, pred_masks: np.ndarray, padded: Size, picture: Size, output: Size) -> None:
+        """Prepare the masks (Q, h, w).
+
+        Args:
+            pred_masks: float32 logits over the padded image.
+            padded: height and width the masks stand for.
+            picture: height and width of the resized image without its padding.
+            output: height and width to bring the masks to.
+        """
+        self.size = output
+        self._masks = pred_masks
+        self._vertical, self._horizontal = (
+            # The second step never looks beyond the picture: that is the crop.
+            AxisMap.bilinear(mask, whole).then(AxisMap.bilinear(part, out))
+            for mask, whole, part, out in zip(pred_masks.shape[1:], padded, picture, output, strict=True)
+        )
+
+    def __iter__(self) -> Iterator[Tile]:
+        height, width = self.size
+        columns = [
+            (slice(left, min(left + _TILE_WIDTH, width)), *self._horizontal.block(left, left + _TILE_WIDTH))
+            for left in range(0, width, _TILE_WIDTH)
+        ]
+        for top in range(0, height, _TILE_HEIGHT):
+            rows = slice(top, min(top + _TILE_HEIGHT, height))
+            source_rows, vertical = self._vertical.block(top, top + _TILE_HEIGHT)
+            strip = self._masks[:, source_rows]
+            for place, source_columns, horizontal in columns:
+                source = strip[:, :, source_columns]
+                low, high = source.min(axis=(1, 2)), source.max(axis=(1, 2))
+                # Weighted means stay between the extremes but for rounding.
+                slack = np.float32(1e-5) * (1 + np.maximum(np.abs(low), np.abs(high)))
+                yield Tile(rows, place, low - slack, high + slack, source, vertical, horizontal)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without a warning where it is 0."""
+    with np.errstate(over="ignore"):
+        out = np.exp(-logits)
+    out += 1
+    return np.reciprocal(out, out=out)

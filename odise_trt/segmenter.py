@@ -1,0 +1,266 @@
+"""From a picture and a vocabulary to segments."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from .bundle import Bundle, Verify
+from .cache import vocabulary_folder
+from .classify import classify
+from .errors import VocabularyError
+from .manifest import Manifest
+from .masks import MaskTiles
+from .postprocess import class_probabilities, instances, panoptic, semantic
+from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
+from .result import Result
+from .stages import Clock, Stages
+from .text_table import TextTable, TextTables, encoder_identity
+from .tokenizer import Tokenizer
+from .vocabulary import Vocabulary
+
+Task = Literal["panoptic", "semantic", "instance"]
+
+
+class Segmenter:
+    """A bundle with its engines loaded.
+
+    Made by `Segmenter.open`. Use as a context manager, or call `close`. One call at a time: engines share
+    their memory.
+
+    Example:
+        with Segmenter.open("engines/demo-onnxruntime-fp32") as segmenter:
+            segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")
+            result = segmenter("photo.jpg")
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        stages: Stages,
+        tables: TextTables,
+        constants: dict[str, np.ndarray],
+        max_windows: int,
+    ) -> None:
+        self.bundle = bundle
+        self._stages = stages
+        self._tables = tables
+        self._constants = constants
+        self._max_windows = max_windows
+        self._table: TextTable | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        vocabulary: Vocabulary | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        verify: Verify = "full",
+        cache: str | os.PathLike[str] | Literal[False] | None = None,
+        max_windows: int | None = None,
+    ) -> Segmenter:
+        """Check a bundle, load its backend and the engines every image needs.
+
+        Args:
+            folder: a bundle, see docs/bundles.md.
+            vocabulary: what to look for; can be set, and changed, later.
+            device: "cpu", "cuda" or "cuda:1"; None: the CPU for ONNX Runtime, the first GPU for TensorRT.
+            threads: CPU threads; None: as many as the process may use.
+            verify: "full" hashes every file of the bundle, "size" trusts names and sizes.
+            cache: folder for text-embedding tables; None: the shared one beside the bundle (or in
+                $ODISE_CACHE); False: keep none.
+            max_windows: windows per run of the captioner and the features; None: as many as the engines
+                take. Fewer need less memory and give the same numbers.
+
+        Raises:
+            BundleError: the folder is no bundle, a file is missing or altered, or the engines were built for
+                another machine; before any engine is loaded.
+            BackendError: the bundle's backend is not installed or has no device, or an engine fails to load.
+            VocabularyError, OutputError: as for setting `vocabulary`.
+        """
+        bundle = Bundle.open(folder, verify)
+        limit = _window_limit(bundle.manifest, max_windows)
+        constants = bundle.constants()
+        tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
+        stages = Stages.open(bundle, device, threads)
+        # The encoder takes any number of texts: one miss loads its engine once, whatever the size.
+        tables = TextTables(
+            bundle.manifest.model,
+            tokenizer,
+            stages.encode_texts,
+            encoder_identity(bundle.manifest),
+            _cache_folder(bundle, cache),
+            chunk=sys.maxsize,
+        )
+        segmenter = cls(bundle, stages, tables, constants, limit)
+        if vocabulary is not None:
+            try:
+                segmenter.vocabulary = vocabulary
+            except BaseException:
+                segmenter.close()
+                raise
+        return segmenter
+
+    @property
+    def runs_on(self) -> dict[str, str]:
+        """What runs the engines, for people: backend, version, device."""
+        return self._stages.backend.describe()
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What is looked for. Setting it takes its text-embedding table from the cache, or makes one.
+
+        Raises:
+            VocabularyError: on setting, a name is longer than the tokenizer holds.
+            OutputError: on setting, the cache cannot be written to.
+            BackendError: on setting, the text encoder failed.
+        """
+        return None if self._table is None else self._table.vocabulary
+
+    @vocabulary.setter
+    def vocabulary(self, vocabulary: Vocabulary) -> None:
+        self._table = self._tables.table(vocabulary)
+
+    def __call__(
+        self,
+        image: ImageSource,
+        task: Task = "panoptic",
+        *,
+        overlap_threshold: float | None = None,
+        object_mask_threshold: float | None = None,
+    ) -> Result:
+        """Segment an image.
+
+        Args:
+            image: a path, the bytes of an image file, a Pillow image, or a uint8 array (H, W, 3) in RGB.
+            task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
+                "instance" (objects with masks that may overlap).
+            overlap_threshold: panoptic only; a query keeps its segment if it wins at least this share of its
+                mask, 0 to 1; None: the model's own.
+            object_mask_threshold: panoptic only; queries must score more than this; None: the model's own.
+
+        Returns:
+            The result at the size of the image.
+
+        Raises:
+            VocabularyError: no vocabulary is set.
+            ImageError: the image cannot be read.
+            BackendError: an engine failed or gave numbers that are not finite.
+        """
+        if task not in get_args(Task):
+            raise ValueError(f"task must be one of {', '.join(get_args(Task))}, not {task!r}")
+        table = self._table
+        if table is None:
+            raise VocabularyError(
+                "no vocabulary is set",
+                'say what to look for: segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")',
+            )
+        model = self.bundle.manifest.model
+        clock = Clock()
+        with clock("preprocess"):
+            pixels = load_image(image)
+            resized = resize_shortest(pixels, model.short_side, model.max_side)
+            picture = to_planes(resized)
+            padded = pad(picture, model.divisor)
+        maps = self._stages.features(padded, self._max_windows, clock)
+        with clock("mask_head"):
+            heads = self._stages.run("mask_head", maps)
+        with clock("clip_pool"):
+            pooled = self._stages.run(
+                "clip_pool",
+                {
+                    "clip_image": clip_image(picture, model.clip_image_size),
+                    "pred_masks": heads["pred_masks"],
+                },
+            )
+        with clock("classify"):
+            probabilities = class_probabilities(self._classify(table, heads, pooled["clip_mask_embed"][0]))
+        outputs: dict[str, Any] = {}
+        with clock("postprocess"):
+            masks = MaskTiles(heads["pred_masks"][0], padded.shape[1:], picture.shape[1:], pixels.shape[:2])
+            names, isthing = table.vocabulary.names, table.vocabulary.isthing
+            if task == "panoptic":
+                outputs["panoptic"], outputs["segments"] = panoptic(
+                    masks,
+                    probabilities,
+                    names,
+                    isthing,
+                    _or(object_mask_threshold, model.object_mask_threshold),
+                    _or(overlap_threshold, model.overlap_threshold),
+                )
+            elif task == "semantic":
+                outputs["semantic"] = semantic(masks, probabilities)
+            else:
+                outputs["instances"] = instances(masks, probabilities, names, isthing, model.topk_per_image)
+        return Result(
+            image=pixels,
+            vocabulary=table.vocabulary,
+            timings=clock.seconds,
+            provenance=self._provenance(),
+            **outputs,
+        )
+
+    def close(self) -> None:
+        """Free engines and backend; closing twice is fine."""
+        self._stages.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _classify(
+        self, table: TextTable, heads: dict[str, np.ndarray], clip_mask_embed: np.ndarray
+    ) -> np.ndarray:
+        model = self.bundle.manifest.model
+        label = model.kind == "label"
+        return classify(
+            heads["mask_embed"][0],
+            clip_mask_embed,
+            table,
+            logit_scale=float(self._constants["logit_scale"]),
+            clip_logit_scale=float(self._constants["clip_logit_scale"]),
+            alpha=model.alpha,
+            beta=model.beta,
+            null_embed=self._constants["null_embed"] if label else None,
+            pred_logits=None if label else heads["pred_logits"][0],
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        manifest = self.bundle.manifest
+        return {
+            "bundle": self.bundle.folder.name,
+            "preset": manifest.preset,
+            "backend": manifest.backend["name"],
+            "precision": manifest.precision,
+            "seeded": bool(manifest.weights.get("seeded", False)),
+        }
+
+
+def _window_limit(manifest: Manifest, asked: int | None) -> int:
+    most = min(manifest.stage(stage).spec.axis("windows").maximum for stage in ("captioner", "features"))
+    if asked is None:
+        return most
+    if asked < 1:
+        raise ValueError(f"max_windows must be at least 1, not {asked}")
+    return min(asked, most)
+
+
+def _cache_folder(bundle: Bundle, cache: str | os.PathLike[str] | Literal[False] | None) -> Path | None:
+    if cache is False:
+        return None
+    return vocabulary_folder(bundle.folder) if cache is None else Path(cache)
+
+
+def _or(asked: float | None, default: float) -> float:
+    return default if asked is None else asked

@@ -1,0 +1,144 @@
+"""The engines of a bundle, loaded, and what runs them window by window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from .backends import Backend, Engine, open_backend
+from .bundle import Bundle
+from .errors import BackendError, BundleError
+from .text_table import TEXT_ENCODER
+from .windows import Grid, Stitcher
+
+#: Stages that run for every image, in order.
+IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
+_LEVELS = (("s2", 4), ("s3", 8), ("s4", 16), ("s5", 32))
+
+
+class Clock:
+    """Adds up wall time per name, in the order names first occur.
+
+    Attributes:
+        seconds: name -> seconds.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a `with` block."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class Stages:
+    """Backend and engines of a bundle. Made by `Stages.open`, freed by `close`."""
+
+    def __init__(
+        self, bundle: Bundle, backend: Backend, engines: Mapping[str, Engine], resources: ExitStack
+    ) -> None:
+        self.backend = backend
+        self._bundle = bundle
+        self._engines = engines
+        self._resources = resources
+
+    @classmethod
+    def open(cls, bundle: Bundle, device: str | None = None, threads: int | None = None) -> Stages:
+        """Load the backend of a bundle and the engines every image needs.
+
+        Raises:
+            BundleError: the engines were built for another machine; before any is loaded.
+            BackendError: the backend is not installed or has no device, or an engine fails to load.
+        """
+        manifest = bundle.manifest
+        # Whatever has been opened is closed again if the next step fails.
+        with ExitStack() as resources:
+            backend = open_backend(
+                manifest.backend["name"], precision=manifest.precision, device=device, threads=threads
+            )
+            resources.callback(backend.close)
+            mismatch = backend.mismatch(manifest.backend)
+            if mismatch is not None:
+                raise BundleError(f"{bundle.folder} cannot run here: {mismatch}", bundle.rebuild_hint())
+            engines: dict[str, Engine] = {}
+            for stage in IMAGE_STAGES:
+                engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
+                resources.callback(engines[stage].close)
+            return cls(bundle, backend, engines, resources.pop_all())
+
+    def run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one of `IMAGE_STAGES`.
+
+        Raises:
+            BackendError: it failed, or gave numbers that are not finite.
+        """
+        if stage not in self._engines:
+            raise BackendError("the segmenter was closed")
+        outputs = self._engines[stage].run(inputs)
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                raise BackendError(
+                    f"stage {stage} gave {name} with numbers that are not finite",
+                    "look at the bundle's parity (odise-trt inspect), or build it in fp32",
+                )
+        return outputs
+
+    def features(self, padded: np.ndarray, batch: int, clock: Clock) -> dict[str, np.ndarray]:
+        """Feature maps of a whole image, window by window.
+
+        Args:
+            padded: float32 (3, H, W) in [0, 1], sides multiples of 64.
+            batch: windows per run of an engine.
+            clock: told what each stage took.
+
+        Returns:
+            s2 to s5, (1, C, H / stride, W / stride) at strides 4, 8, 16 and 32, as the mask head takes them.
+        """
+        _, height, width = padded.shape
+        grid = Grid.over(height, width, self._bundle.manifest.model.window)
+        with clock("preprocess"):
+            windows = grid.cut(padded)
+        stitchers = {name: Stitcher(grid, stride) for name, stride in _LEVELS}
+        for start in range(0, len(grid), batch):
+            part = {"windows": windows[start : start + batch]}
+            with clock("captioner"):
+                condition = self.run("captioner", part)
+            with clock("features"):
+                maps = self.run("features", part | condition)
+            with clock("stitch"):
+                for name, stitcher in stitchers.items():
+                    stitcher.add(maps[name])
+        with clock("stitch"):
+            return {name: stitcher.result() for name, stitcher in stitchers.items()}
+
+    def encode_texts(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CLIP's features of texts and their projection, float32 (N, E) and (N, D).
+
+        The text encoder is loaded for this and freed again: it is needed once per vocabulary.
+        """
+        if not self._engines:
+            raise BackendError("the segmenter was closed")
+        entry = self._bundle.manifest.stage(TEXT_ENCODER)
+        most = entry.spec.axis("texts").maximum
+        engine = self.backend.open_stage(self._bundle.folder, entry)
+        try:
+            parts = [
+                engine.run({"tokens": tokens[start : start + most]}) for start in range(0, len(tokens), most)
+            ]
+        finally:
+            engine.close()
+        clip_text_embed, text_embed = (
+            np.concatenate([part[name] for part in parts]) for name in ("clip_text_embed", "text_embed")
+        )
+        return clip_text_embed, text_embed
+
+    def close(self) -> None:
+        """Free engines and backend; closing twice is fine."""
+        self._engines = {}
+        self._resources.close()

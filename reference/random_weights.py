@@ -38,6 +38,11 @@ _RULES: tuple[tuple[str, Spread], ...] = (
 #: weaker than what the queries start with, it does not make one mask of all of them.
 _QUERY_UPDATE = re.compile(r"\.predictor\..*(out_proj|linear2|pool_proj\.\d+)\.weight$")
 _QUERY_UPDATE_GAIN = 0.3
+#: Mask logits lie this far below zero on average, and spread this much further than fan-in would have it:
+#: then a mask covers some of the image, and not the part that the next one covers.
+_MASK_OFFSET = 15.0
+_MASK_GAIN = 4.0
+_MASK_EMBED = r"\.predictor\.mask_embed\.layers\.2\."
 _NORM_WEIGHT = Spread(1.0, 0.1)
 _BIAS = Spread(0.0, 0.1)
 
@@ -68,11 +73,16 @@ def spread(name: str, tensor: Tensor) -> Spread:
     for pattern, rule in _RULES:
         if re.search(pattern, name):
             return rule
+    if re.search(r"\.pixel_decoder\.mask_features\.bias$", name):
+        return Spread((_MASK_OFFSET / tensor.numel()) ** 0.5, 0.1)
+    if re.search(f"{_MASK_EMBED}bias$", name):
+        return Spread(-((_MASK_OFFSET / tensor.numel()) ** 0.5), 0.1)
     if tensor.ndim < 2:
         return _NORM_WEIGHT if name.endswith(".weight") else _BIAS
     # CLIP's two projections stand to the right of what they multiply.
     fan_in = tensor.shape[0] if re.search(r"(visual\.proj|text_projection)$", name) else tensor[0].numel()
     gain = _QUERY_UPDATE_GAIN if _QUERY_UPDATE.search(name) else 1.0
+    gain = _MASK_GAIN if re.search(f"{_MASK_EMBED}weight$", name) else gain
     return Spread(0.0, gain * fan_in**-0.5)
 
 

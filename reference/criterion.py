@@ -1,0 +1,25 @@
+"""The training criterion, as far as the weights know of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+#: Weight of "no object" in the classification loss.
+NO_OBJECT_WEIGHT = 0.1
+
+
+class Criterion(nn.Module):
+    """Class weights of the classification loss, which the official checkpoints hold.
+
+    Attributes:
+        empty_weight: (classes + 1,), one per class and `NO_OBJECT_WEIGHT` for "no object", last.
+    """
+
+    empty_weight: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        weight = torch.ones(classes + 1)
+        weight[-1] = NO_OBJECT_WEIGHT
+        self.register_buffer("empty_weight", weight)

@@ -1,0 +1,1 @@
+"""Parts of the overlay picture: colours, text, places for names, the legend."""

@@ -1,0 +1,261 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_bundle
+from PIL import Image
+
+from odise_trt.coco_panoptic import read_ids
+
+WORDS = "red; green; blue"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_bundle.make(tmp_path_factory.mktemp("engines") / "toy")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two pictures of three coloured stripes, and a file that is no image."""
+    stripes = np.zeros((90, 120, 3), np.uint8)
+    for number in range(3):
+        stripes[:, 40 * number : 40 * (number + 1), number] = 255
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(stripes).save(folder / "one.png")
+    Image.fromarray(stripes[:, ::-1]).save(folder / "two.png")
+    (folder / "bad.jpg").write_text("not an image")
+    return folder
+
+
+def odise(
+    *arguments: object, path: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line; `path` comes first in the search path for packages."""
+    root = Path(__file__).resolve().parents[2]
+    search = os.pathsep.join(str(place) for place in (path, root) if place is not None)
+    return subprocess.run(
+        [sys.executable, "-m", "odise_trt", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": search, "COLUMNS": "160", **environment},
+    )
+
+
+def test_run_writes_the_three_files_and_prints_what_and_where(
+    bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = odise("run", photos / "one.png", "--engines", bundle, "--vocab", WORDS, "--output", out)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {"one.overlay.png", "one.panoptic.png", "one.json"}
+    for text in ("red", "green", "blue", "one.overlay.png", "one.json", "mask_head", "total"):
+        assert text in done.stdout
+    assert "random weights: the shapes are real, the meaning is not" in done.stderr
+    data = json.loads((out / "one.json").read_text())
+    assert data["images"][0]["file_name"] == "one.png"
+    names = {row["id"]: row["name"] for row in data["categories"]}
+    (annotation,) = data["annotations"]
+    ids = read_ids(out / annotation["file_name"])
+    found = {row["id"]: names[row["category_id"]] for row in annotation["segments_info"]}
+    assert [found[ids[45, x]] for x in (10, 60, 110)] == ["red", "green", "blue"]
+
+
+def test_one_bad_image_is_reported_the_others_are_written_and_the_status_is_1(
+    bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = odise("run", photos, "--engines", bundle, "--vocab", WORDS, "--output", out)
+    assert done.returncode == 1
+    assert {path.name for path in out.glob("*.json")} == {"one.json", "two.json"}
+    assert f"ImageError: {photos / 'bad.jpg'} is not an image" in done.stderr
+    assert "1 of 3 images were not segmented" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_the_other_tasks_are_written_too(task: str, bundle: Path, photos: Path, tmp_path: Path) -> None:
+    image = photos / "one.png"
+    done = odise(
+        "run", image, "--engines", bundle, "--vocab", WORDS, "--task", task, "--output", tmp_path / task
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / task / "one.json").read_text())["info"]["task"] == task
+
+
+def test_things_and_stuff_are_what_the_options_say(bundle: Path, photos: Path, tmp_path: Path) -> None:
+    options = ("--vocab", WORDS, "--stuff", "red, blue", "--things", "green", "--output", tmp_path)
+    assert odise("run", photos / "one.png", "--engines", bundle, *options).returncode == 0
+    data = json.loads((tmp_path / "one.json").read_text())
+    assert [row["isthing"] for row in data["categories"]] == [0, 1, 0]
+
+
+def test_quiet_prints_nothing_but_errors(bundle: Path, photos: Path, tmp_path: Path) -> None:
+    images = (photos / "one.png", photos / "bad.jpg")
+    done = odise("run", *images, "-q", "--engines", bundle, "--vocab", WORDS, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "bad.jpg is not an image" in done.stderr
+    assert "random weights" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--vocab", "; ;"), "VocabularyError"),
+        (("--vocab", "red", "--things", "purse"), "no category of the vocabulary is called 'purse'"),
+        (("--engines", "nowhere"), "BundleError: nowhere is not a bundle"),
+        (("--output", "/dev/null/out"), "OutputError: /dev/null/out"),
+        (("--device", "cuda"), "BackendError"),
+    ],
+)
+def test_what_is_wrong_is_one_message_and_status_1(
+    options: tuple[str, ...], says: str, bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    usual = {"--engines": str(bundle), "--vocab": WORDS, "--output": str(tmp_path / "out")}
+    chosen = {**usual, **dict(zip(options[::2], options[1::2], strict=True))}
+    done = odise("run", photos / "one.png", *(part for pair in chosen.items() for part in pair))
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_bundle_is_opened(photos: Path) -> None:
+    image = photos / "one.png"
+    done = odise("run", image, "--engines", "nowhere", "--vocab", "red", "--output", "/dev/null/out")
+    assert "OutputError" in done.stderr
+    assert "BundleError" not in done.stderr
+
+
+def test_wrong_usage_is_status_2(bundle: Path, photos: Path) -> None:
+    assert odise("run", photos / "one.png", "--engines", bundle).returncode == 2
+    assert (
+        odise("run", photos / "one.png", "--engines", bundle, "--vocab", "red", "--task", "x").returncode == 2
+    )
+
+
+def test_inspect_shows_stages_and_finds_a_changed_byte(bundle: Path, tmp_path: Path) -> None:
+    shown = odise("inspect", bundle)
+    assert shown.returncode == 0, shown.stderr
+    for text in (
+        "captioner",
+        "clip_image float32 (1, 3, 28, 28)",
+        "onnxruntime",
+        "mask_head.onnx",
+        "random weights",
+    ):
+        assert text in shown.stdout
+    assert json.loads(odise("inspect", bundle, "--json").stdout)["preset"] == "toy"
+
+    changed = toy_bundle.make(tmp_path / "changed")
+    content = bytearray((changed / "features.onnx").read_bytes())
+    content[100] ^= 1
+    (changed / "features.onnx").write_bytes(content)
+    found = odise("inspect", changed)
+    assert found.returncode == 1
+    assert "features.onnx was changed after it was built" in found.stderr
+
+
+def test_vocab_lists_presets_and_categories() -> None:
+    presets = odise("vocab").stdout
+    assert all(name in presets for name in ("coco", "ade150", "lvis", "cityscapes"))
+    shown = odise("vocab", "purse, handbag; sky").stdout
+    assert "purse, handbag" in shown
+    assert "2 categories: 1 things, 1 stuff" in shown
+    rows = json.loads(odise("vocab", "purse, handbag; sky", "--json", "--things", "sky").stdout)
+    assert rows == [{"names": ["purse", "handbag"], "isthing": True}, {"names": ["sky"], "isthing": True}]
+
+
+def test_cache_lists_tables_and_clears_them(photos: Path, tmp_path: Path) -> None:
+    bundle = toy_bundle.make(tmp_path / "engines" / "toy")
+    odise("run", photos / "one.png", "--engines", bundle, "--vocab", WORDS, "--output", tmp_path / "out")
+    for place in (bundle, bundle.parent, bundle.parent / "vocabularies"):
+        assert "red, green, blue" in odise("cache", place).stdout
+    assert "removed 1 files" in odise("cache", bundle, "--clear").stdout
+    assert "0 tables" in odise("cache", bundle).stdout
+
+
+def test_doctor_prints_backends_and_what_missing_ones_need() -> None:
+    done = odise("doctor")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("onnxruntime", "tensorrt", "tensorrt_rtx", "pip install"))
+    assert {row["group"] for row in json.loads(odise("doctor", "--json").stdout)} >= {"system", "backends"}
+
+
+def join(folder: Path, verb: str, target: str) -> Path:
+    """An installed package, `joined`, that brings a verb."""
+    (folder / "joined.py").write_text(
+        'import typer\ndef hello(name: str = "you"):\n    "Say hello."\n    typer.echo("hello " + name)\n'
+        "app = typer.Typer()\napp.command()(hello)\n"
+    )
+    info = folder / "joined-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: joined\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[odise_trt.commands]\n{verb} = {target}\n")
+    return folder
+
+
+@pytest.mark.parametrize("target", ["joined:hello", "joined:app"])
+def test_a_package_brings_a_verb_as_a_function_or_as_an_app(target: str, tmp_path: Path) -> None:
+    path = join(tmp_path, "greet", target)
+    assert odise("greet", "--name", "Ada", path=path).stdout == "hello Ada\n"
+    assert "Say hello" in odise("--help", path=path).stdout
+
+
+def test_a_broken_package_is_reported_and_breaks_no_other_verb(tmp_path: Path) -> None:
+    path = join(tmp_path, "greet", "missing_module:hello")
+    helped = odise("--help", path=path)
+    assert helped.returncode == 0
+    assert "cannot be loaded" in helped.stdout
+    assert odise("vocab", "purse; table", path=path).returncode == 0
+    done = odise("greet", "--name", "Ada", path=path)
+    assert done.returncode == 1
+    assert "the verb greet of joined cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_package_cannot_replace_a_verb_of_the_runtime(tmp_path: Path) -> None:
+    done = odise("vocab", "purse; table", path=join(tmp_path, "vocab", "joined:hello"))
+    assert "2 categories" in done.stdout
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys\nsys.argv = ['odise-trt', '--help']\nfrom odise_trt.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('numpy', 'PIL', 'onnxruntime', 'tokenizers', 'torch') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True
+        )
+        best = min(best, time.perf_counter() - start)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert best < 0.5
+
+
+@pytest.mark.parametrize("verb", ["run", "vocab", "inspect", "doctor", "cache"])
+def test_the_page_about_the_command_line_has_every_option(verb: str, root: Path) -> None:
+    page = (root / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {verb}$(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    options = set(re.findall(r"--[a-z][a-z-]+", odise(verb, "--help").stdout)) - {"--help"}
+    assert options
+    for option in options:
+        assert option in section[1], option

@@ -28,3 +28,18 @@ def shared() -> Path:
 def goldens() -> Path:
     """Outputs of the official code at reduced widths, shipped with the tests."""
     return ROOT / "tests" / "goldens"
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo preset for ONNX Runtime in fp32, built once per run of the tests."""
+    from rich.console import Console
+
+    from export.build import build
+    from export.console import ConsoleReporter
+    from export.recipe import Request
+
+    request = Request(preset="demo", weights="demo", output=tmp_path_factory.mktemp("engines"))
+    with ConsoleReporter(Console(quiet=True)) as reporter:
+        (built,) = build(request, reporter)
+    return built.folder

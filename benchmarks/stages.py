@@ -1,0 +1,125 @@
+"""Seconds per stage and peak memory: a bundle beside the PyTorch reference, on one image, in one run.
+
+    python -m benchmarks.stages --engines engines/demo-onnxruntime-fp32 --image assets/photo.jpg
+
+Every contender runs alone in a process of its own, one after the other: the full preset does not fit
+twice in 24 GB. Medians over `--repeats` runs after `--warmup`; the text side is cached for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contenders import CONTENDERS, Job, Outcome
+from export.measure import Measure
+from odise_trt.manifest import Manifest
+
+PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
+
+
+def measure(name: str, job: Job) -> tuple[Outcome, int]:
+    """One contender: its outcome, and the peak resident memory of its process in bytes."""
+    with Measure() as used:
+        outcome = CONTENDERS[name](job)
+    return outcome, used.peak_bytes
+
+
+def main(
+    engines: Annotated[Path, typer.Option(help="A bundle.")],
+    image: Annotated[Path, typer.Option(help="A photo.")],
+    weights: Annotated[str, typer.Option(help="What the bundle was built from.")] = "demo",
+    vocab: Annotated[str, typer.Option(help="As `odise-trt run --vocab`.")] = "coco",
+    contender: Annotated[list[str] | None, typer.Option(help=f"Any of: {'; '.join(CONTENDERS)}.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = os.cpu_count() or 1,
+    repeats: Annotated[int, typer.Option(help="Measured runs.")] = 3,
+    warmup: Annotated[int, typer.Option(help="Runs before them.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Where to write the measurements as JSON.")] = None,
+) -> None:
+    """Compare; print a table and, with --output, write the numbers."""
+    manifest = Manifest.read(engines)
+    job = Job(str(engines), manifest.preset, weights, str(image), vocab, threads, repeats, warmup)
+    console = Console()
+    rows: dict[str, dict[str, Any]] = {}
+    first_map = None
+    for name in contender or list(CONTENDERS):
+        console.print(f"{name} ...")
+        # A fresh process per contender: memory of one must not count for the next.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+            (timings, panoptic), peak = alone.submit(measure, name, job).result()
+        first_map = panoptic if first_map is None else first_map
+        stages = {stage: statistics.median(run[stage] for run in timings) for stage in timings[0]}
+        rows[name] = {
+            "seconds": stages,
+            "total_seconds": statistics.median(sum(run.values()) for run in timings),
+            "peak_bytes": peak,
+            "panoptic_agreement": float((panoptic == first_map).mean()),
+        }
+    console.print(table(rows))
+    if output is not None:
+        record = {"job": asdict(job), "machine": machine(), "commit": commit(), "contenders": rows}
+        record["job"]["image"] = image.name
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = output.with_suffix(".partial")
+        partial.write_text(json.dumps(record, indent=1) + "\n")
+        partial.replace(output)
+        console.print(f"written: {output}")
+
+
+def table(rows: dict[str, dict[str, Any]]) -> Table:
+    """Stages down, contenders across; the last contender is the baseline of the ratio."""
+    shown = Table("seconds", *rows, title="median per stage")
+    stages = dict.fromkeys(stage for row in rows.values() for stage in row["seconds"])
+    for stage in stages:
+        shown.add_row(stage, *(f"{row['seconds'].get(stage, 0):.3f}" for row in rows.values()))
+    baseline = list(rows.values())[-1]["total_seconds"]
+    totals = [row["total_seconds"] for row in rows.values()]
+    shown.add_section()
+    shown.add_row("total", *(f"{total:.3f}" for total in totals))
+    shown.add_row("ratio to the last", *(f"{baseline / total:.2f}x" for total in totals))
+    shown.add_row("peak GB", *(f"{row['peak_bytes'] / 1e9:.2f}" for row in rows.values()))
+    shown.add_row(
+        "panoptic map equal to the first", *(f"{row['panoptic_agreement']:.2%}" for row in rows.values())
+    )
+    return shown
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {
+        "device": f"{model}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def commit() -> str:
+    """The commit that was measured; "-dirty" where the tree differs from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return described.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    typer.run(main)

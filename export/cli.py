@@ -1,0 +1,118 @@
+"""`odise-trt build`, also as `python export/build_engines.py`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from odise_trt.errors import OdiseError
+
+
+class BackendName(StrEnum):
+    """Choices of --backend."""
+
+    onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt_rtx"
+
+
+class Precision(StrEnum):
+    """Choices of --precision."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class Sampling(StrEnum):
+    """Choices of --sampling."""
+
+    gather = "gather"
+    grid_sample = "grid_sample"
+
+
+def build(
+    preset: Annotated[str, typer.Option(help="odise-label, odise-caption or demo.")] = "demo",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="random:SEED, demo, or a safetensors file with the official names. Default for demo: demo."
+        ),
+    ] = None,
+    backend: Annotated[
+        list[BackendName] | None,
+        typer.Option(help="What the engines are for; may be given several times."),
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Default: fp32 for onnxruntime, fp16 for TensorRT.")
+    ] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Build only this stage; may be given several times.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder that bundles are put into.")] = Path("engines"),
+    sampling: Annotated[
+        Sampling, typer.Option(help="How deformable attention samples; some engines run grid_sample wrong.")
+    ] = Sampling.gather,
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 or newer.")] = 21,
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU to build for ahead of time, like 8.9 (tensorrt_rtx only). Default: any."),
+    ] = None,
+    parity_windows: Annotated[
+        int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
+    ] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
+) -> None:
+    """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
+    console = Console()
+    try:
+        _build(
+            console,
+            preset=preset,
+            weights=weights or _default_weights(preset),
+            backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
+            precision=None if precision is None else str(precision),
+            stages=tuple(stage or ()),
+            output=output,
+            sampling=str(sampling),
+            opset=opset,
+            compute_capabilities=tuple(compute_capability or ()),
+            parity_limits=None if parity_windows is None else {"windows": parity_windows},
+            jobs=jobs,
+            force=force,
+        )
+    except OdiseError as error:
+        Console(stderr=True).print(
+            f"{type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True
+        )
+        raise typer.Exit(1) from error
+
+
+def _default_weights(preset: str) -> str:
+    if preset == "demo":
+        return "demo"
+    raise typer.BadParameter(
+        f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"
+    )
+
+
+def _build(console: Console, **options: object) -> None:
+    # Torch takes seconds to import: --help and wrong options do not wait for it.
+    with console.status("starting"):
+        from .build import build as build_bundles
+        from .console import ConsoleReporter, show
+        from .recipe import Request
+    request = Request(**options)  # type: ignore[arg-type]
+    with ConsoleReporter(console) as reporter:
+        bundles = build_bundles(request, reporter)
+    show(console, bundles)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app.command()(build)

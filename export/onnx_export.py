@@ -1,0 +1,193 @@
+"""A stage wrapper to an ONNX file that is what its declaration says.
+
+Operators come from the standard domain alone, names and dynamic sizes from the declaration, and the
+same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from odise_trt.errors import ExportError
+from odise_trt.stage import Axis, StageSpec, split_dimension
+
+from .onnx_graph import check_graph, quiet, simplify, tidy
+from .precision import HalfPrecision, HalfStage
+from .stages import StageWrapper
+
+#: The operator set of every graph. 21 is the first that keeps GroupNormalization whole: the features stage
+#: of the demo preset has 2207 nodes at 18, 1522 at 21 and 23, its TensorRT for RTX engine needs 33, 24
+#: and 23 s to build (fp16), and ONNX Runtime is as fast and as exact (6e-6) with all. What 23 would add
+#: is the Attention operator, and that is left alone: TensorRT for RTX 1.7 builds it for some head sizes only,
+#: ONNX Runtime 1.32 takes no mask that broadcasts, and its softmax would be the engine's to round.
+DEFAULT_OPSET = 21
+MINIMUM_OPSET = 18
+
+#: Weights above this many bytes go into `<stage>.onnx.data`; a protobuf cannot hold 2 GB.
+EXTERNAL_DATA_BYTES = 100 * 2**20
+#: Tensors below this size stay in the graph all the same: shapes and axes that parsers want at hand.
+_INLINE_TENSOR_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An exported stage.
+
+    Attributes:
+        path: the graph.
+        files: the graph and, for large stages, its external data beside it.
+        operators: operator type -> how many nodes of it.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    operators: Mapping[str, int]
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes."""
+        return sum(self.operators.values())
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def export_stage(
+    stage: StageWrapper, spec: StageSpec, folder: Path, *, precision: str, opset: int = DEFAULT_OPSET
+) -> OnnxFile:
+    """Write `folder/<stage>.onnx`, checked.
+
+    Args:
+        stage: the wrapper, float32 on the CPU; it is not changed.
+        spec: its declaration at `precision`, as from `StageSpec.at`.
+        folder: where to; an older file of the same name is replaced once the new one is complete.
+        precision: "fp32" or "fp16" (a half graph with float32 islands, see `export.precision`).
+        opset: of the ONNX standard operators, at least 18.
+
+    Raises:
+        ExportError: tracing fails, or the written graph is not what `spec` declares.
+    """
+    if opset < MINIMUM_OPSET:
+        raise ExportError(f"opset {opset} is too old", f"use {MINIMUM_OPSET} or newer")
+    stage.eval()
+    module: nn.Module = stage
+    if precision == "fp16":
+        module = HalfStage(stage, spec.outputs, stage.float32)
+    model = _to_onnx(_trace(module, spec, precision), spec, opset)
+    simplify(model)
+    tidy(model, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=folder) as temporary:
+        written = _write(model, Path(temporary) / f"{spec.name}.onnx")
+        operators = check_graph(written[0], spec)
+        files = tuple(folder / file.name for file in written)
+        for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
+            old.unlink(missing_ok=True)
+        # Weights first: a graph that is there can be opened.
+        for source, target in reversed(list(zip(written, files, strict=True))):
+            os.replace(source, target)
+    # Traced programs refer to themselves in circles, and to the weights: a half copy would stay.
+    del module, model
+    gc.collect()
+    return OnnxFile(files[0], files, operators)
+
+
+def _trace(module: nn.Module, spec: StageSpec, precision: str) -> torch.export.ExportedProgram:
+    dims = {axis.name: _symbol(axis) for axis in spec.axes if axis.minimum < axis.maximum}
+    sizes = _trace_sizes(spec)
+    inputs = tuple(
+        torch.zeros(tensor.resolve(sizes), dtype=getattr(torch, tensor.dtype)) for tensor in spec.inputs
+    )
+    shapes = tuple(
+        {
+            place: _dim(dimension, spec, dims)
+            for place, dimension in enumerate(tensor.shape)
+            if isinstance(dimension, str) and split_dimension(dimension)[0] in dims
+        }
+        for tensor in spec.inputs
+    )
+    # torch.export wants the shapes of *args as one tuple of their own.
+    parameters = inspect.signature(module.forward).parameters.values()
+    variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    wanted: Any = (shapes,) if variadic else shapes
+    rules = HalfPrecision() if precision == "fp16" else nullcontext()
+    with torch.no_grad(), quiet(), rules:
+        try:
+            return torch.export.export(module, inputs, dynamic_shapes=wanted, strict=False)
+        except Exception as error:
+            raise ExportError(
+                f"stage {spec.name} cannot be traced: {_gist(error)}",
+                "sizes that the code branches on, or rounds, cannot be dynamic axes",
+            ) from error
+
+
+def _to_onnx(program: torch.export.ExportedProgram, spec: StageSpec, opset: int) -> ir.Model:
+    with quiet():
+        try:
+            converted = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[tensor.name for tensor in spec.inputs],
+                output_names=[tensor.name for tensor in spec.outputs],
+                verbose=False,
+                optimize=False,  # `simplify` does it in a tenth of the time
+            )
+        except Exception as error:
+            raise ExportError(f"stage {spec.name} cannot be converted to ONNX: {_gist(error)}") from error
+    assert converted is not None
+    return converted.model
+
+
+def _symbol(axis: Axis) -> Any:
+    # A root in units of the multiple: `height/4` is then a whole number of roots, as it is of pixels.
+    name = axis.name if axis.multiple == 1 else f"{axis.name}_in_{axis.multiple}s"
+    return torch.export.Dim(name, min=axis.minimum // axis.multiple, max=axis.maximum // axis.multiple)
+
+
+def _dim(dimension: str, spec: StageSpec, symbols: Mapping[str, Any]) -> Any:
+    name, divisor = split_dimension(dimension)
+    factor, rest = divmod(spec.axis(name).multiple, divisor)
+    if rest:
+        raise ExportError(
+            f"{dimension} in stage {spec.name} is not a whole number for every {name}",
+            f"the multiple of axis {name} must be divisible by {divisor}",
+        )
+    return symbols[name] if factor == 1 else factor * symbols[name]
+
+
+def _trace_sizes(spec: StageSpec) -> dict[str, int]:
+    """Sizes to trace with: never one (torch takes that for a constant), and different for every axis."""
+    sizes = {}
+    for place, axis in enumerate(spec.axes):
+        steps = max(2 + place, axis.minimum // axis.multiple)
+        sizes[axis.name] = min(steps * axis.multiple, axis.maximum)
+    return sizes
+
+
+def _write(model: ir.Model, path: Path) -> list[Path]:
+    total = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    if total < EXTERNAL_DATA_BYTES:
+        ir.save(model, path)
+        return [path]
+    data = f"{path.name}.data"
+    ir.save(model, path, external_data=data, size_threshold_bytes=_INLINE_TENSOR_BYTES)
+    return [path, path.with_name(data)]
+
+
+def _gist(error: Exception) -> str:
+    return "\n".join(line for line in str(error).splitlines() if line.strip())[:1200] or repr(error)

@@ -1,0 +1,215 @@
+"""An exported stage against the fp32 reference: the same inputs, output by output.
+
+The reference runs in PyTorch in float32; the graph runs in ONNX Runtime on the CPU. A stage is checked
+at the smallest and the largest batch it declares and at more than one image size, because engines
+have been wrong at one batch size and right at the next.
+
+Some stages make hard decisions: a mask logit on one side of zero or the other opens a pixel to attention.
+Within rounding of a tie, reference and graph may decide differently, and are then apart by more than
+rounding in that scene. Such a stage is checked on several scenes and the median counts: a tie moves one
+scene, a wrong graph moves all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from odise_trt.errors import ExportError, ParityError
+from odise_trt.manifest import Parity
+from odise_trt.stage import StageSpec, Tensor
+
+from .stages import StageWrapper
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+
+SEED = 20230304
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs of a stage and what the reference makes of them, in the order of the declaration."""
+
+    sizes: Mapping[str, int]
+    inputs: Arrays
+    outputs: Arrays
+
+
+def check_sizes(spec: StageSpec, largest: Mapping[str, int] | None = None) -> tuple[dict[str, int], ...]:
+    """The axis sizes a stage is checked at.
+
+    Axes of multiples are sides of images, the others are batches. Checked are the smallest and the
+    largest batch at the typical size; another image shape (the last side a quarter longer where the axis
+    allows it, half as long where it does not); and the smallest of everything.
+
+    Args:
+        spec: the declaration.
+        largest: upper bounds for some axes, where memory does not hold the largest batch.
+    """
+    bound = {axis.name: min(axis.maximum, (largest or {}).get(axis.name, axis.maximum)) for axis in spec.axes}
+    sides = [axis for axis in spec.axes if axis.multiple > 1]
+    batches = [axis for axis in spec.axes if axis.multiple == 1]
+    typical = {axis.name: min(axis.typical, bound[axis.name]) for axis in sides}
+    few = {axis.name: axis.minimum for axis in batches}
+    cases = [typical | few, typical | {axis.name: bound[axis.name] for axis in batches}]
+    if sides:
+        last = sides[-1]
+        longer = _rounded(last.typical * 5 / 4, last.multiple)
+        if longer > bound[last.name]:
+            longer = max(last.minimum, _rounded(last.typical / 2, last.multiple))
+        cases.append(typical | few | {last.name: longer})
+        cases.append(few | {axis.name: axis.minimum for axis in sides})
+    return tuple(dict(items) for items in dict.fromkeys(tuple(sorted(case.items())) for case in cases))
+
+
+def reference_case(
+    stage: StageWrapper, model: ODISE, spec: StageSpec, sizes: Mapping[str, int], seed: int = SEED
+) -> Case:
+    """Seeded example inputs of `sizes` and the reference's outputs for them.
+
+    Inputs that the graph takes in half precision are rounded to it before the reference sees them: what
+    is measured is the graph, not the rounding of its input.
+
+    Raises:
+        ExportError: the examples do not fit the declaration, or the reference is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        examples = stage.examples(model, sizes, generator)
+        inputs = tuple(
+            example.to(getattr(torch, tensor.dtype))
+            for tensor, example in zip(spec.inputs, examples, strict=True)
+        )
+        results = stage(*(x.float() if x.is_floating_point() else x for x in inputs))
+    outputs = results if isinstance(results, tuple) else (results,)
+    case = Case(dict(sizes), tuple(x.numpy() for x in inputs), tuple(x.numpy() for x in outputs))
+    _require_shapes(spec.inputs, case.inputs, sizes, f"example inputs of stage {spec.name}")
+    _require_shapes(spec.outputs, case.outputs, sizes, f"reference outputs of stage {spec.name}")
+    for tensor, output in zip(spec.outputs, case.outputs, strict=True):
+        if not np.isfinite(output).all():
+            raise ExportError(
+                f"the reference's {tensor.name} is not finite at {describe(sizes)}", "check the weights"
+            )
+    return case
+
+
+def check_onnx(path: Path, spec: StageSpec, cases: Sequence[Case], precision: str) -> tuple[Parity, ...]:
+    """Run a graph in ONNX Runtime on the CPU and compare it with the reference; nothing is raised for a miss.
+
+    Returns:
+        A row for every size and output; of several cases with the same sizes, the median one's.
+
+    Raises:
+        ExportError: ONNX Runtime does not load or run the graph, or an output has another shape or dtype
+            than declared.
+    """
+    session = _session(path, spec)
+    scenes: dict[str, list[Parity]] = {}
+    for case in cases:
+        feed = {tensor.name: array for tensor, array in zip(spec.inputs, case.inputs, strict=True)}
+        try:
+            found = session.run([tensor.name for tensor in spec.outputs], feed)
+        except Exception as error:
+            raise ExportError(
+                f"ONNX Runtime cannot run stage {spec.name} at {describe(case.sizes)}: {error}",
+                "a size was taken for a constant when tracing, or the operator set is too new",
+            ) from error
+        _require_shapes(spec.outputs, found, case.sizes, f"outputs of {path.name}")
+        for tensor, output, expected in zip(spec.outputs, found, case.outputs, strict=True):
+            if output.dtype != np.dtype(tensor.dtype):
+                raise ExportError(f"{tensor.name} of {path.name} is {output.dtype}, declared {tensor.dtype}")
+            scenes.setdefault(f"{tensor.name} {describe(case.sizes)}", []).append(
+                Parity(
+                    stage=spec.name,
+                    tensor=tensor.name,
+                    check="onnx",
+                    sizes=case.sizes,
+                    relative_l2=relative_l2(output, expected),
+                    max_abs=_json_number(np.abs(_double(output) - _double(expected)).max()),
+                    tolerance=spec.tolerance.of(precision),
+                )
+            )
+    ordered = (sorted(rows, key=lambda row: row.relative_l2) for rows in scenes.values())
+    return tuple(rows[len(rows) // 2] for rows in ordered)
+
+
+def require(rows: Iterable[Parity]) -> None:
+    """Raise if a comparison missed its tolerance.
+
+    Raises:
+        ParityError: names every tensor that is too far from the reference.
+    """
+    missed = [row for row in rows if not row.passed]
+    if missed:
+        lines = "\n".join(
+            f"  {row.stage}.{row.tensor} at {describe(row.sizes)}:"
+            f" relative L2 {row.relative_l2:.2e}, tolerance {row.tolerance:.0e}"
+            for row in missed
+        )
+        raise ParityError(
+            f"{len(missed)} outputs are further from the reference than their tolerance\n{lines}",
+            "nothing was installed; try --precision fp32, another --opset or the other --sampling",
+        )
+
+
+def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
+    """|found - expected| / |expected|, summed in float64; infinite for NaN or where only zero is right."""
+    reference = _double(expected)
+    difference = np.linalg.norm((_double(found) - reference).ravel())
+    norm = np.linalg.norm(reference.ravel())
+    if norm == 0:
+        return 0.0 if difference == 0 else math.inf
+    return _json_number(difference / norm)
+
+
+def describe(sizes: Mapping[str, int]) -> str:
+    """`"height=512, width=640"`."""
+    return ", ".join(f"{axis}={size}" for axis, size in sizes.items())
+
+
+def _session(path: Path, spec: StageSpec):  # type: ignore[no-untyped-def]
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # The blocked-layout transformer of the CPU provider crashes on half graphs, at the "all" level only.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    try:
+        return onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["NchwcTransformer"],
+        )
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime cannot load stage {spec.name}: {error}") from error
+
+
+def _require_shapes(
+    declared: Sequence[Tensor], arrays: Sequence[np.ndarray], sizes: Mapping[str, int], what: str
+) -> None:
+    want = [tensor.resolve(sizes) for tensor in declared]
+    have = [array.shape for array in arrays]
+    if want != have:
+        raise ExportError(f"the {what} have shapes {have} at {describe(sizes)}, declared {want}")
+
+
+def _rounded(size: float, multiple: int) -> int:
+    return int(size / multiple) * multiple
+
+
+def _double(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64)
+
+
+def _json_number(value: float | np.floating) -> float:
+    # JSON has no NaN, and NaN is as far away as can be.
+    return math.inf if np.isnan(value) else float(value)

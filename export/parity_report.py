@@ -1,0 +1,83 @@
+"""The parity table of a bundle as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from odise_trt.manifest import Parity
+
+from .parity import describe
+
+FILE = "parity.html"
+#: A bar is empty here and full at ten times the tolerance; both ends are logarithmic.
+_FLOOR = 1e-8
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem;
+  color: #1d2433; background: #fff; }
+h1 { font-size: 1.4rem; margin-bottom: .2rem; } p { color: #5b6475; margin-top: 0; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; border-bottom: 2px solid #d8dce5; padding: .4rem .6rem; }
+td { border-bottom: 1px solid #eceef3; padding: .3rem .6rem; white-space: nowrap; }
+td.number { text-align: right; } tr.stage td { border-top: 2px solid #d8dce5; }
+.bar { position: relative; width: 16rem; height: .8rem; background: #eef1f6; border-radius: .2rem; }
+.bar i { position: absolute; inset: 0 auto 0 0; background: #2e9e6b; border-radius: .2rem; }
+.bar b { position: absolute; top: -.15rem; bottom: -.15rem; width: 2px; background: #1d2433; }
+.missed .bar i { background: #cf3b3b; } .missed td { color: #a32020; font-weight: 600; }
+"""
+
+
+def write_report(path: Path, rows: Sequence[Parity], title: str) -> None:
+    """Write the page, whole or not at all."""
+    missed = sum(not row.passed for row in rows)
+    verdict = (
+        f"{missed} of {len(rows)} comparisons missed" if missed else f"all {len(rows)} comparisons passed"
+    )
+    body = "\n".join(
+        _row(row, index == 0 or rows[index - 1].stage != row.stage) for index, row in enumerate(rows)
+    )
+    page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Parity of {html.escape(title)}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
+<h1>Parity of {html.escape(title)}</h1>
+<p>{verdict}. Relative L2 distance of every exported output to the fp32 reference on the same inputs; the
+black mark is the tolerance, the scale is logarithmic from {_FLOOR:.0e}.</p>
+<table><thead><tr><th>stage</th><th>output</th><th>sizes</th><th>relative L2</th><th>largest difference</th>
+<th>tolerance</th><th></th></tr></thead><tbody>
+{body}
+</tbody></table></body></html>
+"""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _row(row: Parity, first: bool) -> str:
+    classes = " ".join(name for name, holds in (("stage", first), ("missed", not row.passed)) if holds)
+    end = row.tolerance * 10
+    filled, mark = _place(row.relative_l2, end), _place(row.tolerance, end)
+    cells = [
+        f"<td>{html.escape(row.stage if first else '')}</td><td>{html.escape(row.tensor)}</td>",
+        f"<td>{html.escape(describe(row.sizes))}</td>",
+        f'<td class="number">{row.relative_l2:.2e}</td><td class="number">{row.max_abs:.2e}</td>',
+        f'<td class="number">{row.tolerance:.0e}</td>',
+        f'<td><div class="bar"><i style="width:{filled:.1f}%"></i>'
+        f'<b style="left:{mark:.1f}%"></b></div></td>',
+    ]
+    return f'<tr class="{classes}">{"".join(cells)}</tr>'
+
+
+def _place(value: float, end: float) -> float:
+    """Percent of the way from the floor to `end`, on a logarithmic scale."""
+    if value <= _FLOOR:
+        return 0.0
+    if not math.isfinite(value):
+        return 100.0
+    return min(100.0, 100 * math.log(value / _FLOOR) / math.log(end / _FLOOR))

@@ -1,0 +1,84 @@
+"""Stage `mask_head`: class-agnostic masks and their embeddings for the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor as Array
+from torch.nn import functional as F
+
+from odise_trt.stage import COMPUTE, StageSpec, Tensor
+from reference.preset import Preset
+
+from .axes import image_axes, image_profiles
+from .examples import fields
+from .features import STRIDES
+from .wrapper import StageWrapper
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+
+
+class MaskHead(StageWrapper):
+    """Mask2Former's pixel decoder and masked-attention decoder with ODISE's mask pooling.
+
+    Shapes:
+        s2 .. s5     (1, Cp, H/4, W/4) .. (1, Cp, H/32, W/32)
+        pred_masks   (1, Q, H/4, W/4)  logits, float32
+        mask_embed   (1, Q, D)         float32
+        pred_logits  (1, Q, 2)         object or nothing, float32; caption models only
+    """
+
+    # Masks are thresholded into attention masks and pooling masks, layer after layer.
+    scenes = 3
+    # A hundredth of the model's work, and its masks decide where it looks next.
+    float32 = ("mask_head.predictor",)
+    islands = (
+        "normalisation statistics",
+        "softmax",
+        "sampling locations",
+        "the mask decoder with mask logits, pooling sums and final logits",
+    )
+
+    def __init__(self, model: ODISE) -> None:
+        super().__init__(model)
+        self.mask_head = model.mask_head
+
+    @classmethod
+    def declare(cls, preset: Preset) -> StageSpec:
+        """See `StageWrapper.declare`."""
+        head = preset.head
+        outputs = [
+            Tensor("pred_masks", "float32", (1, head.num_queries, "height/4", "width/4")),
+            Tensor("mask_embed", "float32", (1, head.num_queries, head.mask_dim)),
+        ]
+        if preset.kind == "caption":
+            outputs.append(Tensor("pred_logits", "float32", (1, head.num_queries, 2)))
+        return StageSpec(
+            name="mask_head",
+            inputs=tuple(
+                Tensor(name, COMPUTE, (1, head.projection_dim, f"height/{stride}", f"width/{stride}"))
+                for name, stride in STRIDES.items()
+            ),
+            outputs=tuple(outputs),
+            axes=image_axes(preset),
+            profiles=image_profiles(preset),
+        )
+
+    @classmethod
+    def examples(
+        cls, model: ODISE, sizes: Mapping[str, int], generator: torch.Generator
+    ) -> tuple[Array, ...]:
+        """One random scene at four strides, non-negative as sums of ReLU outputs are."""
+        channels = model.preset.head.projection_dim
+        scene = fields(1, channels, sizes["height"] // 4, sizes["width"] // 4, generator)
+        pooled = (F.avg_pool2d(scene, stride // 4) for stride in STRIDES.values())
+        return tuple(torch.relu(level / level.std()) for level in pooled)
+
+    def forward(self, s2: Array, s3: Array, s4: Array, s5: Array) -> tuple[Array, ...]:
+        """See the class."""
+        output = self.mask_head(s2, s3, s4, s5)
+        logits = () if output.pred_logits is None else (output.pred_logits,)
+        return (output.pred_masks, output.mask_embed, *logits)

@@ -1,0 +1,224 @@
+"""Bundles: complete or not at all, rebuilt when something changed, and only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from export.build import build
+from export.model_spec import model_spec
+from export.recipe import Request
+from export.stages import STAGES
+from export.stages.clip_pool import ClipPool
+from odise_trt.bundle import Bundle
+from odise_trt.errors import BackendError, ExportError, ParityError, WeightsError
+from odise_trt.manifest import Manifest
+from reference.preset import ODISE_LABEL
+
+
+class Log:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.begun: list[str] = []
+        self.notes: list[str] = []
+
+    def begin(self, steps: int) -> None:
+        self.steps = steps
+
+    def step(self, what: str) -> None:
+        self.begun.append(what)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class WrongClipPool(ClipPool):
+    """Off by one percent wherever it is exported."""
+
+    def forward(self, clip_image: Tensor, pred_masks: Tensor) -> Tensor:
+        embed = super().forward(clip_image, pred_masks)
+        return embed * 1.01 if torch.compiler.is_exporting() else embed
+
+
+@pytest.fixture(scope="module")
+def request_(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    return Request("demo", "random:7", stages=("clip_pool",), output=tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture(scope="module")
+def folder(request_: Request) -> Path:
+    log = Log()
+    (built,) = build(request_, log)
+    assert len(log.begun) == log.steps
+    assert built.missing == ("captioner", "features", "mask_head", "text_encoder")
+    assert built.seeded
+    return built.folder
+
+
+def test_a_bundle_says_how_it_was_built_and_opens(folder: Path) -> None:
+    assert folder.name == "demo-onnxruntime-fp32"
+    bundle = Bundle.open(folder)
+    manifest = bundle.manifest
+    assert manifest.weights["source"] == "random:7"
+    assert manifest.weights["seeded"] is True
+    assert manifest.tools["opset"] == "21"
+    assert manifest.tools["sampling"] == "gather"
+    assert {row.tensor for row in manifest.parity} == {"clip_mask_embed"}
+    assert len(manifest.parity) == 3
+    assert all(0 < row.relative_l2 < 1e-4 for row in manifest.parity)
+    assert manifest.stage("clip_pool").build_seconds > 0
+    assert manifest.stage("clip_pool").peak_memory_bytes > 2**20
+    assert manifest.model.short_side == 512
+    assert set(manifest.files) == {"clip_pool.onnx", "constants.npz", "tokenizer.json", "parity.html"}
+    assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_the_official_label_model_is_described_as_published() -> None:
+    spec = model_spec(ODISE_LABEL)
+    assert (spec.kind, spec.short_side, spec.max_side, spec.window) == ("label", 1024, 2560, 512)
+    assert (spec.num_queries, spec.mask_embed_dim, spec.clip_dim, spec.clip_image_size) == (
+        100,
+        256,
+        768,
+        336,
+    )
+    assert (spec.alpha, spec.beta) == (0.3, 0.7)
+    assert spec.category_prompt is None
+    assert spec.clip_prompt == "a photo of a {}."
+    assert len(spec.train_labels) == 133
+    assert all(isinstance(name, str) for names in spec.train_labels for name in names)
+
+
+def test_constants_are_those_of_the_model(folder: Path, request_: Request) -> None:
+    from export.checked_export import load_model
+
+    model = load_model(request_)
+    constants = Bundle.open(folder).constants()
+    assert {name: array.shape for name, array in constants.items()} == {
+        "logit_scale": (),
+        "clip_logit_scale": (),
+        "null_embed": (1, 64),
+    }
+    raw = model.mask_head.predictor.post_mask_embed.logit_scale.item()
+    np.testing.assert_allclose(constants["logit_scale"], min(np.exp(raw), 100), rtol=1e-6)
+    head = model.category_head
+    weight, bias = head.text_proj.weight.detach().numpy(), head.text_proj.bias.detach().numpy()
+    null = head.null_embed.detach().numpy().reshape(1, -1) @ weight.T + bias
+    np.testing.assert_allclose(constants["null_embed"], null, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_up_to_date_is_left_alone(folder: Path, request_: Request) -> None:
+    before = (folder / "manifest.json").stat().st_mtime_ns
+    log = Log()
+    (built,) = build(request_, log)
+    assert built.stages == ()
+    assert log.begun == []
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_stage_joins_the_bundle_and_the_others_stay_as_they_were(folder: Path, request_: Request) -> None:
+    before = (folder / "clip_pool.onnx").read_bytes()
+    (built,) = build(replace(request_, stages=("text_encoder",)), Log())
+    assert built.missing == ("captioner", "features", "mask_head")
+    assert [result.stage for result in built.stages] == ["text_encoder"]
+    manifest = Bundle.open(folder).manifest
+    assert [entry.spec.name for entry in manifest.stages] == ["clip_pool", "text_encoder"]
+    assert {row.stage for row in manifest.parity} == {"clip_pool", "text_encoder"}
+    assert (folder / "clip_pool.onnx").read_bytes() == before
+
+
+def test_a_stage_of_other_weights_does_not_join(tmp_path: Path, folder: Path, request_: Request) -> None:
+    (built,) = build(replace(request_, weights="random:8", force=True), Log())
+    assert built.folder == folder
+    assert [entry.spec.name for entry in Manifest.read(folder).stages] == ["clip_pool"]
+
+
+def test_a_stage_that_misses_its_tolerance_installs_nothing_and_leaves_a_report(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STAGES, "clip_pool", WrongClipPool)
+    with pytest.raises(ParityError, match=r"clip_pool\.clip_mask_embed.*relative L2 1\.00e-02") as caught:
+        build(replace(request_, output=tmp_path), Log())
+    assert [path.name for path in tmp_path.iterdir()] == ["demo-fp32-clip_pool.parity.html"]
+    assert str(tmp_path / "demo-fp32-clip_pool.parity.html") in str(caught.value)
+
+
+def test_options_that_change_the_result_ask_for_a_new_build(folder: Path, request_: Request) -> None:
+    from export.recipe import plan, up_to_date
+
+    current = replace(request_, weights=Manifest.read(folder).weights["source"])
+    (target,) = plan(current)
+    assert up_to_date(target, current)
+    for changed in ({"opset": 22}, {"sampling": "grid_sample"}, {"weights": "random:9"}, {"force": True}):
+        assert not up_to_date(target, replace(current, **changed))
+    assert not up_to_date(target, replace(current, stages=()))
+
+
+def test_a_missing_file_asks_for_a_new_build(folder: Path, request_: Request, tmp_path: Path) -> None:
+    from export.recipe import plan, up_to_date
+
+    current = replace(request_, weights=Manifest.read(folder).weights["source"])
+    (target,) = plan(current)
+    (folder / "parity.html").rename(tmp_path / "parity.html")
+    try:
+        assert not up_to_date(target, current)
+    finally:
+        (tmp_path / "parity.html").rename(folder / "parity.html")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"preset": "odise"}, ExportError, "there is no preset 'odise'"),
+        ({"stages": ("decoder",)}, ExportError, "there is no stage decoder"),
+        ({"backends": ("onnx",)}, BackendError, "there is no backend 'onnx'"),
+        ({"weights": "missing.safetensors"}, WeightsError, "no weights file"),
+        ({"precision": "int8"}, ExportError, "there is no precision 'int8'"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused_before_any_work(
+    change: Mapping[str, object], error: type[Exception], message: str, request_: Request, tmp_path: Path
+) -> None:
+    log = Log()
+    with pytest.raises(error, match=message):
+        build(replace(request_, output=tmp_path, **change), log)  # type: ignore[arg-type]
+    assert log.begun == []
+    assert not list(tmp_path.iterdir())
+
+
+def script(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # From another folder and without PYTHONPATH: the script finds the checkout it lies in.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, str(root / "export" / "build_engines.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment, check=False)
+
+
+def test_the_script_runs_from_anywhere_and_explains_its_options(root: Path) -> None:
+    done = script(root, "--help")
+    assert done.returncode == 0
+    for option in ("--preset", "--weights", "--backend", "--precision", "--stage", "--output", "--sampling"):
+        assert option in done.stdout
+
+
+def test_the_script_prints_an_error_and_its_remedy_and_fails(root: Path, tmp_path: Path) -> None:
+    done = script(root, "--stage", "decoder", "--output", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ExportError: there is no stage decoder\n"
+        "  stages: captioner, features, mask_head, clip_pool, text_encoder\n"
+    )
+    assert script(root, "--preset", "odise-label").returncode != 0

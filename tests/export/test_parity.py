@@ -1,0 +1,139 @@
+"""Parity checks find what is wrong, and say where."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_stages import Pyramid, rows_to_rows, stage_of
+from torch import nn
+
+from export.onnx_export import export_stage
+from export.parity import Case, check_onnx, check_sizes, reference_case, relative_l2, require
+from export.parity_report import write_report
+from export.stages import STAGES
+from odise_trt.errors import ExportError, ParityError
+from odise_trt.manifest import Parity
+from odise_trt.stage import StageSpec
+from reference.preset import DEMO, ODISE_LABEL
+
+
+def cases(stage, spec: StageSpec) -> list[Case]:  # type: ignore[no-untyped-def]
+    return [reference_case(stage, None, spec, sizes) for sizes in check_sizes(spec)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_right_export_passes_at_every_size(precision: str, tmp_path: Path) -> None:
+    stage = Pyramid().eval()
+    spec = stage.declare().at(precision)
+    exported = export_stage(stage, spec, tmp_path, precision=precision)
+    rows = check_onnx(exported.path, spec, cases(stage, spec), precision)
+    require(rows)
+    assert {(row.sizes["windows"], row.sizes["side"]) for row in rows} == {(1, 128), (5, 128), (1, 64)}
+    assert all(row.relative_l2 > 0 for row in rows)
+
+
+def test_an_export_that_is_off_by_a_thousandth_is_caught_and_named(tmp_path: Path) -> None:
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        y = self.linear(x)
+        return y * 1.001 if torch.compiler.is_exporting() else y
+
+    spec = rows_to_rows().at("fp32")
+    stage = stage_of(forward, spec, linear=nn.Linear(8, 8))
+    exported = export_stage(stage, spec, tmp_path, precision="fp32")
+    rows = check_onnx(exported.path, spec, cases(stage, spec), "fp32")
+    assert [row.passed for row in rows] == [False, False]
+    assert all(row.relative_l2 == pytest.approx(1e-3, rel=1e-2) for row in rows)
+    with pytest.raises(ParityError, match=r"rows\.y at windows=5: relative L2 1\.00e-03, tolerance 1e-04"):
+        require(rows)
+
+
+def test_an_export_that_is_wrong_at_one_batch_only_is_caught(tmp_path: Path) -> None:
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        # A batch constant that leaked into the graph: the mean over rows 0 and 1 only.
+        return x - (x[:2] if torch.compiler.is_exporting() else x).mean(0)
+
+    spec = rows_to_rows().at("fp32")
+    stage = stage_of(forward, spec)
+    exported = export_stage(stage, spec, tmp_path, precision="fp32")
+    rows = check_onnx(exported.path, spec, cases(stage, spec), "fp32")
+    assert {row.sizes["windows"]: row.passed for row in rows} == {1: True, 5: False}
+
+
+def test_a_tie_in_one_scene_does_not_condemn_a_stage_and_an_error_in_every_scene_does(tmp_path: Path) -> None:
+    # A hard decision: rows on one side of zero become -1, on the other 1. The exported one tips at 1e-3.
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return torch.where(x > (1e-3 if torch.compiler.is_exporting() else 0.0), 1.0, -1.0)
+
+    spec = rows_to_rows().at("fp32")
+    stage = stage_of(forward, spec)
+    exported = export_stage(stage, spec, tmp_path, precision="fp32")
+
+    def checked(*values: float) -> Parity:
+        inputs = [np.full((2, 8), value, np.float32) for value in values]
+        scenes = [Case({"windows": 2}, (x,), (np.where(x > 0, 1.0, -1.0),)) for x in inputs]
+        (row,) = check_onnx(exported.path, spec, scenes, "fp32")
+        return row
+
+    # On the wrong side every number is -1 instead of 1: the distance is twice the length.
+    assert checked(5e-4).relative_l2 == 2.0
+    assert checked(0.5, 5e-4, -0.5).passed
+    assert not checked(5e-4, 5e-4, -0.5).passed
+
+
+def test_a_reference_that_is_not_finite_is_no_reference() -> None:
+    spec = rows_to_rows().at("fp32")
+    with pytest.raises(ExportError, match="the reference's y is not finite at windows=1"):
+        cases(stage_of(lambda self, x: x / 0, spec), spec)
+
+
+def test_relative_l2_is_the_distance_over_the_length() -> None:
+    # |(3, 4) - (3, 4.5)| / |(3, 4)| = 0.5 / 5.
+    assert relative_l2(np.array([3.0, 4.5]), np.array([3.0, 4.0])) == pytest.approx(0.1)
+    # Squares of 60,000 overflow half precision: the sums must not be taken in it.
+    large = np.full(4, 60_000, np.float16)
+    assert relative_l2(large, large) == 0.0
+
+
+@pytest.mark.parametrize("found", [np.array([np.nan, 1.0]), np.array([np.inf, 1.0])])
+def test_what_is_not_finite_is_infinitely_far(found: np.ndarray) -> None:
+    assert relative_l2(found, np.array([1.0, 1.0])) == math.inf
+
+
+def test_where_only_zero_is_right_anything_else_is_infinitely_far() -> None:
+    assert relative_l2(np.zeros(2), np.zeros(2)) == 0.0
+    assert relative_l2(np.array([0.0, 1e-9]), np.zeros(2)) == math.inf
+
+
+@pytest.mark.parametrize("preset", [DEMO, ODISE_LABEL], ids=lambda preset: preset.name)
+def test_every_stage_is_checked_at_both_ends_of_its_batch_and_at_several_image_sizes(preset) -> None:  # type: ignore[no-untyped-def]
+    def sizes(name: str, *axes: str) -> set[tuple[int, ...]]:
+        return {tuple(case[a] for a in axes) for case in check_sizes(STAGES[name].declare(preset))}
+
+    window, short = preset.window, preset.short_side
+    for name in ("captioner", "features"):
+        assert sizes(name, "windows", "side") == {(1, window), (10, window), (1, window // 2), (1, 64)}
+    for name in ("mask_head", "clip_pool"):
+        assert sizes(name, "height", "width") == {(short, short), (short, short * 5 // 4), (64, 64)}
+    assert sizes("text_encoder", "texts") == {(1,), (128,)}
+
+
+def test_the_largest_batch_can_be_limited() -> None:
+    limited = check_sizes(STAGES["features"].declare(ODISE_LABEL), {"windows": 2})
+    assert max(case["windows"] for case in limited) == 2
+
+
+def test_the_report_shows_every_comparison_and_the_verdict(tmp_path: Path) -> None:
+    near = Parity("captioner", "cond_emb", "onnx", {"windows": 10}, 3e-7, 1e-6, 1e-4)
+    far = Parity("features", "s2", "onnx", {"windows": 1}, 2e-2, 0.5, 1e-4)
+    write_report(tmp_path / "parity.html", [near, far], "demo <test>")
+    page = (tmp_path / "parity.html").read_text()
+    assert "1 of 2 comparisons missed" in page
+    assert "demo &lt;test&gt;" in page
+    assert page.count("<tr class=") == 2
+    # From 1e-8 to ten tolerances, 1e-3, are five decades: 3e-7 is log10(30) = 1.477 of them, 1e-4 four.
+    assert 'width:29.5%"></i><b style="left:80.0%' in page
+    assert 'class="stage missed"' in page

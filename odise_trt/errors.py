@@ -1,7 +1,7 @@
 """Errors of the product. Each names the thing at fault and says what to do about it.
 
-The command line prints `str(error)` and exits with status 1; nothing else is printed, and nothing
-half-written is left behind.
+The command line prints the name of the class and `str(error)`, exits with status 1, and leaves nothing
+half-written behind.
 """
 
 from __future__ import annotations

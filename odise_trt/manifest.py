@@ -26,7 +26,8 @@ class ModelSpec:
 
     Attributes:
         kind: "label" (null embedding says "nothing") or "caption" (binary foreground logits do).
-        short_side, max_side: the shorter side of an image becomes `short_side`, the longer at most `max_side`.
+        short_side, max_side: the shorter side of an image becomes `short_side`, but the longer at most
+            `max_side`.
         divisor: images are zero-padded at the bottom and right to a multiple of this.
         window: side of the square windows the diffusion features are taken from.
         num_queries, mask_embed_dim, clip_dim: Q, and the widths of `mask_embed` and `clip_mask_embed`.
@@ -97,6 +98,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
+        """Whether the distance is within the tolerance."""
         # A NaN distance compares false with everything, and so fails.
         return self.relative_l2 <= self.tolerance
 
@@ -140,6 +142,7 @@ class Manifest:
         raise BundleError(f"the bundle has no stage {name!r} (it has: {have})", "build all stages")
 
     def write(self, folder: Path) -> None:
+        """Write `folder/manifest.json`; the folder is a bundle in the making."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 

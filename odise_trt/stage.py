@@ -76,6 +76,7 @@ class Tolerance:
     fp16: float = 1e-2
 
     def of(self, precision: str) -> float:
+        """The tolerance of a build at `precision`, "fp32" or "fp16"."""
         return {"fp32": self.fp32, "fp16": self.fp16}[precision]
 
 
@@ -99,13 +100,20 @@ class StageSpec:
         return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
 
     def axis(self, name: str) -> Axis:
+        """The axis called `name`."""
         return next(axis for axis in self.axes if axis.name == name)
 
     def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StageSpec:
+        """The declaration in a manifest.
+
+        Raises:
+            KeyError, TypeError: it is incomplete.
+        """
         tensors = lambda rows: tuple(  # noqa: E731
             Tensor(row["name"], row["dtype"], tuple(row["shape"])) for row in rows
         )

@@ -29,9 +29,11 @@ PRESETS: Mapping[str, str] = {
     "pc459": "PASCAL Context, 459 categories",
     "ade847": "ADE20K, full",
     "voc21": "PASCAL VOC and background",
+    "scenes": "drawn scenes, what the demo model knows",
 }
-# The background of VOC is a heap of words, things among them: it says nothing about each.
-_SAYS_NOTHING_ABOUT_WORDS = {"voc21"}
+# The background of VOC is a heap of words, things among them, and scenes are drawings, where a house is an
+# object as good as a ball: neither says anything about words in general.
+_SAYS_NOTHING_ABOUT_WORDS = {"voc21", "scenes"}
 
 
 @dataclass(frozen=True)

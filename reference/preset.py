@@ -40,6 +40,7 @@ class UNetPreset:
 
     @property
     def time_embed_dim(self) -> int:
+        """T, the width of the time embedding."""
         return 4 * self.model_channels
 
 
@@ -199,6 +200,7 @@ DEMO = Preset(
     window=256,
     short_side=512,
     max_side=1280,
+    train_labels="scenes",
     topk_per_image=32,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from odise_trt.result import Box
-from odise_trt.vocabulary import Category, Vocabulary
+from odise_trt.vocabulary import Vocabulary
 
 from . import landscape
 from .canvas import Canvas, Pen, noise, vary
@@ -17,30 +17,7 @@ from .landscape import LIGHTS, Ground, Light
 from .things import THINGS
 
 #: What scenes are made of.
-SCENE_VOCABULARY = Vocabulary(
-    (
-        Category(("sky",), isthing=False),
-        Category(("cloud", "clouds"), isthing=False),
-        Category(("mountain", "mountains", "hill"), isthing=False),
-        Category(("grass", "meadow", "lawn"), isthing=False),
-        Category(("sand", "beach"), isthing=False),
-        Category(("snow",), isthing=False),
-        Category(("water", "lake", "sea"), isthing=False),
-        Category(("road", "street"), isthing=False),
-        Category(("fence",), isthing=False),
-        Category(("sun",), isthing=True),
-        Category(("house", "cottage", "building"), isthing=True),
-        Category(("tree", "trees"), isthing=True),
-        Category(("car", "automobile"), isthing=True),
-        Category(("boat", "sailboat", "ship"), isthing=True),
-        Category(("ball", "sports ball"), isthing=True),
-        Category(("person", "people"), isthing=True),
-        Category(("flower", "flowers"), isthing=True),
-        Category(("bird",), isthing=True),
-        Category(("balloon", "hot-air balloon"), isthing=True),
-        Category(("rock", "stone", "boulder"), isthing=True),
-    )
-)
+SCENE_VOCABULARY = Vocabulary.preset("scenes")
 _NUMBER = {name: number for number, name in enumerate(SCENE_VOCABULARY.names)}
 
 # The eye is this many metres above the ground, which fixes how tall things are where they stand.

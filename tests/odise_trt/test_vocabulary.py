@@ -21,6 +21,7 @@ SIZES = {
     "cityscapes": (19, 8),
     "lvis": (1203, 1203),
     "voc21": (21, 20),
+    "scenes": (20, 11),
     "pc59": (59, None),
     "pc459": (459, None),
     "ade847": (847, None),

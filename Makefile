@@ -12,11 +12,14 @@ $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,dev]"
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps tensorrt-stubs
 	touch $@
 
 demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python export/build_engines.py --preset demo --backend onnxruntime --backend tensorrt_rtx --jobs 2
+	$(BIN)/python -m reference.scenes --seed 7 --output outputs/scene.png
+	$(BIN)/odise-trt inspect engines/demo-onnxruntime-fp32
+	$(BIN)/odise-trt run assets/photo.jpg --engines engines/demo-onnxruntime-fp32 --vocab "$(VOCABULARY)"
+	$(BIN)/odise-trt run outputs/scene.png --engines engines/demo-onnxruntime-fp32 --vocab scenes
 
 test: $(INSTALLED)  ## the tests; the long ones apart
 	$(BIN)/python -m pytest -m "not gpu and not slow"

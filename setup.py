@@ -17,6 +17,7 @@ class RuntimeOnly(build_py):
     """Leave the toolkit out of wheels: top-level names like `export` belong to a checkout."""
 
     def finalize_options(self) -> None:
+        """See setuptools."""
         super().finalize_options()
         if not self.editable_mode:
             self.packages = find_packages(include=RUNTIME)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 INSTALL = {
-    "tensorrt": "pip install 'odise-trt[tensorrt]' --extra-index-url https://pypi.nvidia.com",
+    "tensorrt": "pip install 'odise-trt[tensorrt]'",
     "tensorrt_rtx": "pip install 'odise-trt[tensorrt-rtx]'",
 }
 #: What only a name of `ComputeCapability` says: "8.9" is SM89.

@@ -33,7 +33,7 @@ _TOOLKIT = (
 _RUNTIME = ("numpy", "pillow", "tokenizers", "pyyaml", "typer", "rich", "ftfy")
 _INSTALL = {
     "onnxruntime": "pip install onnxruntime",
-    "tensorrt": 'pip install "odise-trt[tensorrt]" --extra-index-url https://pypi.nvidia.com',
+    "tensorrt": 'pip install "odise-trt[tensorrt]"',
     "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
 }
 _NO_GPU = "needs an NVIDIA GPU with its driver: https://www.nvidia.com/drivers"

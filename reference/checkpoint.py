@@ -18,7 +18,7 @@ from torch import Tensor
 from odise_trt.errors import WeightsError
 from reference.conversion import COND_STAGE, SCHEDULE, ConversionTable
 from reference.preset import PRESETS, Preset
-from reference.random_weights import SkipInitialisation, fill
+from reference.random_weights import BROAD_MASKS, SPARSE_MASKS, Masks, SkipInitialisation, fill
 from reference.schedule import schedule
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_weights(preset: Preset | str, source: str) -> ODISE:
     seed = _seed(preset, source)
     if seed is not None:
         model = _allocated(preset)
-        fill_random(model, seed)
+        fill_random(model, seed, SPARSE_MASKS if source == "demo" else BROAD_MASKS)
     else:
         with _SafetensorsFile(_existing(source)) as tensors:
             model = _allocated(preset)
@@ -89,7 +89,7 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     """
     seed = _seed(_preset(preset), source)
     if seed is not None:
-        digest = hashlib.sha256(f"{_SEEDED}{seed}".encode()).hexdigest()
+        digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(source)
     with path.open("rb") as file:
@@ -97,14 +97,14 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     return WeightsDescription(source=path.name, sha256=digest, seeded=False)
 
 
-def fill_random(model: ODISE, seed: int) -> None:
+def fill_random(model: ODISE, seed: int, masks: Masks = BROAD_MASKS) -> None:
     """Overwrite all parameters, the shared noise and the empty caption's embedding with seeded numbers."""
     buffers = {"uncond_inputs", "shared_noise"}
     with torch.no_grad():
         for slot in slots(model):
             name = slot.names[0]
             if isinstance(slot.tensor, torch.nn.Parameter) or name.rpartition(".")[2] in buffers:
-                fill(name, slot.tensor, seed)
+                fill(name, slot.tensor, seed, masks)
 
 
 def load_official(model: ODISE, tensors: Mapping[str, Tensor]) -> None:

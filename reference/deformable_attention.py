@@ -51,11 +51,12 @@ def sample_grid(value: Tensor, size: Size, x: Tensor, y: Tensor, weights: Tensor
     """The same as `sample_gather` through `grid_sample`; same arguments and shapes."""
     height, width = size
     batch, _, heads, channels = value.shape
-    maps = value.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width)
-    grid = (2 * torch.stack([x, y], dim=-1) - 1).transpose(1, 2).flatten(0, 1).to(value.dtype)
-    share = weights.transpose(1, 2).flatten(0, 1).to(value.dtype)
+    # The operator wants one dtype for both, and half is too coarse for positions: the values are widened.
+    maps = at_least_float32(value.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width))
+    grid = (2 * torch.stack([x, y], dim=-1) - 1).transpose(1, 2).flatten(0, 1).to(maps.dtype)
+    share = weights.transpose(1, 2).flatten(0, 1).to(maps.dtype)
     samples = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    total = (samples * share[:, None]).sum(-1)
+    total = (samples * share[:, None]).sum(-1).to(value.dtype)
     return total.view(batch, heads, channels, -1).permute(0, 3, 1, 2)
 
 

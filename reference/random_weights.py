@@ -38,23 +38,35 @@ _RULES: tuple[tuple[str, Spread], ...] = (
 #: weaker than what the queries start with, it does not make one mask of all of them.
 _QUERY_UPDATE = re.compile(r"\.predictor\..*(out_proj|linear2|pool_proj\.\d+)\.weight$")
 _QUERY_UPDATE_GAIN = 0.3
-#: Mask logits lie this far below zero on average, and spread this much further than fan-in would have it:
-#: then a mask covers some of the image, and not the part that the next one covers.
-_MASK_OFFSET = 15.0
-_MASK_GAIN = 4.0
 _MASK_EMBED = r"\.predictor\.mask_embed\.layers\.2\."
 _NORM_WEIGHT = Spread(1.0, 0.1)
 _BIAS = Spread(0.0, 0.1)
 
 
-def fill(name: str, tensor: Tensor, seed: int) -> None:
+class Masks(NamedTuple):
+    """How far mask logits lie below zero on average, and spread beyond what fan-in would have."""
+
+    offset: float
+    gain: float
+
+
+#: Each query's mask covers a good part of the image. A pixel that rounding turns from one side of the
+#: threshold to the other is then one of thousands that a query attends to, and parity can be exact.
+BROAD_MASKS = Masks(3.0, 2.0)
+#: Masks that cover some of the image, and not what the next one covers: there are segments to look at.
+SPARSE_MASKS = Masks(15.0, 4.0)
+
+
+def fill(name: str, tensor: Tensor, seed: int, masks: Masks = BROAD_MASKS) -> None:
     """Overwrite a parameter with random numbers.
 
-    They depend on the seed and the name alone, not on the order or on the other parameters.
+    They depend on the arguments alone, not on the order or on the other parameters.
 
     Args:
         name: the official name.
         tensor: fp32, on the CPU.
+        seed: any number.
+        masks: what the masks of the model are to be like.
     """
     generator = _generator(f"{seed}:{name}")
     if name.endswith("uncond_inputs"):
@@ -62,27 +74,31 @@ def fill(name: str, tensor: Tensor, seed: int) -> None:
     elif name.endswith("shared_noise"):
         tensor.normal_(generator=torch.Generator().manual_seed(NOISE_SEED))
     else:
-        mean, deviation = spread(name, tensor)
+        mean, deviation = spread(name, tensor, masks)
         # A uniform distribution reaches sqrt(3) deviations far.
         reach = 3**0.5 * deviation
         tensor.uniform_(mean - reach, mean + reach, generator=generator)
 
 
-def spread(name: str, tensor: Tensor) -> Spread:
+def spread(name: str, tensor: Tensor, masks: Masks = BROAD_MASKS) -> Spread:
     """How the numbers of a parameter are distributed."""
     for pattern, rule in _RULES:
         if re.search(pattern, name):
             return rule
+    # The offset of the logits is the product of these two biases.
     if re.search(r"\.pixel_decoder\.mask_features\.bias$", name):
-        return Spread((_MASK_OFFSET / tensor.numel()) ** 0.5, 0.1)
+        return Spread((masks.offset / tensor.numel()) ** 0.5, 0.1)
     if re.search(f"{_MASK_EMBED}bias$", name):
-        return Spread(-((_MASK_OFFSET / tensor.numel()) ** 0.5), 0.1)
+        return Spread(-((masks.offset / tensor.numel()) ** 0.5), 0.1)
     if tensor.ndim < 2:
         return _NORM_WEIGHT if name.endswith(".weight") else _BIAS
     # CLIP's two projections stand to the right of what they multiply.
     fan_in = tensor.shape[0] if re.search(r"(visual\.proj|text_projection)$", name) else tensor[0].numel()
-    gain = _QUERY_UPDATE_GAIN if _QUERY_UPDATE.search(name) else 1.0
-    gain = _MASK_GAIN if re.search(f"{_MASK_EMBED}weight$", name) else gain
+    gain = 1.0
+    if re.search(f"{_MASK_EMBED}weight$", name):
+        gain = masks.gain
+    elif _QUERY_UPDATE.search(name):
+        gain = _QUERY_UPDATE_GAIN
     return Spread(0.0, gain * fan_in**-0.5)
 
 

@@ -19,6 +19,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from odise_trt.errors import OdiseError
 from reference.model import ODISE, Way
 from tests.golden_case import GOLDENS, GoldenCase, Run, load_golden_model
@@ -44,8 +46,16 @@ class Row(NamedTuple):
 
 
 def check(case: GoldenCase, model: ODISE, way: Way = "official") -> list[Row]:
-    """Run a case and compare every output of its file."""
-    return compare(case, model, way, case.run(model, way))
+    """Run a case and compare every output of its file.
+
+    On one thread: how many there are decides in which order sums are taken, and so which ties turn.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return compare(case, model, way, case.run(model, way))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def compare(case: GoldenCase, model: ODISE, way: Way, run: Run) -> list[Row]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _INSTALL = {
-    "tensorrt": 'pip install "odise-trt[tensorrt]" --extra-index-url https://pypi.nvidia.com',
+    "tensorrt": 'pip install "odise-trt[tensorrt]"',
     "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
 }
 # By name: TensorRT's own translation to numpy types comes and goes between versions.

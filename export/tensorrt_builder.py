@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from odise_trt.backends import INSTALL
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.stage import StageSpec
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-INSTALL = {
-    "tensorrt": "pip install 'odise-trt[tensorrt]'",
-    "tensorrt_rtx": "pip install 'odise-trt[tensorrt-rtx]'",
-}
 #: What only a name of `ComputeCapability` says: "8.9" is SM89.
 _CAPABILITY = "SM{}"
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "UINT8": "uint8"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .backends import BACKENDS, available_threads, host_os
+from .backends import BACKENDS, INSTALL, available_threads, host_os
 
 _TOOLKIT = (
     "torch",
@@ -31,11 +31,6 @@ _TOOLKIT = (
     "safetensors",
 )
 _RUNTIME = ("numpy", "pillow", "tokenizers", "pyyaml", "typer", "rich", "ftfy")
-_INSTALL = {
-    "onnxruntime": "pip install onnxruntime",
-    "tensorrt": 'pip install "odise-trt[tensorrt]"',
-    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
-}
 _NO_GPU = "needs an NVIDIA GPU with its driver: https://www.nvidia.com/drivers"
 _GPU_FIELDS = ("name", "compute_cap", "memory.total", "driver_version")
 
@@ -137,7 +132,7 @@ def _backend(name: str, has_gpu: bool) -> Finding:
         module = importlib.import_module(name)
     except Exception as error:
         # Not only ImportError: a TensorRT whose libraries are missing fails in several ways.
-        return Finding("backends", name, False, f"not installed ({_first_line(error)})", _INSTALL[name])
+        return Finding("backends", name, False, f"not installed ({_first_line(error)})", INSTALL[name])
     version = str(getattr(module, "__version__", "of unknown version"))
     if name == "onnxruntime":
         return _onnxruntime(version, module.get_available_providers)

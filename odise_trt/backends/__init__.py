@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from ..errors import BackendError
-from .base import Backend, Engine, host_os
+from .base import INSTALL, Backend, Engine, host_os
 
-__all__ = ["BACKENDS", "Backend", "Engine", "available_threads", "host_os", "open_backend"]
+__all__ = ["BACKENDS", "INSTALL", "Backend", "Engine", "available_threads", "host_os", "open_backend"]
 
 #: Names of all backends, as `--backend` and the manifest have them.
 BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")

@@ -13,6 +13,13 @@ from ..errors import BackendError
 from ..manifest import StageEntry
 from ..stage import StageSpec, Tensor, split_dimension
 
+#: What a missing backend needs.
+INSTALL = {
+    "onnxruntime": "pip install onnxruntime",
+    "tensorrt": 'pip install "odise-trt[tensorrt]"',
+    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
+}
+
 
 class Engine(Protocol):
     """An opened stage."""

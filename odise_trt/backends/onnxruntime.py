@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import BackendError
 from ..manifest import StageEntry
 from ..stage import StageSpec
-from .base import check_inputs
+from .base import INSTALL, check_inputs
 from .buffers import device_index
 
 #: Stages with larger files give scratch memory back after each run. Small ones don't: it costs the demo
@@ -34,7 +34,7 @@ class OnnxRuntimeBackend:
             import onnxruntime
         except ImportError as error:
             raise BackendError(
-                f"backend onnxruntime is not installed ({error})", "pip install onnxruntime"
+                f"backend onnxruntime is not installed ({error})", INSTALL["onnxruntime"]
             ) from error
         self._ort = onnxruntime
         self._device = device

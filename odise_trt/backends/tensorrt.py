@@ -16,16 +16,12 @@ import numpy as np
 from ..errors import BackendError
 from ..manifest import StageEntry
 from ..stage import StageSpec
-from .base import check_inputs, choose_profile, host_os
+from .base import INSTALL, check_inputs, choose_profile, host_os
 from .buffers import Buffer, Cuda, Device, device_index, open_cuda
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_INSTALL = {
-    "tensorrt": 'pip install "odise-trt[tensorrt]"',
-    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
-}
 # By name: TensorRT's own translation to numpy types comes and goes between versions.
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64"}
 
@@ -58,7 +54,7 @@ def open_tensorrt(name: str, device: str) -> TensorRTBackend:
     try:
         module = importlib.import_module(name)
     except (ImportError, OSError) as error:
-        raise BackendError(f"backend {name} is not installed ({error})", _INSTALL[name]) from error
+        raise BackendError(f"backend {name} is not installed ({error})", INSTALL[name]) from error
     return TensorRTBackend(name, module, open_cuda(index))
 
 

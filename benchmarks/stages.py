@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -66,6 +67,7 @@ def main(
             "seconds": stages,
             "total_seconds": statistics.median(sum(run.values()) for run in timings),
             "peak_bytes": peak,
+            "segments": int(len(np.unique(panoptic[panoptic > 0]))),
             "panoptic_agreement": float((panoptic == first_map).mean()),
         }
     console.print(table(rows))
@@ -91,6 +93,7 @@ def table(rows: dict[str, dict[str, Any]]) -> Table:
     shown.add_row("total", *(f"{total:.3f}" for total in totals))
     shown.add_row("ratio to the last", *(f"{baseline / total:.2f}x" for total in totals))
     shown.add_row("peak GB", *(f"{row['peak_bytes'] / 1e9:.2f}" for row in rows.values()))
+    shown.add_row("segments", *(str(row["segments"]) for row in rows.values()))
     shown.add_row(
         "panoptic map equal to the first", *(f"{row['panoptic_agreement']:.2%}" for row in rows.values())
     )

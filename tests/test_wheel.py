@@ -32,7 +32,6 @@ def test_the_wheel_holds_the_runtime_and_its_data_alone(wheel: Path) -> None:
     assert any(name.startswith("odise_trt/vocabularies/coco") for name in names)
 
 
-@pytest.mark.slow
 def test_the_wheel_segments_an_image_in_an_environment_without_torch(
     wheel: Path, root: Path, demo_bundle: Path, tmp_path: Path
 ) -> None:

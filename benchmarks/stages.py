@@ -67,7 +67,7 @@ def main(
             "seconds": stages,
             "total_seconds": statistics.median(sum(run.values()) for run in timings),
             "peak_bytes": peak,
-            "segments": int(len(np.unique(panoptic[panoptic > 0]))),
+            "segments": len(np.unique(panoptic[panoptic > 0])),
             "panoptic_agreement": float((panoptic == first_map).mean()),
         }
     console.print(table(rows))

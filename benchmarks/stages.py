@@ -73,7 +73,8 @@ def main(
     console.print(table(rows))
     if output is not None:
         record = {"job": asdict(job), "machine": machine(), "commit": commit(), "contenders": rows}
-        record["job"]["image"] = image.name
+        # Names say what was measured; the folders they were in are nobody's business.
+        record["job"] |= {"engines": engines.name, "image": image.name}
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = output.with_suffix(".partial")
         partial.write_text(json.dumps(record, indent=1) + "\n")

@@ -268,6 +268,8 @@ def test_seeded_weights_give_masks_that_differ(source, least, most):
     covered = masks.float().mean((1, 2))
     # Broad for parity, sparse for pictures; neither is empty or full, or one mask thirty-two times.
     assert ((covered > least) & (covered < most)).float().mean() > 0.8
+    if source == "random:0":
+        assert (masks[0] != masks[1:]).float().mean() > 0.05
     # Share of the pixels of the first mask or another that only one of them has.
     assert ((masks[0] != masks[1:]).sum((1, 2)) / (masks[0] | masks[1:]).sum((1, 2))).mean() > 0.05
 

@@ -1,0 +1,23 @@
+"""Datasets in the layouts people have on disk, each with its vocabulary; see docs/datasets.md.
+
+dataset = open_dataset("ade150", "/data", "val")
+example = dataset[0]
+"""
+
+from .catalogue import DATASETS, open_dataset
+from .errors import DatasetError
+from .overlap import overlap_with
+from .sample import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
+
+__all__ = [
+    "DATASETS",
+    "IGNORED",
+    "Dataset",
+    "DatasetError",
+    "Example",
+    "Federation",
+    "Instance",
+    "PanopticSegment",
+    "open_dataset",
+    "overlap_with",
+]

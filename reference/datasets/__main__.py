@@ -1,0 +1,153 @@
+"""`python -m reference.datasets list | verify NAME PATH | prepare NAME PATH`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from odise_trt.errors import OdiseError
+
+from . import catalogue
+from .errors import DatasetError
+from .overlap import overlap_with
+from .prepare.jobs import carry_out
+from .verify import verify as verify_dataset
+
+
+class _Group(TyperGroup):
+    """Ends with status 1 and one message on errors of the product."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OdiseError as error:
+            _print(Console(stderr=True), f"{type(error).__name__}: {error}", "red")
+            raise typer.Exit(1) from error
+
+
+class Split(StrEnum):
+    """Parts of a dataset."""
+
+    train = "train"
+    val = "val"
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    help="Datasets on disk: which there are, whether they are complete, and making what is missing.",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(help="A dataset of `list`.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(help="Its folder, or a folder of datasets that it lies in.", show_default=False)
+]
+
+
+@app.command("list")
+def list_() -> None:
+    """Which datasets there are."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "categories", "things", "seen in COCO", "for", "what"):
+        numeric = heading in ("categories", "things", "seen in COCO")
+        table.add_column(heading, justify="right" if numeric else "left")
+    for layout in catalogue.LAYOUTS.values():
+        words = layout.vocabulary
+        numbers = (
+            ("from the data", "", "")
+            if words is None
+            else (str(len(words)), str(sum(words.isthing)), str(sum(overlap_with(words))))
+        )
+        table.add_row(layout.name, *numbers, layout.tasks, layout.description)
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def verify(
+    name: Name,
+    path: Folder,
+    split: Annotated[Split, typer.Option(help="Which part.")] = Split.val,
+    samples: Annotated[int, typer.Option(min=1, help="How many images are read.")] = 20,
+) -> None:
+    """Say what is missing, count what is there, and read some images to see that the files fit each other."""
+    with _progress() as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        report = verify_dataset(name, path, split.value, samples=samples, progress=tell)
+    out = Console(highlight=False)
+    _print(
+        out,
+        f"{report.name}, {report.split}: {report.images} images, all files are there\n"
+        f"{report.categories} categories: {report.things} things, {report.categories - report.things} stuff; "
+        f"{report.seen} have a name of a COCO training category\n"
+        f"{report.sampled} images read: "
+        + ", ".join(f"{count} {what}" for what, count in report.found.items()),
+    )
+    for note in report.notes:
+        _print(out, note, "yellow")
+
+
+@app.command()
+def prepare(
+    name: Name,
+    path: Folder,
+    split: Annotated[
+        Split | None, typer.Option(help="Which part; left out: val.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Make again what exists.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Threads; left out: one per core.", show_default=False)
+    ] = None,
+) -> None:
+    """Make what evaluation reads from what can be downloaded. A run that was stopped is taken up again."""
+    layout = catalogue.layout_of(name)
+    chosen = (split or Split.val).value
+    if layout.work is None:
+        raise DatasetError(
+            f"{layout.name} is read as it was downloaded: there is nothing to prepare",
+            f"check it: python -m reference.datasets verify {layout.name} {path}",
+        )
+    if not path.is_dir():
+        raise DatasetError(f"{path} is not a folder", f"give the folder that holds the dataset {layout.name}")
+    work = layout.work(path, chosen)
+    with _progress() as bar:
+        task = bar.add_task(f"{layout.name}, {chosen}", total=len(work.jobs))
+        made = carry_out(
+            work, overwrite=overwrite, threads=jobs, progress=lambda done: bar.advance(task, done)
+        )
+    total = len(work.jobs)
+    text = f"{layout.name}, {chosen}: {made} images prepared"
+    _print(Console(highlight=False), text if made == total else f"{text}, {total - made} were there already")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    # Paths are no markup, and are not broken into lines.
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m reference.datasets")

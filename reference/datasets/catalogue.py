@@ -1,0 +1,62 @@
+"""The datasets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import DatasetError
+from .images import ImageDataset
+from .layout import require
+from .layouts import ade, coco, objects, own, pascal, street
+from .layouts.layout import Layout
+
+SPLITS = ("train", "val")
+LAYOUTS = {
+    layout.name: layout for module in (coco, ade, pascal, street, objects, own) for layout in module.LAYOUTS
+}
+#: Name -> what it is.
+DATASETS: Mapping[str, str] = {layout.name: layout.description for layout in LAYOUTS.values()}
+#: Other names for the same.
+ALIASES = {"coco-panoptic": "panoptic"}
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of a dataset.
+
+    Raises:
+        DatasetError: there is none of that name.
+    """
+    key = name.strip().lower()
+    key = ALIASES.get(key, key)
+    if key not in LAYOUTS:
+        raise DatasetError(f"there is no dataset {name!r}", f"there are: {', '.join(LAYOUTS)}")
+    return LAYOUTS[key]
+
+
+def check_split(split: str) -> None:
+    """Nothing, for a split there is.
+
+    Raises:
+        DatasetError: for another one.
+    """
+    if split not in SPLITS:
+        raise DatasetError(f"there is no split {split!r}", f"there are: {', '.join(SPLITS)}")
+
+
+def open_dataset(name: str, path: str | Path, split: str = "val") -> ImageDataset:
+    """A dataset on disk; images are read when they are asked for, only the index is read now.
+
+    Args:
+        name: see `DATASETS`; "coco-panoptic" is another name for "panoptic".
+        path: the dataset's own folder, or a folder of datasets that it lies in.
+        split: "train" or "val".
+
+    Raises:
+        DatasetError: no such dataset or split, something is missing, or files do not fit each other.
+    """
+    layout = layout_of(name)
+    check_split(split)
+    folder = Path(path).expanduser()
+    require(layout.name, folder, layout.needs(folder, split))
+    return layout.open(folder, split)

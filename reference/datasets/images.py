@@ -1,0 +1,152 @@
+"""A dataset of images on disk, put together from the kinds of truth that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odise_trt.preprocess import load_image
+from odise_trt.vocabulary import Vocabulary
+
+from .errors import DatasetError
+from .parts import ImageId, InstanceMasks, PanopticPart, SemanticMaps, semantic_from, things_of
+from .sample import Example, Federation, PanopticSegment
+
+
+class ImageDataset:
+    """Images and their truth, read one at a time; in memory is the index alone.
+
+    What is not given is derived where the definition allows it: categories of pixels and objects from
+    panoptic maps.
+
+    Attributes:
+        name, vocabulary: see `Dataset`.
+        split: "train" or "val".
+
+    Args:
+        images: image -> its file.
+        panoptic, semantic, instances, captions: the truth there is.
+
+    Raises:
+        DatasetError: no image at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        vocabulary: Vocabulary,
+        images: Mapping[ImageId, Path],
+        *,
+        panoptic: PanopticPart | None = None,
+        semantic: SemanticMaps | None = None,
+        instances: InstanceMasks | None = None,
+        captions: Mapping[ImageId, tuple[str, ...]] | None = None,
+    ) -> None:
+        if not images:
+            raise DatasetError(
+                f"the dataset {name} has no images in {split}", "docs/datasets.md has the layout"
+            )
+        self.name = name
+        self.split = split
+        self.vocabulary = vocabulary
+        self._ids = tuple(images)
+        self._images = images
+        self._panoptic = panoptic
+        self._semantic = semantic
+        self._instances = instances
+        self._captions = captions or {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def image_id(self, index: int) -> ImageId:
+        """`Example.image_id` without reading the image."""
+        return self._ids[index]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that belong to an image, itself first."""
+        image_id = self._ids[index]
+        maps = [part.file(image_id) for part in (self._panoptic, self._semantic) if part is not None]
+        return self._images[image_id], *maps
+
+    def __getitem__(self, index: int) -> Example:
+        """One image with its truth.
+
+        Raises:
+            ImageError: a file cannot be read.
+            DatasetError: the files of the image do not fit each other.
+        """
+        image_id = self._ids[index]
+        image = load_image(self._images[image_id])
+        height, width = image.shape[:2]
+        panoptic: np.ndarray | None = None
+        segments: tuple[PanopticSegment, ...] = ()
+        if self._panoptic is not None:
+            panoptic, segments = self._panoptic.read(image_id)
+            self._check_size(image, panoptic, self._panoptic.file(image_id))
+        semantic = None
+        if self._semantic is not None:
+            semantic = self._semantic.read(image_id)
+            self._check_size(image, semantic, self._semantic.file(image_id))
+        elif panoptic is not None:
+            semantic = semantic_from(panoptic, segments)
+        instances = None
+        if self._instances is not None:
+            instances = self._instances.read(image_id, height, width)
+        elif panoptic is not None:
+            instances = things_of(panoptic, segments, self.vocabulary.isthing)
+        return Example(
+            image_id=image_id,
+            image=image,
+            panoptic=panoptic,
+            segments=segments,
+            semantic=semantic,
+            instances=instances,
+            captions=self._captions.get(image_id, ()),
+        )
+
+    def _check_size(self, image: np.ndarray, truth: np.ndarray, path: Path) -> None:
+        if image.shape[:2] != truth.shape:
+            (height, width), (high, wide) = image.shape[:2], truth.shape
+            raise DatasetError(
+                f"{path} is {wide} x {high}, its image {width} x {height}",
+                "one of the two was resized, or they belong to different images",
+            )
+
+
+def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[ImageId, Path]:
+    """The files of a folder with these suffixes, by name without suffix, in order."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    return {path.stem: path for path in found if not path.name.startswith(".")}
+
+
+class FederatedDataset(ImageDataset):
+    """Images in each of which only some of the categories were looked for.
+
+    Attributes:
+        frequency: "r" (rare), "c" (common) or "f" (frequent) for each category.
+
+    Args:
+        frequency: see above.
+        federations: image -> what its truth says about categories.
+        others: see `ImageDataset`.
+    """
+
+    def __init__(
+        self,
+        *others: Any,
+        frequency: tuple[str, ...],
+        federations: Mapping[ImageId, Federation],
+        **named: Any,
+    ) -> None:
+        super().__init__(*others, **named)
+        self.frequency = frequency
+        self._federations = federations
+
+    def federation(self, index: int) -> Federation:
+        """What the truth of an image leaves open."""
+        return self._federations[self.image_id(index)]

@@ -1,0 +1,1 @@
+"""Where each dataset has its files, one module per publisher."""

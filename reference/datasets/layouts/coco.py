@@ -1,0 +1,81 @@
+"""COCO 2017: panoptic maps, objects, captions (cocodataset.org)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from odise_trt.vocabulary import Vocabulary
+
+from ..coco_format import caption_index, category_indices, instance_index, panoptic_index, read_json
+from ..images import ImageDataset
+from ..layout import Need, find_root
+from ..parts import InstanceMasks
+from .layout import Layout
+
+_VOCABULARY = Vocabulary.preset("coco")
+
+
+def _needs(path: Path, split: str) -> tuple[Need, ...]:
+    root = find_root(path, "coco")
+    return (
+        Need(root / f"{split}2017", "images"),
+        Need(root / "annotations" / f"panoptic_{split}2017.json", "segments"),
+        Need(root / f"panoptic_{split}2017", "panoptic maps"),
+    )
+
+
+def _open(path: Path, split: str) -> ImageDataset:
+    return _dataset(path, split, "coco", captions=False)
+
+
+def _caption_needs(path: Path, split: str) -> tuple[Need, ...]:
+    captions = find_root(path, "coco") / "annotations" / f"captions_{split}2017.json"
+    return (*_needs(path, split), Need(captions, "captions"))
+
+
+def _open_captions(path: Path, split: str) -> ImageDataset:
+    return _dataset(path, split, "coco-captions", captions=True)
+
+
+def _dataset(path: Path, split: str, name: str, captions: bool) -> ImageDataset:
+    root = find_root(path, "coco")
+    annotations = root / "annotations"
+    file = annotations / f"panoptic_{split}2017.json"
+    data = read_json(file, "images", "annotations", "categories")
+    indices = category_indices(data["categories"], _VOCABULARY, file)
+    images, maps = panoptic_index(data, file, root / f"{split}2017", root / f"panoptic_{split}2017", indices)
+    return ImageDataset(
+        name,
+        split,
+        _VOCABULARY,
+        images,
+        panoptic=maps,
+        instances=_objects(annotations / f"instances_{split}2017.json", split),
+        captions=caption_index(annotations / f"captions_{split}2017.json") if captions else None,
+    )
+
+
+def _objects(path: Path, split: str) -> InstanceMasks | None:
+    """The official truth for mAP, which keeps what panoptic maps hide behind other things.
+
+    Only where it is evaluated: the JSON of the training split is half a gigabyte, and training reads panoptic
+    segments.
+    """
+    if split != "val" or not path.is_file():
+        return None
+    data = read_json(path, "images", "annotations", "categories")
+    things = [index for index, isthing in enumerate(_VOCABULARY.isthing) if isthing]
+    return instance_index(data, path, category_indices(data["categories"], _VOCABULARY, path, things))
+
+
+LAYOUTS = (
+    Layout("coco", "COCO 2017 panoptic", "panoptic, instance, semantic", _needs, _open, _VOCABULARY),
+    Layout(
+        "coco-captions",
+        "COCO 2017 panoptic with captions",
+        "caption training",
+        _caption_needs,
+        _open_captions,
+        _VOCABULARY,
+    ),
+)

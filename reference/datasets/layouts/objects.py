@@ -1,0 +1,101 @@
+"""Objects alone: LVIS, and UVO, whose objects have no category."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from odise_trt.vocabulary import Category, Vocabulary
+
+from ..coco_format import category_indices, federations, instance_index, read_json
+from ..errors import DatasetError
+from ..images import FederatedDataset, ImageDataset
+from ..layout import Need, first_existing
+from ..parts import ImageId
+from .layout import Layout
+
+_LVIS = Vocabulary.preset("lvis")
+_UVO = Vocabulary((Category(("object",)),))
+#: Folders that frames of UVO were seen in; the annotation names frames without a folder.
+_FRAMES = ("images", "collect_{split}_images", "uvo_videos_sparse_frames", "uvo_videos_frames", "")
+
+
+def _lvis_json(path: Path, split: str) -> Path:
+    name = f"lvis_v1_{split}.json"
+    return first_existing(
+        path / "lvis" / name, path / name, path / "annotations" / name, path / "lvis/annotations" / name
+    )
+
+
+def _coco_images(path: Path) -> Path:
+    """The folder that train2017 and val2017 are in."""
+    places = [path / "coco", path, path / "lvis", path.parent / "coco", path.parent]
+    return next((place for place in places if (place / "val2017").is_dir()), places[0])
+
+
+def _lvis_needs(path: Path, split: str) -> tuple[Need, ...]:
+    images = _coco_images(path)
+    # Images of the validation split come from COCO's training split for the most part.
+    return (
+        Need(_lvis_json(path, split), "objects"),
+        Need(images / "train2017", "images of COCO"),
+        Need(images / "val2017", "images of COCO"),
+    )
+
+
+def _open_lvis(path: Path, split: str) -> ImageDataset:
+    file = _lvis_json(path, split)
+    data = read_json(file, "images", "annotations", "categories")
+    indices = category_indices(data["categories"], _LVIS, file)
+    frequency = {indices[row["id"]]: row["frequency"] for row in data["categories"]}
+    folder = _coco_images(path)
+    images = {row["id"]: folder / _from_url(row) for row in data["images"]}
+    return FederatedDataset(
+        "lvis",
+        split,
+        _LVIS,
+        images,
+        instances=instance_index(data, file, indices),
+        frequency=tuple(frequency[index] for index in range(len(_LVIS))),
+        federations=federations(data, file, indices),
+    )
+
+
+def _from_url(row: dict[str, Any]) -> str:
+    """`http://images.cocodataset.org/val2017/000000397133.jpg` -> `val2017/000000397133.jpg`."""
+    return "/".join(row["coco_url"].split("/")[-2:])
+
+
+def _uvo_json(path: Path, split: str) -> Path:
+    names = (f"UVO_frame_{split}.json", f"UVO_frame_{split}_onecat.json")
+    folders = ("uvo", "", "FrameSet", "uvo/FrameSet", "annotations", "uvo/annotations")
+    return first_existing(*(path / folder / name for folder in folders for name in names))
+
+
+def _uvo_needs(path: Path, split: str) -> tuple[Need, ...]:
+    return (Need(_uvo_json(path, split), "objects of the frame set"),)
+
+
+def _open_uvo(path: Path, split: str) -> ImageDataset:
+    file = _uvo_json(path, split)
+    data = read_json(file, "images", "annotations")
+    files: dict[ImageId, str] = {row["id"]: row["file_name"] for row in data["images"]}
+    if not files:
+        raise DatasetError(f"{file} lists no frames")
+    bases = [base for base in (path / "uvo", path, file.parent, file.parent.parent) if base.is_dir()]
+    folders = [base / frames.format(split=split) for base in bases for frames in _FRAMES]
+    first = next(iter(files.values()))
+    folder = next((folder for folder in folders if (folder / first).is_file()), None)
+    if folder is None:
+        raise DatasetError(
+            f"the frame {first} of {file} is nowhere below {path}",
+            "extract the frames with the kit's video2frames.py into a folder `images` beside the JSON",
+        )
+    images = {image_id: folder / name for image_id, name in files.items()}
+    return ImageDataset("uvo", split, _UVO, images, instances=instance_index(data, file, None))
+
+
+LAYOUTS = (
+    Layout("lvis", "LVIS v1", "instance", _lvis_needs, _open_lvis, _LVIS),
+    Layout("uvo", "UVO frame set, objects without category", "recall", _uvo_needs, _open_uvo, _UVO),
+)

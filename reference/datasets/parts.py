@@ -1,0 +1,205 @@
+"""The kinds of truth that files of a dataset hold, each read for one image at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from odise_trt.coco_panoptic import read_ids
+from odise_trt.errors import ImageError
+
+from .errors import DatasetError
+from .sample import IGNORED, Instance, PanopticSegment
+
+ImageId = int | str
+
+
+class PanopticPart(Protocol):
+    """Where panoptic maps come from."""
+
+    def file(self, image_id: ImageId) -> Path:
+        """The file of the map."""
+        ...
+
+    def read(self, image_id: ImageId) -> tuple[np.ndarray, tuple[PanopticSegment, ...]]:
+        """The map int32 (H, W), 0 where nothing is, and its segments."""
+        ...
+
+
+@dataclass(frozen=True)
+class PanopticMaps:
+    """PNGs of ids with rows about them, COCO's panoptic format.
+
+    Attributes:
+        folder: of the PNGs.
+        rows: image -> the PNG's name, and int32 (segments, 3): id, category, iscrowd; category `IGNORED` for
+            segments that belong to none of the vocabulary.
+    """
+
+    folder: Path
+    rows: Mapping[ImageId, tuple[str, np.ndarray]]
+
+    def file(self, image_id: ImageId) -> Path:
+        """See `PanopticPart`."""
+        return self.folder / self.rows[image_id][0]
+
+    def read(self, image_id: ImageId) -> tuple[np.ndarray, tuple[PanopticSegment, ...]]:
+        """See `PanopticPart`.
+
+        Raises:
+            DatasetError: the map has ids that no row is about.
+        """
+        rows = self.rows[image_id][1]
+        ids = read_ids(self.file(image_id))
+        places = _places(ids, np.append(0, rows[:, 0]))
+        if places.min(initial=0) < 0:
+            listed = ", ".join(map(str, np.unique(ids[places < 0])[:5].tolist()))
+            raise DatasetError(
+                f"{self.file(image_id)} has segments that its JSON knows nothing of: {listed}",
+                "the PNGs and the JSON are from different versions; unpack both again",
+            )
+        left_out = rows[:, 1] == IGNORED
+        if left_out.any():
+            ids = np.where(np.append(False, left_out)[places], np.int32(0), ids)
+        kept = rows[~left_out].tolist()
+        return ids, tuple(PanopticSegment(number, category, bool(crowd)) for number, category, crowd in kept)
+
+
+@dataclass(frozen=True)
+class SemanticMaps:
+    """Label images of one channel.
+
+    Attributes:
+        files: image -> its map.
+        first: the value of category 0; values outside of `[first, first + categories)` must be in `ignored`.
+        categories: how many.
+        ignored: values that mean "nothing".
+    """
+
+    files: Mapping[ImageId, Path]
+    categories: int
+    first: int = 0
+    ignored: frozenset[int] = frozenset({255})
+
+    def file(self, image_id: ImageId) -> Path:
+        """The file of the map."""
+        return self.files[image_id]
+
+    def read(self, image_id: ImageId) -> np.ndarray:
+        """Categories int32 (H, W), `IGNORED` where there is none.
+
+        Raises:
+            DatasetError: a value that means nothing here.
+        """
+        path = self.file(image_id)
+        values = read_labels(path)
+        categories = values - self.first
+        outside = (categories < 0) | (categories >= self.categories)
+        strange = np.setdiff1d(values[outside], list(self.ignored))
+        if strange.size:
+            listed = ", ".join(map(str, strange[:5].tolist()))
+            raise DatasetError(
+                f"{path} has labels that are no category: {listed}",
+                f"they should be {self.first} to {self.first + self.categories - 1}, or "
+                f"{', '.join(map(str, sorted(self.ignored)))} for none: was it prepared for another dataset?",
+            )
+        return np.where(outside, np.int32(IGNORED), categories)
+
+
+@dataclass(frozen=True)
+class InstanceMasks:
+    """Polygons and run-length encodings, COCO's instance format.
+
+    Attributes:
+        rows: image -> its annotations as JSON (a tenth of the memory of the objects): a list of
+            `[category, iscrowd, segmentation]`.
+    """
+
+    rows: Mapping[ImageId, bytes]
+
+    def read(self, image_id: ImageId, height: int, width: int) -> tuple[Instance, ...]:
+        """The objects of an image of this size."""
+        found = json.loads(self.rows.get(image_id, b"[]"))
+        return tuple(
+            Instance(category, decode_segmentation(segmentation, height, width), bool(crowd))
+            for category, crowd, segmentation in found
+        )
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Polygons, or a run-length encoding (compressed or not), as bool (H, W).
+
+    Raises:
+        DatasetError: it is neither, or of another size.
+    """
+    from pycocotools import mask as coco_mask
+
+    if isinstance(segmentation, Mapping):
+        size = tuple(segmentation["size"])
+        if size != (height, width):
+            raise DatasetError(
+                f"a mask is {size[1]} x {size[0]}, its image {width} x {height}",
+                "the JSON is of other images, or these were resized",
+            )
+        if isinstance(segmentation["counts"], list):
+            rle = coco_mask.frPyObjects(dict(segmentation), height, width)
+        else:
+            rle = dict(segmentation)
+        return coco_mask.decode(rle).astype(bool)
+    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str | bytes):
+        # pycocotools takes fewer than three corners for a box, and draws something.
+        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+        if not polygons:
+            return np.zeros((height, width), dtype=bool)
+        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
+    raise DatasetError(f"a mask is {type(segmentation).__name__}, neither polygons nor a run-length encoding")
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """A label image of one channel, palette or gray of 8, 16 or 32 bits: int32 (H, W).
+
+    Raises:
+        ImageError: it cannot be read, or has several channels.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P", "I", "I;16", "I;16B", "I;16L", "1"):
+                raise ImageError(f"{path} is no label image: its pixels are {image.mode}")
+            return np.asarray(image).astype(np.int32)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error}") from error
+
+
+def semantic_from(ids: np.ndarray, segments: Sequence[PanopticSegment]) -> np.ndarray:
+    """The categories of a panoptic map, int32 (H, W); `IGNORED` where nothing is."""
+    known = np.array([0, *(segment.id for segment in segments)])
+    categories = np.array([IGNORED, *(segment.category for segment in segments)], dtype=np.int32)
+    return categories[_places(ids, known)]
+
+
+def things_of(
+    ids: np.ndarray, segments: Sequence[PanopticSegment], isthing: Sequence[bool]
+) -> tuple[Instance, ...]:
+    """The things of a panoptic map as objects."""
+    return tuple(
+        Instance(segment.category, ids == segment.id, segment.iscrowd)
+        for segment in segments
+        if isthing[segment.category]
+    )
+
+
+def _places(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where in `known` each id is, int16 (H, W); -1 where it is not there.
+
+    By a table over all ids. They are below 2**24, and only the pages of the table that are used become
+    memory.
+    """
+    table = np.zeros(int(max(ids.max(initial=0), known.max())) + 1, dtype=np.int16)
+    table[known] = np.arange(1, len(known) + 1)
+    return table[ids] - np.int16(1)

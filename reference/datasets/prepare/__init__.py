@@ -1,0 +1,1 @@
+"""Making what is evaluated from what can be downloaded."""

@@ -1,0 +1,139 @@
+"""ADE20K, SceneParse150: panoptic maps from category maps and instance maps.
+
+The rules are those of the script that published figures were made with (Mask2Former's): stuff is taken from
+`annotations`, things from `annotations_instance` over it; a thing that is in the category map alone is void.
+A stuff segment keeps its row even where things cover all of it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from odise_trt.errors import ImageError
+from odise_trt.vocabulary import Vocabulary
+
+from ..errors import DatasetError
+from ..images import by_stem
+from ..layout import Need, require
+from ..parts import read_labels
+from .encode import category_rows, map_bytes, segment_row
+from .jobs import Job, Made, Row, Work
+
+
+def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
+    """What makes `ade20k_panoptic_{split}` and its JSON.
+
+    Args:
+        root: ADEChallengeData2016.
+        folder: "training" or "validation".
+
+    Raises:
+        DatasetError: what it is made from is not there.
+    """
+    images, semantic = root / "images" / folder, root / "annotations" / folder
+    instances = root / "annotations_instance" / folder
+    require(
+        "ade150",
+        root,
+        [Need(images, "images"), Need(semantic, "category maps"), Need(instances, "instance maps")],
+    )
+    target = root / f"ade20k_panoptic_{split}"
+    # Instance maps number the 100 things alone, in the order of the 150 categories.
+    things = [index for index, isthing in enumerate(vocabulary.isthing) if isthing]
+    jobs = [
+        Job(
+            str(name),
+            (target / f"{name}.png",),
+            partial(_convert, path, semantic, instances, target, things, vocabulary.isthing),
+        )
+        for name, path in by_stem(images, (".jpg",)).items()
+    ]
+    return Work(jobs, target.with_suffix(".json"), partial(_summarize, vocabulary))
+
+
+def panoptic(
+    semantic: np.ndarray, instances: np.ndarray, things: list[int], isthing: tuple[bool, ...], name: str
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """The map and its rows.
+
+    Args:
+        semantic: int (H, W), 0 for none, categories from 1.
+        instances: uint8 (H, W, 3): category of the thing from 1, number of the object from 1.
+        things: index of each thing in the 150 categories.
+        isthing: per category.
+        name: of the image, for messages.
+
+    Raises:
+        DatasetError: sizes differ, or a number that means nothing.
+    """
+    if semantic.shape != instances.shape[:2]:
+        raise DatasetError(
+            f"the category map and the instance map of {name} differ in size", "unpack both again"
+        )
+    if semantic.max() > len(isthing):
+        raise DatasetError(f"the category map of {name} has the category {semantic.max()}, of {len(isthing)}")
+    ids = np.zeros(semantic.shape, dtype=np.int32)
+    rows: list[dict[str, Any]] = []
+    for value in np.unique(semantic).tolist():
+        if value and not isthing[value - 1]:
+            mask = semantic == value
+            rows.append(segment_row(len(rows) + 1, value - 1, mask))
+            ids[mask] = len(rows)
+    for value in np.unique(instances[..., 1]).tolist():
+        if not value:
+            continue
+        mask = instances[..., 1] == value
+        kinds = np.unique(instances[..., 0][mask]).tolist()
+        if len(kinds) != 1 or not 1 <= kinds[0] <= len(things):
+            raise DatasetError(f"object {value} in the instance map of {name} is of the kinds {kinds}")
+        rows.append(segment_row(len(rows) + 1, things[kinds[0] - 1], mask))
+        ids[mask] = len(rows)
+    return ids, rows
+
+
+def _convert(
+    image: Path,
+    semantic: Path,
+    instances: Path,
+    target: Path,
+    things: list[int],
+    isthing: tuple[bool, ...],
+) -> Made:
+    name = image.stem
+    ids, rows = panoptic(
+        read_labels(semantic / f"{name}.png"), read_rgb(instances / f"{name}.png"), things, isthing, name
+    )
+    height, width = ids.shape
+    row: Row = {
+        "image": {"id": name, "file_name": image.name, "height": height, "width": width},
+        "annotation": {"image_id": name, "file_name": f"{name}.png", "segments_info": rows},
+    }
+    return Made({target / f"{name}.png": map_bytes(ids)}, row)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """An instance map or a map of the full dataset, uint8 (H, W, 3).
+
+    Raises:
+        ImageError: it cannot be read, or has other channels.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode != "RGB":
+                raise ImageError(f"{path} is no instance map: its pixels are {image.mode}, not RGB")
+            return np.asarray(image)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error}") from error
+
+
+def _summarize(vocabulary: Vocabulary, rows: list[Row]) -> dict[str, Any]:
+    return {
+        "images": [row["image"] for row in rows],
+        "annotations": [row["annotation"] for row in rows],
+        "categories": category_rows(vocabulary),
+    }

@@ -1,0 +1,101 @@
+"""PASCAL Context: label images from the `.mat` files of the publisher.
+
+Their `LabelMap` counts 459 categories from 1 in the order of `labels.txt`; 0 is none. The 59 are some of
+these, and pixels of the others belong to none.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from odise_trt.vocabulary import Vocabulary
+
+from ..errors import DatasetError
+from ..layout import Need, first_existing, require
+from .encode import image_bytes
+from .jobs import Job, Made, Work
+
+_NUMBERS_59 = """
+    2 9 18 19 22 23 25 31 33 34 44 45 46 59 65 68 72 80 85 98
+    104 105 113 115 144 158 159 162 187 189 207 220 232 258 259 260 284 295 296 308
+    324 326 347 349 354 355 360 366 368 397 415 416 420 424 427 440 445 454 458
+"""
+#: The 59 categories, as numbers in `LabelMap`.
+LABELS_59 = tuple(map(int, _NUMBERS_59.split()))
+
+
+def work(root: Path, names: Path, target: Path, full: Vocabulary, *, all_categories: bool) -> Work:
+    """What makes the label images of a split.
+
+    Args:
+        root: VOC2010, with `trainval/*.mat`.
+        names: the file that lists the images of the split.
+        target: the folder for them.
+        full: the 459 categories.
+        all_categories: 459 as 16-bit TIFF, otherwise 59 as 8-bit PNG.
+
+    Raises:
+        DatasetError: what it is made from is not there, or `labels.txt` has the categories in another order.
+    """
+    mats = root / "trainval"
+    require(
+        "pc459" if all_categories else "pc59",
+        root,
+        [Need(names, "names of the images"), Need(mats, "*.mat of PASCAL Context")],
+    )
+    _check_order(first_existing(root / "labels.txt", mats / "labels.txt"), full)
+    suffix, table = (".tif", _table_459()) if all_categories else (".png", _table_59())
+    jobs = []
+    for name in names.read_text(encoding="utf-8").split():
+        made = target / f"{name}{suffix}"
+        jobs.append(Job(name, (made,), partial(_convert, mats / f"{name}.mat", made, table)))
+    return Work(jobs)
+
+
+def _check_order(labels: Path, full: Vocabulary) -> None:
+    """`12: balloon` per line; the publisher offers this file apart, so it may not be there."""
+    if not labels.is_file():
+        return
+    for line in labels.read_text(encoding="utf-8").splitlines():
+        match = re.fullmatch(r"\s*(\d+)\s*:\s*(.*?)\s*", line)
+        if match is None or int(match[1]) == 0:
+            continue
+        number, name = int(match[1]), match[2].replace(" ", "").lower()
+        ours = (
+            {known.replace(" ", "").lower() for known in full[number - 1].names}
+            if number <= len(full)
+            else ()
+        )
+        if name not in ours:
+            raise DatasetError(
+                f"{labels} calls category {number} {match[2]!r}, which it is not in the vocabulary pc459",
+                "the annotation is of another version; bring the prepared folder `annotations_detectron2`",
+            )
+
+
+def _table_459() -> np.ndarray:
+    table = np.full(460, 65535, dtype=np.uint16)
+    table[1:] = np.arange(459)
+    return table
+
+
+def _table_59() -> np.ndarray:
+    table = np.full(460, 255, dtype=np.uint8)
+    table[list(LABELS_59)] = np.arange(59)
+    return table
+
+
+def _convert(source: Path, target: Path, table: np.ndarray) -> Made:
+    from scipy.io import loadmat
+
+    try:
+        labels = loadmat(source)["LabelMap"]
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise DatasetError(f"{source} cannot be read: {error}", "unpack trainval.tar.gz again") from error
+    if labels.max(initial=0) >= len(table):
+        raise DatasetError(f"{source} has the label {labels.max()}, of {len(table) - 1}")
+    return Made({target: image_bytes(table[labels], "TIFF" if table.dtype == np.uint16 else "PNG")})

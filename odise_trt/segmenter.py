@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -154,8 +155,36 @@ class Segmenter:
             ImageError: the image cannot be read.
             BackendError: an engine failed or gave numbers that are not finite.
         """
-        if task not in get_args(Task):
-            raise ValueError(f"task must be one of {', '.join(get_args(Task))}, not {task!r}")
+        return self.results(
+            image,
+            (task,),
+            overlap_threshold=overlap_threshold,
+            object_mask_threshold=object_mask_threshold,
+        )[task]
+
+    def results(
+        self,
+        image: ImageSource,
+        tasks: Sequence[Task] = get_args(Task),
+        *,
+        overlap_threshold: float | None = None,
+        object_mask_threshold: float | None = None,
+    ) -> dict[Task, Result]:
+        """Segment an image for several tasks; the engines, which take nearly all of the time, run once.
+
+        Args:
+            image, overlap_threshold, object_mask_threshold: as for a call.
+            tasks: as `task` of a call.
+
+        Returns:
+            The result of each task; its timings are those of the engines and of its own post-processing.
+
+        Raises:
+            VocabularyError, ImageError, BackendError: as for a call.
+        """
+        for task in tasks:
+            if task not in get_args(Task):
+                raise ValueError(f"task must be one of {', '.join(get_args(Task))}, not {task!r}")
         table = self._table
         if table is None:
             raise VocabularyError(
@@ -182,30 +211,25 @@ class Segmenter:
             )
         with clock("classify"):
             probabilities = class_probabilities(self._classify(table, heads, pooled["clip_mask_embed"][0]))
-        outputs: dict[str, Any] = {}
-        with clock("postprocess"):
-            masks = MaskTiles(heads["pred_masks"][0], padded.shape[1:], picture.shape[1:], pixels.shape[:2])
-            names, isthing = table.vocabulary.names, table.vocabulary.isthing
-            if task == "panoptic":
-                outputs["panoptic"], outputs["segments"] = panoptic(
-                    masks,
-                    probabilities,
-                    names,
-                    isthing,
-                    _or(object_mask_threshold, model.object_mask_threshold),
-                    _or(overlap_threshold, model.overlap_threshold),
-                )
-            elif task == "semantic":
-                outputs["semantic"] = semantic(masks, probabilities)
-            else:
-                outputs["instances"] = instances(masks, probabilities, names, isthing, model.topk_per_image)
-        return Result(
-            image=pixels,
-            vocabulary=table.vocabulary,
-            timings=clock.seconds,
-            provenance=self._provenance(),
-            **outputs,
+        masks = MaskTiles(heads["pred_masks"][0], padded.shape[1:], picture.shape[1:], pixels.shape[:2])
+        thresholds = (
+            _or(object_mask_threshold, model.object_mask_threshold),
+            _or(overlap_threshold, model.overlap_threshold),
         )
+        provenance = self._provenance()
+        results: dict[Task, Result] = {}
+        for task in tasks:
+            own = Clock()
+            with own("postprocess"):
+                outputs = self._outputs(task, masks, probabilities, table.vocabulary, thresholds)
+            results[task] = Result(
+                image=pixels,
+                vocabulary=table.vocabulary,
+                timings=clock.seconds | own.seconds,
+                provenance=provenance,
+                **outputs,
+            )
+        return results
 
     def close(self) -> None:
         """Free engines and backend; closing twice is fine."""
@@ -235,6 +259,23 @@ class Segmenter:
             null_embed=self._constants["null_embed"] if label else None,
             pred_logits=None if label else heads["pred_logits"][0],
         )
+
+    def _outputs(
+        self,
+        task: Task,
+        masks: MaskTiles,
+        probabilities: np.ndarray,
+        vocabulary: Vocabulary,
+        thresholds: tuple[float, float],
+    ) -> dict[str, Any]:
+        names, isthing = vocabulary.names, vocabulary.isthing
+        if task == "panoptic":
+            ids, segments = panoptic(masks, probabilities, names, isthing, *thresholds)
+            return {"panoptic": ids, "segments": segments}
+        if task == "semantic":
+            return {"semantic": semantic(masks, probabilities)}
+        topk = self.bundle.manifest.model.topk_per_image
+        return {"instances": instances(masks, probabilities, names, isthing, topk)}
 
     def _provenance(self) -> dict[str, Any]:
         manifest = self.bundle.manifest

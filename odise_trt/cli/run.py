@@ -12,7 +12,9 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmenter
+    from collections.abc import Iterable, Mapping
+
+    from ..batch import Outcome
 
 
 class Task(StrEnum):
@@ -54,13 +56,30 @@ def run(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or cuda:1; cpu for onnxruntime, if left out.")
     ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Many GPUs or machines: Ray runs workers, see docs/evaluation.md."),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: workers; as many as have room, if left out."),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With --ray: GPUs of each worker; 1 for TensorRT, if left out."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Segment images: writes an overlay, a panoptic PNG and a JSON for each."""
     from ..batch import find_images
+    from ..manifest import Manifest
     from ..output import prepare_folder
     from ..vocabulary import Vocabulary
 
+    if not ray and (workers is not None or gpus is not None):
+        raise typer.BadParameter("--workers and --gpus are for --ray")
+    if ray and device is not None and ":" in device:
+        raise typer.BadParameter("Ray says which GPU: cpu or cuda", param_hint="--device")
     # What can be wrong is looked at before engines are loaded.
     vocabulary = Vocabulary.parse(vocab)
     if things is not None:
@@ -70,14 +89,25 @@ def run(
     paths = find_images(images)
     prepare_folder(output)
 
-    from ..segmenter import Segmenter
+    seeded = Manifest.read(engines).weights.get("seeded")
+    if seeded and not quiet:
+        console.warn(f"{engines} has {console.SEEDED}")
+    if ray:
+        from ..ray_run import Job, segment_with_ray
 
-    with nullcontext() if quiet else console.errors().status(f"opening {engines}"):
-        segmenter = Segmenter.open(engines, vocabulary=vocabulary, device=device, threads=threads)
-    with segmenter:
-        if not quiet and segmenter.bundle.manifest.weights.get("seeded"):
-            console.warn(f"{engines} has {console.SEEDED}")
-        bad = _segment(segmenter, paths, output, task, overlap_threshold, quiet)
+        job = Job(engines, output, vocabulary, task.value, overlap_threshold, workers, gpus, device, threads)
+        bad = _show(segment_with_ray(job, paths), len(paths), quiet)
+    else:
+        from ..batch import segment_files
+        from ..segmenter import Segmenter
+
+        with nullcontext() if quiet else console.errors().status(f"opening {engines}"):
+            segmenter = Segmenter.open(engines, vocabulary=vocabulary, device=device, threads=threads)
+        with segmenter:
+            outcomes = segment_files(
+                segmenter, paths, output, task.value, overlap_threshold=overlap_threshold
+            )
+            bad = _show(outcomes, len(paths), quiet, segmenter.runs_on)
     if bad:
         if len(paths) > 1:
             names = ", ".join(map(str, bad))
@@ -85,18 +115,12 @@ def run(
         raise typer.Exit(1)
 
 
-def _segment(
-    segmenter: Segmenter,
-    paths: list[Path],
-    folder: Path,
-    task: Task,
-    overlap_threshold: float | None,
-    quiet: bool,
+def _show(
+    outcomes: Iterable[Outcome], count: int, quiet: bool, runs_on: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """Run, printing as results come; returns the images that could not be read."""
+    """Print results as they come; returns the images that could not be read."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..batch import segment_files
     from .show import show_result, show_timings
 
     bad: list[Path] = []
@@ -115,16 +139,17 @@ def _segment(
         disable=quiet or not (notes.is_terminal or out.is_terminal),
     )
     with bar:
-        step = bar.add_task("", total=len(paths))
-        outcomes = segment_files(segmenter, paths, folder, task.value, overlap_threshold=overlap_threshold)
+        step = bar.add_task("", total=count)
         for outcome in outcomes:
             if outcome.error is not None:
                 bad.append(outcome.image)
                 console.error(f"{type(outcome.error).__name__}: {outcome.error}", notes)
             elif outcome.result is not None and not quiet:
                 timings.append(dict(outcome.result.timings))
-                show_result(out, outcome.image, outcome.result, outcome.files, brief=len(paths) > 3)
+                show_result(out, outcome.image, outcome.result, outcome.files, brief=count > 3)
+            elif not quiet:
+                console.plain(out, f"{outcome.image}: {outcome.files[0]}")
             bar.advance(step)
-    if timings:
-        show_timings(out, timings, segmenter.runs_on)
+    if timings and runs_on is not None:
+        show_timings(out, timings, runs_on)
     return bad

@@ -1,0 +1,185 @@
+"""Segmenting many images on many GPUs or machines, by Ray Data.
+
+Every worker is a process that opens the bundle once. Ray places the workers, feeds them, and starts one again
+that died; see docs/evaluation.md. Ray is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .batch import Outcome, output_names
+from .bundle import Bundle
+from .errors import BackendError, ImageError, OdiseError
+from .output import prepare_folder
+from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .segmenter import Segmenter, Task
+
+_BLOCKS, _BLOCKS_PER_WORKER = 1000, 64
+#: CPU threads of a worker, unless told; more workers make better use of more cores.
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the workers do.
+
+    Attributes:
+        engines: folder of the bundle, the same on every machine.
+        output: folder for the results, shared by all machines.
+        vocabulary: what to look for.
+        task, overlap_threshold: as for a call of a `Segmenter`.
+        workers: processes; None: as many as there are GPUs or processors for.
+        gpus: GPUs of each worker, 0.5 for two workers on one; None: 1 if the bundle runs on GPUs, else 0.
+        device: "cpu" or "cuda"; None: the bundle's own. Which GPU is for Ray to say.
+        threads: CPU threads of each worker; None: up to 4.
+    """
+
+    engines: Path
+    output: Path
+    vocabulary: Vocabulary
+    task: Task = "panoptic"
+    overlap_threshold: float | None = None
+    workers: int | None = None
+    gpus: float | None = None
+    device: str | None = None
+    threads: int | None = None
+
+
+def segment_with_ray(job: Job, images: Iterable[str | os.PathLike[str]]) -> Iterator[Outcome]:
+    """Segment images on a Ray cluster and save each as soon as it is done.
+
+    The cluster is the one that this process is connected to, else the one of $RAY_ADDRESS, else one that is
+    started on this machine for the time being. Files are those of `batch.segment_files`.
+
+    Args:
+        job: what to do.
+        images: paths, valid on every machine.
+
+    Returns:
+        What became of each image, in no order; without results, which stay with the workers.
+
+    Raises:
+        BackendError: Ray is not installed, or has no room for a worker; or as for a call of a segmenter.
+        BundleError, OutputError, VocabularyError: as for opening a segmenter.
+    """
+    bundle = Bundle.open(job.engines)
+    prepare_folder(job.output)
+    ray = _import_ray()
+    # Results may lie on other machines: paths from the root.
+    paths = [Path(image).absolute() for image in images]
+    rows = [{"path": str(path), "name": name} for path, name in zip(paths, output_names(paths), strict=True)]
+    started = not ray.is_initialized()
+    if started:
+        local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+        ray.init(logging_level="error", log_to_driver=False, **local)
+    try:
+        yield from _outcomes(ray, job, _resources(ray, job, bundle), rows)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Resources:
+    workers: int
+    gpus: float
+    threads: int
+
+
+def _outcomes(ray: Any, job: Job, resources: _Resources, rows: list[dict[str, str]]) -> Iterator[Outcome]:
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    blocks = min(len(rows), max(_BLOCKS, _BLOCKS_PER_WORKER * resources.workers))
+    done = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+        _Worker,
+        fn_constructor_args=(job, resources.threads),
+        batch_size=None,
+        concurrency=resources.workers,
+        num_cpus=resources.threads,
+        num_gpus=resources.gpus,
+    )
+    for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
+        for text in batch["outcome"]:
+            yield _outcome(json.loads(str(text)))
+
+
+class _Worker:
+    """One process with the bundle open."""
+
+    def __init__(self, job: Job, threads: int) -> None:
+        self._job = job
+        self._threads = threads
+        self._segmenter: Segmenter | None = None
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+        pairs = zip(batch["path"], batch["name"], strict=True)
+        return {"outcome": [json.dumps(self._segment(str(path), str(name))) for path, name in pairs]}
+
+    def _segment(self, path: str, name: str) -> dict[str, Any]:
+        job = self._job
+        try:
+            # Not in the constructor: Ray would start the worker over and over.
+            if self._segmenter is None:
+                self._segmenter = self._open()
+            result = self._segmenter(path, job.task, overlap_threshold=job.overlap_threshold)
+            files = result.save(job.output.absolute(), name, Path(path).name)
+        except OdiseError as error:
+            # Ray would wrap it into an error of its own.
+            kind = type(error).__name__
+            return {"path": path, "error": [kind, error.message, error.hint]}
+        return {"path": path, "files": [str(file) for file in files]}
+
+    def _open(self) -> Segmenter:
+        from .segmenter import Segmenter
+
+        job = self._job
+        return Segmenter.open(
+            job.engines.absolute(), vocabulary=job.vocabulary, device=job.device, threads=self._threads
+        )
+
+
+def _outcome(facts: Mapping[str, Any]) -> Outcome:
+    path = Path(facts["path"])
+    if "error" not in facts:
+        return Outcome(path, files=tuple(map(Path, facts["files"])))
+    kind, message, hint = facts["error"]
+    error = getattr(errors, kind)(message, hint)
+    if isinstance(error, ImageError):
+        return Outcome(path, error=error)
+    raise error
+
+
+def _resources(ray: Any, job: Job, bundle: Bundle) -> _Resources:
+    device = job.device or ("cpu" if bundle.manifest.backend["name"] == "onnxruntime" else "cuda")
+    gpus = float(device != "cpu") if job.gpus is None else job.gpus
+    there = ray.cluster_resources()
+    cpus = int(there.get("CPU", 0))
+    threads = min(_THREADS, max(1, cpus)) if job.threads is None else job.threads
+    room = int(there.get("GPU", 0) / gpus) if gpus else cpus // threads
+    workers = room if job.workers is None else job.workers
+    if room < max(1, workers):
+        wanted = f"{workers or 1} workers of {threads} CPUs and {gpus:g} GPUs each"
+        raise BackendError(
+            f"Ray has no room for {wanted}: it has {cpus} CPUs and {there.get('GPU', 0):g} GPUs",
+            "ask for fewer with --workers, --threads or --gpus, or add machines to the cluster",
+        )
+    return _Resources(workers, gpus, threads)
+
+
+def _import_ray() -> Any:
+    # Ray reports usage to its makers unless told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BackendError(f"Ray Data is not installed: {error}", 'pip install "odise-trt[ray]"') from error
+    return ray

@@ -1,0 +1,212 @@
+"""`odise-trt eval` and `python -m reference.eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from reference.datasets.sample import Dataset
+    from reference.eval.evaluation import Progress
+    from reference.eval.prediction import Predictor
+
+SCENES = "scenes"
+#: Scenes that are evaluated unless --limit says more.
+_SCENES = 100
+
+#: Opens a predictor, and closes it again.
+Opener = Callable[[], AbstractContextManager["Predictor"]]
+
+
+class TaskName(StrEnum):
+    """Choices of --task."""
+
+    panoptic = "panoptic"
+    semantic = "semantic"
+    instance = "instance"
+
+
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        "--dataset", help=f'A dataset, or "{SCENES}" (held-out drawn scenes, no --data).', show_default=False
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="Where the dataset is.", show_default=False)]
+Split = Annotated[str | None, typer.Option(help="Part of the dataset; its validation part, if left out.")]
+Output = Annotated[Path, typer.Option(help="Folder for predictions and reports, one folder within for each.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many images.")]
+TaskOption = Annotated[
+    list[TaskName] | None,
+    typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
+]
+PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row for each category.")]
+Preset = Annotated[str, typer.Option(help="Preset of the reference.")]
+Weights = Annotated[
+    str, typer.Option(help="Weights of the reference: random:SEED, demo, or a safetensors file.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")]
+
+
+def eval_command(
+    dataset: DatasetName,
+    engines: Annotated[
+        list[Path] | None,
+        typer.Option(help="A bundle; may be given several times.", show_default=False),
+    ] = None,
+    reference: Annotated[bool, typer.Option("--reference", help="Evaluate the PyTorch model, too.")] = False,
+    data: Data = None,
+    split: Split = None,
+    output: Output = Path("outputs/eval"),
+    limit: Limit = None,
+    task: TaskOption = None,
+    per_category: PerCategory = False,
+    preset: Preset = "demo",
+    weights: Weights = "demo",
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Evaluate bundles on a dataset: PQ, mIoU, AP and more, side by side.
+
+    Predictions are kept; the same command goes on where it was stopped.
+    """
+    openers = {folder.resolve().name: _bundle(folder, device, threads) for folder in engines or ()}
+    if len(openers) < len(engines or ()):
+        raise typer.BadParameter("bundles of the same name cannot be told apart", param_hint="--engines")
+    if reference:
+        # First: the others are compared with it.
+        openers = {"reference": _reference(preset, weights, device, threads), **openers}
+    if not openers:
+        raise typer.BadParameter("say what to evaluate: a bundle, or --reference", param_hint="--engines")
+    _run(openers, dataset, data, split, output, limit, task, per_category)
+
+
+def reference_command(
+    dataset: DatasetName,
+    data: Data = None,
+    split: Split = None,
+    output: Output = Path("outputs/eval"),
+    limit: Limit = None,
+    task: TaskOption = None,
+    per_category: PerCategory = False,
+    preset: Preset = "demo",
+    weights: Weights = "demo",
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Evaluate the PyTorch model on a dataset: PQ, mIoU, AP and more.
+
+    Predictions are kept; the same command goes on where it was stopped.
+    """
+    opener = _reference(preset, weights, device, threads)
+    _run({"reference": opener}, dataset, data, split, output, limit, task, per_category)
+
+
+def open_named(name: str, data: Path | None, split: str | None, limit: int | None) -> Dataset:
+    """What --dataset, --data and --split name.
+
+    Raises:
+        DatasetError: there is none of the name, or it is not complete.
+    """
+    if name == SCENES:
+        from reference.demo.held_out import held_out
+
+        return held_out(max(_SCENES, limit or 0))
+    if data is None:
+        raise typer.BadParameter(f"say where {name} is", param_hint="--data")
+    from reference.datasets import open_dataset
+
+    return open_dataset(name, data) if split is None else open_dataset(name, data, split)
+
+
+def _run(
+    openers: dict[str, Opener],
+    dataset_name: str,
+    data: Path | None,
+    split: str | None,
+    output: Path,
+    limit: int | None,
+    tasks: Sequence[TaskName] | None,
+    per_category: bool,
+) -> None:
+    # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
+    notes, out = Console(stderr=True), Console()
+    with notes.status(f"opening {dataset_name}"):
+        from odise_trt.output import prepare_folder, write_together
+        from reference.eval.comparison import compare
+        from reference.eval.evaluation import evaluate
+        from reference.eval.show import show_comparison, show_report
+
+        dataset = open_named(dataset_name, data, split, limit)
+        home = prepare_folder(output) / (dataset_name if split is None else f"{dataset_name}-{split}")
+    reports = []
+    for name, opener in openers.items():
+        with opener() as predictor, _progress(notes, name) as progress:
+            report = evaluate(
+                predictor,
+                dataset,
+                output=home / name,
+                limit=limit,
+                tasks=None if not tasks else [one.value for one in tasks],
+                progress=progress,
+            )
+        show_report(out, report, per_category)
+        out.print(str(home / name), style="dim", soft_wrap=True, markup=False, highlight=False)
+        reports.append(report)
+    if len(reports) > 1:
+        comparison = compare(reports)
+        show_comparison(out, comparison)
+        write_together(home, {"comparison.md": comparison.markdown().encode()})
+
+
+def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
+    @contextmanager
+    def opened() -> Iterator[Predictor]:
+        from odise_trt.segmenter import Segmenter
+        from reference.eval.predictors import BundlePredictor
+
+        with Segmenter.open(folder, device=device, threads=threads) as segmenter:
+            yield BundlePredictor(segmenter)
+
+    return opened
+
+
+def _reference(preset: str, weights: str, device: str | None, threads: int | None) -> Opener:
+    @contextmanager
+    def opened() -> Iterator[Predictor]:
+        import torch
+
+        from reference.checkpoint import describe_weights, load_weights
+        from reference.eval.predictors import ReferencePredictor
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model = load_weights(preset, weights).to(device or "cpu")
+        yield ReferencePredictor(model, describe_weights(preset, weights))
+
+    return opened
+
+
+@contextmanager
+def _progress(console: Console, name: str) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn(name, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        step = bar.add_task("", total=None)
+
+        def advance(done: int, count: int, seconds: float | None) -> None:
+            bar.update(step, completed=done, total=count)
+
+        yield advance
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app.command()(reference_command)

@@ -1,0 +1,82 @@
+"""What a model says about one image, and what can be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from odise_trt.vocabulary import Vocabulary
+from reference.eval.metrics.rle import RunLengths
+
+Task = Literal["panoptic", "semantic", "instance"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A segment of a predicted panoptic map.
+
+    Attributes:
+        id: its value in the map, from 1.
+        category: index into the vocabulary.
+    """
+
+    id: int
+    category: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A predicted object.
+
+    Attributes:
+        category: index into the vocabulary.
+        score: confidence.
+        mask: run lengths, so that those of a whole dataset fit into memory.
+    """
+
+    category: int
+    score: float
+    mask: RunLengths
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Everything predicted for one image, at its size; what was not asked for is None.
+
+    Attributes:
+        panoptic: int32 (H, W), ids of `regions`; 0: no segment.
+        regions: those of the panoptic map.
+        semantic: int32 (H, W), categories; -1: none.
+        detections: objects, in any order.
+    """
+
+    panoptic: np.ndarray | None = None
+    regions: tuple[Region, ...] = ()
+    semantic: np.ndarray | None = None
+    detections: tuple[Detection, ...] | None = None
+
+
+class Predictor(Protocol):
+    """A model that can be evaluated."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What makes the predictions, as JSON: two predictors with equal identity predict the same."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        ...
+
+    def look_for(self, vocabulary: Vocabulary) -> None:
+        """Prepare for the categories of a dataset; called once, before the first image."""
+        ...
+
+    def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
+        """Segment an image uint8 (H, W, 3), RGB."""
+        ...

@@ -1,0 +1,70 @@
+"""The numbers of one evaluation, and what they are numbers of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from odise_trt.errors import OutputError
+from odise_trt.output import write_together
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `evaluate`.
+
+    Attributes:
+        name: of the predictor, for tables.
+        predictor: its identity: weights or bundle, precision, what it runs on.
+        dataset: "name", "images" (evaluated), "of" (in the dataset), "image_ids_sha256" of those evaluated.
+        tasks: what was evaluated.
+        metrics: percentages by name, see docs/evaluation.md; None where the dataset has nothing to score.
+        categories: one row per category, "name" and "isthing" first.
+        seconds: per image, from the pixels in memory to all results: "median", "mean", "images".
+        versions: of the software.
+    """
+
+    name: str
+    predictor: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    tasks: Sequence[str]
+    metrics: Mapping[str, float | None]
+    categories: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What goes into `report.json`."""
+        return asdict(self)
+
+    def save(self, folder: Path) -> Path:
+        """Write `report.json`, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
+        (path,) = write_together(folder, {REPORT: text.encode()})
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """The inverse of `save`.
+
+        Args:
+            path: the file, or the folder it is in.
+
+        Raises:
+            OutputError: it cannot be read or is no report.
+        """
+        path = path / REPORT if path.is_dir() else path
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**facts, "tasks": tuple(facts["tasks"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise OutputError(f"{path} is no report that can be read: {error}", "evaluate again") from error

@@ -1,0 +1,148 @@
+"""Many images by Ray, on a cluster that is started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_bundle
+from PIL import Image
+
+from odise_trt import Segmenter, Vocabulary
+from odise_trt.batch import segment_files
+from odise_trt.coco_panoptic import read_ids
+from odise_trt.errors import BackendError, ImageError, VocabularyError
+from odise_trt.ray_run import Job, segment_with_ray
+
+WORDS = Vocabulary.parse("red; green; blue")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_bundle.make(tmp_path_factory.mktemp("engines") / "toy")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Coloured stripes, shifted; the third is no image, and two have one name."""
+    folder = tmp_path_factory.mktemp("photos")
+    paths = [folder / f"{number}.png" for number in range(4)] + [folder / "deep" / "0.png"]
+    for number, path in enumerate(paths):
+        stripes = np.zeros((90, 120, 3), np.uint8)
+        for colour in range(3):
+            stripes[:, 40 * colour : 40 * (colour + 1), colour] = 255
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(stripes, 7 * number, axis=1)).save(path)
+    paths[2].write_text("no image")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray on this machine, as if it had two processors."""
+    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "odise-trt[ray]"')
+    pytest.importorskip("ray.data", reason='Ray Data is not installed: pip install "odise-trt[ray]"')
+    # Workers import the package from the checkout.
+    search = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level="error",
+        log_to_driver=False,
+        runtime_env=search,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_writes_what_one_process_writes(
+    bundle: Path, photos: list[Path], tmp_path: Path, cluster: None
+) -> None:
+    outcomes = list(segment_with_ray(Job(bundle, tmp_path / "ray", WORDS, workers=2, threads=1), photos))
+    with Segmenter.open(bundle, vocabulary=WORDS) as segmenter:
+        expected = {one.image: one for one in segment_files(segmenter, photos, tmp_path / "one")}
+
+    assert {one.image for one in outcomes} == set(expected)
+    for one in outcomes:
+        alone = expected[one.image]
+        assert [file.name for file in one.files] == [file.name for file in alone.files]
+        assert str(one.error) == str(alone.error)
+        if one.error is not None:
+            assert isinstance(one.error, ImageError)
+            assert one.image == photos[2]
+            continue
+        for file, same in zip(one.files, alone.files, strict=True):
+            if file.name.endswith(".panoptic.png"):
+                np.testing.assert_array_equal(read_ids(file), read_ids(same))
+        annotations = [json.loads(files[-1].read_text())["annotations"] for files in (one.files, alone.files)]
+        assert annotations[0] == annotations[1]
+    assert len(list((tmp_path / "ray").iterdir())) == 4 * 3
+
+
+@pytest.mark.slow
+def test_an_error_of_a_worker_is_the_one_that_one_process_gives(
+    bundle: Path, photos: list[Path], tmp_path: Path, cluster: None
+) -> None:
+    long = Vocabulary.parse("a" * 500)
+    with pytest.raises(VocabularyError) as here, Segmenter.open(bundle, vocabulary=long):
+        pass
+    with pytest.raises(VocabularyError) as there:
+        list(segment_with_ray(Job(bundle, tmp_path, long, workers=1, threads=1), photos))
+    assert str(there.value) == str(here.value)
+
+
+@pytest.mark.slow
+def test_more_workers_than_there_is_room_for_are_refused(
+    bundle: Path, photos: list[Path], tmp_path: Path, cluster: None
+) -> None:
+    for wanted in (Job(bundle, tmp_path, WORDS, workers=3, threads=1), Job(bundle, tmp_path, WORDS, gpus=1)):
+        with pytest.raises(BackendError, match="Ray has no room for"):
+            list(segment_with_ray(wanted, photos))
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "odise_trt", "run", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+    )
+
+
+@pytest.mark.slow
+def test_the_command_line_starts_ray_itself(bundle: Path, photos: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("ray.data", reason='Ray Data is not installed: pip install "odise-trt[ray]"')
+    options = ("--engines", bundle, "--vocab", "red; green; blue", "--output", tmp_path, "--ray")
+    done = run(*photos, *options, "--workers", 1, "--threads", 1)
+    assert done.returncode == 1
+    assert "1 of 5 images were not segmented" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count(".overlay.png") == 4
+    assert (tmp_path / "3.panoptic.png").exists()
+
+
+def test_without_ray_it_is_said_how_to_get_it(bundle: Path, photos: list[Path], tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "ray.py").write_text("raise ImportError('no ray')")
+    search = os.pathsep.join((str(hidden), str(ROOT)))
+    options = ("--engines", bundle, "--vocab", "red", "--output", tmp_path / "out", "--ray")
+    done = run(photos[0], *options, PYTHONPATH=search)
+    assert done.returncode == 1
+    assert 'pip install "odise-trt[ray]"' in done.stderr
+
+
+def test_options_of_ray_need_ray(bundle: Path, photos: list[Path]) -> None:
+    options = ("--engines", bundle, "--vocab", "red")
+    assert run(photos[0], *options, "--workers", 2).returncode == 2
+    assert run(photos[0], *options, "--ray", "--device", "cuda:1").returncode == 2

@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo train-demo test test-slow lint format clean
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,train,eval,dev]"
 	touch $@
 
 demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
@@ -20,6 +20,9 @@ demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
 	$(BIN)/odise-trt inspect engines/demo-onnxruntime-fp32
 	$(BIN)/odise-trt run assets/photo.jpg --engines engines/demo-onnxruntime-fp32 --vocab "$(VOCABULARY)"
 	$(BIN)/odise-trt run outputs/scene.png --engines engines/demo-onnxruntime-fp32 --vocab scenes
+
+train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE=1: a minute, a few steps of each part
+	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)
 
 test: $(INSTALLED)  ## the tests; the long ones apart
 	$(BIN)/python -m pytest -m "not gpu and not slow"

@@ -59,6 +59,15 @@ setup(
             "safetensors>=0.8,<1",
             "psutil>=6,<8",
         ],
+        # For the checkout, beside "export", which brings torch.
+        "train": [
+            "scipy>=1.14,<2",
+            "HanTa>=1.2,<2",
+            "pycocotools>=2.0.10,<3",
+            "tensorboard>=2.18,<3",
+        ],
+        "eval": ["faster-coco-eval>=1.8,<2", "pycocotools>=2.0.10,<3", "scipy>=1.14,<2"],
+        "ray": ["ray[data]>=2.50,<3"],
         "tensorrt": ["tensorrt>=10.13,<12", "cuda-python>=12.6,<14"],
         "tensorrt-rtx": ["tensorrt-rtx>=1.7,<2", "cuda-python>=12.6,<14"],
         "cuda": ["onnxruntime-gpu>=1.22,<2", "cuda-python>=12.6,<14"],
@@ -69,11 +78,12 @@ setup(
             "mypy>=2.4,<3",
             "pre-commit>=4,<5",
             "types-PyYAML>=6,<7",
+            "torchmetrics>=1.9,<2",
         ],
     },
     entry_points={
         "console_scripts": ["odise-trt = odise_trt.cli:main"],
-        "odise_trt.commands": ["build = export.cli:build"],
+        "odise_trt.commands": ["build = export.cli:build", "eval = reference.eval.cli:eval_command"],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

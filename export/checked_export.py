@@ -70,10 +70,11 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     """Export one stage at one precision into a folder of its own under `work`, and compare it.
 
     Raises:
-        ExportError: it cannot be exported, or is not what it declares.
+        ExportError: it cannot be exported, is not what it declares, or the model is ablated.
         ParityError: it is further from the reference than its tolerance; a report of the comparison is
             left in the output folder.
     """
+    model.preset.ablation.refuse_export()
     name, precision = task
     wrapper = STAGES[name]
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)

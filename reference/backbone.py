@@ -8,8 +8,10 @@ from torch.nn import functional as F
 from reference.captioner import Captioner, resize_bicubic
 from reference.clip import Clip
 from reference.diffusion import STRIDES, Diffusion, raw_channels
+from reference.given_captions import EmptyCaptioner, GivenCaptioner
 from reference.preset import Preset
 from reference.projections import Bottleneck
+from reference.time_steps import SteppedDiffusion
 
 #: Strides of s2, s3, s4, s5. A raw feature belongs to the nearest of them.
 PYRAMID = (4, 8, 16, 32)
@@ -28,8 +30,9 @@ class Backbone(nn.Module):
     def __init__(self, preset: Preset, clip: Clip) -> None:
         super().__init__()
         self.window = preset.window
-        self.feature_extractor = Captioner(preset, clip)
-        self.diffusion = Diffusion(preset)
+        diffusion = (Diffusion if preset.ablation.time_steps == (0,) else SteppedDiffusion)(preset)
+        self.feature_extractor = _captioner(preset, clip, diffusion)
+        self.diffusion = diffusion
         self.feature_projections = nn.ModuleList(
             nn.Sequential(Bottleneck(channels, preset.head.projection_dim))
             for channels in raw_channels(preset)
@@ -49,3 +52,9 @@ class Backbone(nn.Module):
             projected = projection(F.interpolate(feature, size=size, mode="nearest"))
             pyramid[stride] = projected if stride not in pyramid else pyramid[stride] + projected
         return tuple(pyramid[stride] for stride in PYRAMID)
+
+
+def _captioner(preset: Preset, clip: Clip, diffusion: Diffusion) -> Captioner:
+    if preset.ablation.captioner == "given":
+        return GivenCaptioner(preset, clip, diffusion.cond_stage)
+    return (EmptyCaptioner if preset.ablation.captioner == "empty" else Captioner)(preset, clip)

@@ -7,27 +7,37 @@ every shape fits, copies agree and constants are the ones this code computes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.conversion import COND_STAGE, SCHEDULE, ConversionTable
+from reference.demo import weights as demo
 from reference.preset import PRESETS, Preset
-from reference.random_weights import BROAD_MASKS, SPARSE_MASKS, Masks, SkipInitialisation, fill
+from reference.random_weights import SkipInitialisation, fill
 from reference.schedule import schedule
+from reference.weights_file import WeightsFile, write_weights
 
 if TYPE_CHECKING:
     from reference.model import ODISE
 
 _SEEDED = "random:"
-#: The demo preset has no trained weights yet.
-_DEMO_SEED = 0
+_DEMO = {"demo": demo.LABEL, "demo-caption": demo.CAPTION}
 _NAMES_SHOWN = 5
+
+_CAPTIONER = tuple(
+    f"backbone.feature_extractor.{part}" for part in ("alpha_cond", "clip_project.", "time_embed_project.")
+)
+#: Beginnings of the names that models of both kinds have.
+_SHARED = ("backbone.", "clip_head.")
+
+#: "trainable" is what the released checkpoints hold, "frozen" is the rest: UNet, VAE, CLIP, their constants.
+Part = Literal["whole", "trainable", "frozen"]
 
 
 class WeightsDescription(TypedDict):
@@ -51,34 +61,96 @@ class Slot(NamedTuple):
         tensor: the parameter or buffer itself.
         names: its official names, one per copy.
         shape: its official shape.
+        trainable: it is learnt, or goes with what is.
     """
 
     tensor: Tensor
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    trainable: bool
 
 
-def load_weights(preset: Preset | str, source: str) -> ODISE:
+def find_preset(preset: Preset | str) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        WeightsError: there is none of that name.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise WeightsError(f"there is no preset {preset!r}", f"presets: {', '.join(PRESETS)}")
+    return PRESETS[preset]
+
+
+def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None) -> ODISE:
     """A model in evaluation mode, fp32, on the CPU.
+
+    A file that says which labels it was trained on (`WeightsFile.labels`) replaces those of the preset.
 
     Args:
         preset: a preset or its name.
         source: "random:SEED", "demo", or the path of a safetensors file under the official names, in
             half or single precision.
+        frozen: where the frozen part is, if `source` is a file without it: the same choices.
 
     Raises:
         WeightsError: unknown preset or source, or a file that does not fit the preset exactly.
     """
-    preset = _preset(preset)
-    seed = _seed(preset, source)
-    if seed is not None:
+    preset = find_preset(preset)
+    if (seed := _seed(source)) is not None:
+        if frozen is not None:
+            raise WeightsError(f"{source} has a frozen part", "leave the other one out")
         model = _allocated(preset)
-        fill_random(model, seed, SPARSE_MASKS if source == "demo" else BROAD_MASKS)
-    else:
-        with _SafetensorsFile(_existing(source)) as tensors:
+        fill_random(model, seed)
+        return model.eval()
+    if source == "demo" and preset.kind == "caption":
+        frozen = frozen or "demo"
+    with WeightsFile(_existing(preset, source)) as tensors:
+        if tensors.labels is not None:
+            preset = replace(preset, train_labels=tensors.labels)
+        if frozen is None:
             model = _allocated(preset)
             load_official(model, tensors)
+        else:
+            model = load_frozen(preset, frozen)
+            load_official(model, tensors, part="trainable")
     return model.eval()
+
+
+def load_frozen(preset: Preset | str, source: str) -> ODISE:
+    """A model whose frozen part is that of `source`, a file with or without the rest.
+
+    The trainable part is whatever memory held: `reference.training.initialise` gives it a start.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    preset = find_preset(preset)
+    if _seed(source) is not None:
+        return load_weights(preset, source)
+    # The frozen part of both demo models is in the file of the label model.
+    path = demo.LABEL if source == "demo" else _existing(preset, source)
+    with WeightsFile(path) as tensors:
+        model = _allocated(preset)
+        load_official(model, tensors, part="frozen")
+    return model.eval()
+
+
+def save_weights(path: Path, model: ODISE, *, part: Part = "whole", **metadata: str) -> None:
+    """Write the weights of a model under the official names, with the labels it was trained on.
+
+    Args:
+        path: of the file; it appears when it is complete.
+        part: "whole" is what `load_weights` takes alone; "trainable" needs `frozen` there.
+        metadata: more facts for the header of the file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    tensors = official_state_dict(model, copies=False, part=part)
+    labels = tuple(tuple(names) for names in model.train_labels)
+    write_weights(path, tensors, labels, {"preset": model.preset.name, **metadata})
 
 
 def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
@@ -87,28 +159,27 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     Raises:
         WeightsError: unknown preset or source. What is in a file is for `load_weights` to judge.
     """
-    seed = _seed(_preset(preset), source)
-    if seed is not None:
+    if _seed(source) is not None:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
-    path = _existing(source)
+    path = _existing(find_preset(preset), source)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightsDescription(source=path.name, sha256=digest, seeded=False)
+    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
 
 
-def fill_random(model: ODISE, seed: int, masks: Masks = BROAD_MASKS) -> None:
+def fill_random(model: ODISE, seed: int) -> None:
     """Overwrite all parameters, the shared noise and the empty caption's embedding with seeded numbers."""
     buffers = {"uncond_inputs", "shared_noise"}
     with torch.no_grad():
         for slot in slots(model):
             name = slot.names[0]
             if isinstance(slot.tensor, torch.nn.Parameter) or name.rpartition(".")[2] in buffers:
-                fill(name, slot.tensor, seed, masks)
+                fill(name, slot.tensor, seed)
 
 
-def load_official(model: ODISE, tensors: Mapping[str, Tensor]) -> None:
-    """Copy official tensors into a model, strictly.
+def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "whole") -> None:
+    """Copy official tensors into a model, strictly. Tensors of another part than asked for are not read.
 
     Of copies (CLIP is in the official files three times) one must be there; all that are must be equal.
 
@@ -116,12 +187,18 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor]) -> None:
         WeightsError: a tensor is missing, left over, of another shape, differs from its copy, or is a
             constant with another value. The model is not to be used then.
     """
-    wanted = slots(model)
+    known = slots(model)
+    wanted = [slot for slot in known if _belongs(slot, part)]
     constants = derived_constants(model.preset)
     have = set(tensors)
+    unexpected = have.difference(constants, *(slot.names for slot in known))
+    if part == "trainable":
+        constants = {}
+    elif part == "frozen":
+        # A label model and a caption model have one frozen part, and heads of other names.
+        unexpected = {name for name in unexpected if name.startswith(_SHARED)}
     missing = [slot.names[0] for slot in wanted if have.isdisjoint(slot.names)]
     missing += [name for name in constants if name not in have]
-    unexpected = have.difference(constants, *(slot.names for slot in wanted))
     if missing or unexpected:
         raise WeightsError(
             f"the weights do not fit preset {model.preset.name!r}:\n"
@@ -149,18 +226,21 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor]) -> None:
                 )
 
 
-def official_state_dict(model: ODISE, *, copies: bool = True) -> dict[str, Tensor]:
+def official_state_dict(model: ODISE, *, copies: bool = True, part: Part = "whole") -> dict[str, Tensor]:
     """The tensors of a model under their official names and in their official shapes.
 
     Args:
         copies: name CLIP three times (all views of one tensor), as the official files do. Without, once;
             `load_official` accepts both.
+        part: which tensors.
     """
     state = {}
     for slot in slots(model):
+        if not _belongs(slot, part):
+            continue
         for name in slot.names if copies else slot.names[:1]:
             state[name] = slot.tensor.detach().reshape(slot.shape)
-    return state | derived_constants(model.preset)
+    return state if part == "trainable" else state | derived_constants(model.preset)
 
 
 def slots(model: ODISE) -> list[Slot]:
@@ -177,7 +257,12 @@ def slots(model: ODISE) -> list[Slot]:
         row, tensor = table.row(name), tensors[name]
         pointwise = row is not None and row.pointwise and tensor.ndim == 2
         shape = (*tensor.shape, 1, 1) if pointwise else tuple(tensor.shape)
-        found.append(Slot(tensor, table.official_names(name), shape))
+        # The weights of the classes are no parameter, but stand in the released checkpoints; so does the
+        # captioner, which an ablated model may hold unread.
+        trainable = (
+            tensor.requires_grad or tensor is model.criterion.empty_weight or name.startswith(_CAPTIONER)
+        )
+        found.append(Slot(tensor, table.official_names(name), shape, trainable))
     return found
 
 
@@ -190,6 +275,10 @@ def derived_constants(preset: Preset) -> dict[str, Tensor]:
     return constants
 
 
+def _belongs(slot: Slot, part: Part) -> bool:
+    return part == "whole" or slot.trainable == (part == "trainable")
+
+
 def _allocated(preset: Preset) -> ODISE:
     # Here, so that writing and describing weights does not import the whole model.
     from reference.model import ODISE
@@ -198,22 +287,7 @@ def _allocated(preset: Preset) -> ODISE:
         return ODISE(preset)
 
 
-def _preset(preset: Preset | str) -> Preset:
-    if isinstance(preset, Preset):
-        return preset
-    if preset not in PRESETS:
-        raise WeightsError(f"there is no preset {preset!r}", f"presets: {', '.join(PRESETS)}")
-    return PRESETS[preset]
-
-
-def _seed(preset: Preset, source: str) -> int | None:
-    if source == "demo":
-        if preset.name != "demo":
-            raise WeightsError(
-                f"the demo weights do not fit preset {preset.name!r}",
-                "use --preset demo, or give a safetensors file or random:SEED",
-            )
-        return _DEMO_SEED
+def _seed(source: str) -> int | None:
     if not source.startswith(_SEEDED):
         return None
     number = source.removeprefix(_SEEDED)
@@ -222,44 +296,21 @@ def _seed(preset: Preset, source: str) -> int | None:
     return int(number)
 
 
-def _existing(source: str) -> Path:
-    path = Path(source)
+def _existing(preset: Preset, source: str) -> Path:
+    if source != "demo":
+        path = Path(source)
+    elif preset.name in _DEMO:
+        path = _DEMO[preset.name]
+    else:
+        raise WeightsError(
+            f"the demo weights do not fit preset {preset.name!r}",
+            "use --preset demo, or give a safetensors file or random:SEED",
+        )
     if not path.is_file():
         raise WeightsError(
-            f"there is no weights file {source}", "give a safetensors file, demo, or random:SEED"
+            f"there is no weights file {path}", "give a safetensors file, demo, or random:SEED"
         )
     return path
-
-
-class _SafetensorsFile(Mapping[str, Tensor]):
-    """A safetensors file whose tensors are read when asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> _SafetensorsFile:
-        try:
-            self._file = safe_open(self._path, framework="pt").__enter__()
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{self._path} cannot be read as safetensors: {error}", "download or convert it again"
-            ) from error
-        self._names = frozenset(self._file.keys())
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.__exit__(*exception)
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._file.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _checked(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -93,14 +93,19 @@ class Clip(open_clip.CLIP):
 
     def embed_text(self, tokens: Tensor) -> Tensor:
         """`clip_text_embed` (N, E), not normalised, of `tokens` int64 (N, 77), padded with zeros."""
+        x = self.text_states(tokens)
+        # The end-of-text token has the highest id of the vocabulary.
+        end = tokens.argmax(dim=1).view(-1, 1, 1).expand(-1, 1, x.shape[-1])
+        return self.ln_final(x.gather(1, end)[:, 0]) @ self.text_projection
+
+    def text_states(self, tokens: Tensor) -> Tensor:
+        """What the text transformer makes of every token, before the last norm: (N, 77, text width)."""
         length = tokens.shape[1]
         causal = torch.full((length, length), BLOCKED, device=tokens.device).triu(1)
         x = self.token_embedding(tokens) + self.positional_embedding
         for layer in self.transformer.resblocks:
             x = advance(layer, x, *key_value(layer, x), mask=causal)
-        # The end-of-text token has the highest id of the vocabulary.
-        end = tokens.argmax(dim=1).view(-1, 1, 1).expand(-1, 1, x.shape[-1])
-        return self.ln_final(x.gather(1, end)[:, 0]) @ self.text_projection
+        return x
 
 
 def key_value(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,10 @@ class Criterion(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        weight = torch.ones(classes + 1)
-        weight[-1] = NO_OBJECT_WEIGHT
-        self.register_buffer("empty_weight", weight)
+        self.register_buffer("empty_weight", torch.empty(classes + 1))
+        self.reset()
+
+    def reset(self) -> None:
+        """Give `empty_weight` its value."""
+        self.empty_weight.fill_(1.0)
+        self.empty_weight[-1] = NO_OBJECT_WEIGHT

@@ -55,9 +55,14 @@ class Diffusion(nn.Module):
         latent = self.add_noise(mean * self.scale_factor)
         return *encoder, *self.denoise(latent, cond_inputs, cond_emb), *self.decode(mean)
 
-    def add_noise(self, latent: Tensor) -> Tensor:
-        """A sample of the forward process at t = 0, whose noise is the same for every window."""
-        signal, noise = FIRST_ALPHA_CUMPROD**0.5, (1 - FIRST_ALPHA_CUMPROD) ** 0.5
+    def add_noise(self, latent: Tensor, kept: float | Tensor = FIRST_ALPHA_CUMPROD) -> Tensor:
+        """A sample of the forward process, whose noise is the same for every window.
+
+        Args:
+            latent: (W, 4, P/8, P/8).
+            kept: how much of the latent's variance is left (`alphas_cumprod`); as at t = 0 by default.
+        """
+        signal, noise = kept**0.5, (1 - kept) ** 0.5
         return signal * latent + noise * self.shared_noise
 
     def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -77,10 +82,15 @@ class Diffusion(nn.Module):
         mean, _ = self.vae.quant_conv(x).chunk(2, dim=1)
         return mean, (taps[0], taps[1])
 
-    def denoise(self, latent: Tensor, cond_inputs: Tensor, cond_emb: Tensor) -> tuple[Tensor, ...]:
-        """The input of the last block of every level of the UNet's upward half, deepest first."""
+    def denoise(
+        self, latent: Tensor, cond_inputs: Tensor, cond_emb: Tensor, time_emb: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The input of the last block of every level of the UNet's upward half, deepest first.
+
+        `time_emb` (1, T) is the embedding of the step; that of t = 0 by default.
+        """
         unet, taps = self.unet, []
-        emb = self.time_embedding() + cond_emb
+        emb = (self.time_embedding() if time_emb is None else time_emb) + cond_emb
         x = unet.conv_in(latent)
         skips = [x]
         for block in unet.down_blocks:
@@ -132,8 +142,9 @@ def raw_channels(preset: Preset) -> tuple[int, ...]:
     """Widths of the raw features, in their order."""
     unet = [preset.unet.model_channels * m for m in preset.unet.channel_mult]
     vae = [preset.vae.channels * m for m in preset.vae.channel_mult]
-    # A UNet feature is the level's width joined with the skip from the start of the level.
-    joined = [width + unet[max(level - 1, 0)] for level, width in enumerate(unet)]
+    # A UNet feature is the level's width joined with the skip from the start of the level, once per run.
+    runs = preset.ablation.runs
+    joined = [runs * (width + unet[max(level - 1, 0)]) for level, width in enumerate(unet)]
     return (vae[-2], vae[-1], *reversed(joined), vae[-1], vae[-2])
 
 

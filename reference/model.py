@@ -16,6 +16,8 @@ from reference import open_vocabulary as texts
 from reference.backbone import Backbone
 from reference.captioner import Captioner
 from reference.clip import Clip
+from reference.clip_backbone import ClipBackbone
+from reference.clip_crops import embed_crops
 from reference.clip_pool import ClipPool
 from reference.criterion import Criterion
 from reference.mask_head import MaskHead, MaskHeadOutput
@@ -60,7 +62,7 @@ class ODISE(nn.Module):
         self.preset = preset
         self.train_labels = training_labels(preset)
         clip = Clip(preset.clip)
-        self.backbone = Backbone(preset, clip)
+        self.backbone = (ClipBackbone if preset.ablation.features == "clip" else Backbone)(preset, clip)
         self.sem_seg_head = MaskHead(preset)
         sizes = preset.clip.embed_dim, preset.head.mask_dim
         if preset.kind == "label":
@@ -212,7 +214,11 @@ class ODISE(nn.Module):
         side = preset.clip.image_size
         clip_image = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
         open_patches = self.clip_pool.open_patches(head.pred_masks)
-        mask_embed = self.clip_pool.pool(clip_image, open_patches)
+        if preset.ablation.clip_masks == "pool":
+            mask_embed = self.clip_pool.pool(clip_image, open_patches)
+        else:
+            masked = preset.ablation.clip_masks == "crop-masked"
+            mask_embed = embed_crops(self.clip, image, head.pred_masks, masked=masked)
         clip_logits = texts.similarity(mask_embed, encoded.clip_text_embed, self.clip.scale())
         clip_logits = texts.best_synonym(clip_logits, labels)
 
@@ -234,6 +240,8 @@ class ODISE(nn.Module):
         return torch.cat(clip_text_embed), torch.cat(text_embed)
 
     def _pyramid(self, padded: Tensor, way: Way, taps: Taps | None) -> tuple[Tensor, ...]:
+        if taps is not None or way == "official":
+            self.preset.ablation.refuse("the official way and its traces do not exist for")
         if taps is not None:
             traced = trace.traced_official if way == "official" else trace.traced_pruned
             return traced(self.backbone, padded, taps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from reference.ablation import Ablation
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Preset:
         short_side, max_side: image size, see `odise_trt.manifest.ModelSpec`.
         train_labels: name of a vocabulary preset, or the labels themselves with their synonyms.
         category_prompt, clip_prompt, alpha, beta: DESIGN facts 17, 18 and 20 of the official model.
+        ablation: what differs from the paper's model.
     """
 
     name: str
@@ -116,6 +119,7 @@ class Preset:
     alpha: float = 0.3
     beta: float = 0.7
     topk_per_image: int = 100
+    ablation: Ablation = field(default_factory=Ablation)
 
     @property
     def latent_side(self) -> int:
@@ -167,8 +171,18 @@ GOLDEN_CAPTION = Preset(
     **_GOLDEN_SIZES,  # type: ignore[arg-type]
 )
 
-# Widths chosen for a second or so per image on two CPU cores; every feature of the real model is there,
-# windows too: a square image is four of them.
+#: What the mask head of the demo model learns: one word per category of the scenes, and not all of them.
+#: Its CLIP has read the other words in captions, and the left out category too; see `reference.demo`.
+DEMO_TRAIN_LABELS = tuple(
+    (name,)
+    for name in (
+        *("sky", "cloud", "mountain", "grass", "sand", "snow", "water", "road", "fence", "sun", "house"),
+        *("tree", "car", "boat", "ball", "person", "flower", "bird", "rock"),
+    )
+)
+
+# Widths chosen for a fraction of a second per image on two CPU cores; every feature of the real model is
+# there, windows too: a square image is four of them.
 DEMO = Preset(
     name="demo",
     kind="label",
@@ -197,13 +211,18 @@ DEMO = Preset(
         dec_feedforward=128,
         num_queries=32,
     ),
-    window=256,
-    short_side=512,
-    max_side=1280,
-    train_labels="scenes",
+    window=128,
+    short_side=256,
+    max_side=640,
+    train_labels=DEMO_TRAIN_LABELS,
     topk_per_image=32,
 )
 
+DEMO_CAPTION = replace(
+    DEMO, name="demo-caption", kind="caption", category_prompt="a photo of a {}.", alpha=0.35, beta=0.65
+)
+
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (ODISE_LABEL, ODISE_CAPTION, DEMO, GOLDEN_LABEL, GOLDEN_CAPTION)
+    preset.name: preset
+    for preset in (ODISE_LABEL, ODISE_CAPTION, DEMO, DEMO_CAPTION, GOLDEN_LABEL, GOLDEN_CAPTION)
 }

@@ -43,21 +43,14 @@ _NORM_WEIGHT = Spread(1.0, 0.1)
 _BIAS = Spread(0.0, 0.1)
 
 
-class Masks(NamedTuple):
-    """How far mask logits lie below zero on average, and spread beyond what fan-in would have."""
-
-    offset: float
-    gain: float
-
-
-#: Each query's mask covers a good part of the image. A pixel that rounding turns from one side of the
-#: threshold to the other is then one of thousands that a query attends to, and parity can be exact.
-BROAD_MASKS = Masks(3.0, 2.0)
-#: Masks that cover some of the image, and not what the next one covers: there are segments to look at.
-SPARSE_MASKS = Masks(15.0, 4.0)
+#: Mask logits lie this far below zero on average, and spread this many times further than fan-in would
+#: have it, so that each query's mask covers a good part of the image. A pixel that rounding turns from one
+#: side of the threshold to the other is then one of thousands that a query attends to, and parity can be
+#: exact.
+_MASK_OFFSET, _MASK_GAIN = 3.0, 2.0
 
 
-def fill(name: str, tensor: Tensor, seed: int, masks: Masks = BROAD_MASKS) -> None:
+def fill(name: str, tensor: Tensor, seed: int) -> None:
     """Overwrite a parameter with random numbers.
 
     They depend on the arguments alone, not on the order or on the other parameters.
@@ -66,7 +59,6 @@ def fill(name: str, tensor: Tensor, seed: int, masks: Masks = BROAD_MASKS) -> No
         name: the official name.
         tensor: fp32, on the CPU.
         seed: any number.
-        masks: what the masks of the model are to be like.
     """
     generator = _generator(f"{seed}:{name}")
     if name.endswith("uncond_inputs"):
@@ -74,29 +66,29 @@ def fill(name: str, tensor: Tensor, seed: int, masks: Masks = BROAD_MASKS) -> No
     elif name.endswith("shared_noise"):
         tensor.normal_(generator=torch.Generator().manual_seed(NOISE_SEED))
     else:
-        mean, deviation = spread(name, tensor, masks)
+        mean, deviation = spread(name, tensor)
         # A uniform distribution reaches sqrt(3) deviations far.
         reach = 3**0.5 * deviation
         tensor.uniform_(mean - reach, mean + reach, generator=generator)
 
 
-def spread(name: str, tensor: Tensor, masks: Masks = BROAD_MASKS) -> Spread:
+def spread(name: str, tensor: Tensor) -> Spread:
     """How the numbers of a parameter are distributed."""
     for pattern, rule in _RULES:
         if re.search(pattern, name):
             return rule
     # The offset of the logits is the product of these two biases.
     if re.search(r"\.pixel_decoder\.mask_features\.bias$", name):
-        return Spread((masks.offset / tensor.numel()) ** 0.5, 0.1)
+        return Spread((_MASK_OFFSET / tensor.numel()) ** 0.5, 0.1)
     if re.search(f"{_MASK_EMBED}bias$", name):
-        return Spread(-((masks.offset / tensor.numel()) ** 0.5), 0.1)
+        return Spread(-((_MASK_OFFSET / tensor.numel()) ** 0.5), 0.1)
     if tensor.ndim < 2:
         return _NORM_WEIGHT if name.endswith(".weight") else _BIAS
     # CLIP's two projections stand to the right of what they multiply.
     fan_in = tensor.shape[0] if re.search(r"(visual\.proj|text_projection)$", name) else tensor[0].numel()
     gain = 1.0
     if re.search(f"{_MASK_EMBED}weight$", name):
-        gain = masks.gain
+        gain = _MASK_GAIN
     elif _QUERY_UPDATE.search(name):
         gain = _QUERY_UPDATE_GAIN
     return Spread(0.0, gain * fan_in**-0.5)

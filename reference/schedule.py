@@ -6,13 +6,18 @@ import numpy as np
 
 STEPS = 1000
 BETA_FIRST, BETA_LAST = 0.00085, 0.012
-#: The only entry ODISE uses: its denoising step is at t = 0.
+#: The only entry ODISE uses but for its ablations: its denoising step is at t = 0.
 FIRST_ALPHA_CUMPROD = 1.0 - BETA_FIRST
+
+
+def alphas_cumprod() -> np.ndarray:
+    """How much of the signal's variance is left at every step: (STEPS,) float64."""
+    return np.cumprod(1.0 - _betas())
 
 
 def schedule() -> dict[str, np.ndarray]:
     """The constants an LDM checkpoint carries, by their names there: (STEPS,) float32 each."""
-    betas = np.linspace(BETA_FIRST**0.5, BETA_LAST**0.5, STEPS, dtype=np.float64) ** 2
+    betas = _betas()
     alphas = 1.0 - betas
     kept = np.cumprod(alphas)
     kept_before = np.append(1.0, kept[:-1])
@@ -33,3 +38,7 @@ def schedule() -> dict[str, np.ndarray]:
         "posterior_mean_coef2": (1.0 - kept_before) * np.sqrt(alphas) / (1.0 - kept),
     }
     return {name: values.astype(np.float32) for name, values in constants.items()}
+
+
+def _betas() -> np.ndarray:
+    return np.linspace(BETA_FIRST**0.5, BETA_LAST**0.5, STEPS, dtype=np.float64) ** 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,9 @@ _NUMBER = {name: number for number, name in enumerate(SCENE_VOCABULARY.names)}
 # The eye is this many metres above the ground, which fixes how tall things are where they stand.
 _EYE = 3.0
 # What is left to see of a segment must be this share of the picture; less is nobody's.
-_SLIVER = 2.5e-4
+_SLIVER = 1e-3
+# Nothing stands so far away that it is drawn lower than this share of the picture's height.
+_LOWEST = 0.07
 
 
 @dataclass(frozen=True)
@@ -52,23 +54,24 @@ class Scene:
     segments: tuple[SceneSegment, ...]
 
 
-def make_scene(seed: int, height: int = 512, width: int = 512) -> Scene:
-    """Draw a scene; the same numbers give the same scene.
+def make_scene(seed: int, height: int = 512, width: int = 512, *, without: Collection[str] = ()) -> Scene:
+    """Draw a scene; the same arguments give the same scene.
 
     Args:
         seed: any number from 0.
         height, width: in pixels, at least 64.
+        without: names of things that are left out; everything else stays where it is.
     """
     if min(height, width) < 64:
         raise ValueError(f"a scene is at least 64 x 64 pixels, not {height} x {width}")
-    painter = _Painter(np.random.default_rng(seed), height, width)
+    painter = _Painter(np.random.default_rng(seed), height, width, frozenset(without))
     painter.draw()
     return Scene(painter.photograph(), *painter.segments())
 
 
 class _Painter:
-    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
-        self.rng, self.height, self.width = rng, height, width
+    def __init__(self, rng: np.random.Generator, height: int, width: int, without: frozenset[str]) -> None:
+        self.rng, self.height, self.width, self.without = rng, height, width, without
         self.canvas = Canvas.blank(height, width)
         self.categories: list[int] = []
         self.light: Light = LIGHTS[int(rng.integers(len(LIGHTS)))]
@@ -91,7 +94,7 @@ class _Painter:
         )
         if rng.random() < self.light.sun:
             self._sun()
-        for _ in range(int(rng.integers(0, 4))):
+        for _ in range(int(rng.integers(0, 3))):
             self._cloud()
         self._mountains()
         self._ground()
@@ -126,12 +129,12 @@ class _Painter:
         rng, height, width, where = self.rng, self.height, self.width, self.ground
         dry = height - where.first_row
         for name, most, near, far in (
-            ("house", 3, 0.05, 0.32),
-            ("tree", 6, 0.03, 0.5),
-            ("rock", 3, 0.15, 0.9),
-            ("person", 4, 0.15, 0.85),
-            ("ball", 2, 0.3, 0.95),
-            ("flower", 6, 0.45, 1.0),
+            ("house", 2, 0.05, 0.32),
+            ("tree", 3, 0.03, 0.5),
+            ("rock", 2, 0.3, 0.95),
+            ("person", 3, 0.2, 0.9),
+            ("ball", 2, 0.4, 0.95),
+            ("flower", 3, 0.55, 1.0),
         ):
             for _ in range(int(rng.integers(0, most + 1))):
                 yield (
@@ -141,33 +144,33 @@ class _Painter:
                     rng.uniform(0.85, 1.25),
                 )
         if where.road is not None:
-            for _ in range(int(rng.integers(0, 4))):
+            for _ in range(int(rng.integers(0, 3))):
                 foot = where.first_row + dry * rng.uniform(0.12, 0.9)
                 centre, half = where.road_at(foot, height)
                 yield foot, "car", centre + half * rng.uniform(-0.5, 0.5), rng.uniform(0.9, 1.1)
         if where.shore is not None:
-            for _ in range(int(rng.integers(0, 4))):
+            for _ in range(int(rng.integers(0, 3))):
                 foot = where.horizon + (where.shore - where.horizon) * rng.uniform(0.12, 0.85)
                 yield foot, "boat", width * rng.uniform(0.05, 0.95), rng.uniform(0.8, 1.1)
-        for name, most in (("bird", 3), ("balloon", 2)):
+        for name, most in (("bird", 2), ("balloon", 2)):
             for _ in range(int(rng.integers(0, most + 1)) if rng.random() < 0.6 else 0):
                 yield (
                     where.horizon * rng.uniform(0.2, 0.8),
                     name,
                     width * rng.uniform(0.08, 0.92),
-                    rng.uniform(0.5, 1.4),
+                    rng.uniform(0.6, 1.4),
                 )
 
     def _thing(self, name: str, x: float, foot: float, factor: float) -> None:
         kind, flies = THINGS[name], name in ("bird", "balloon")
         # What flies is as far away as one likes.
         distance = (
-            self.height * (0.035 if name == "bird" else 0.022)
+            self.height * (0.075 if name == "bird" else 0.022)
             if flies
             else (foot - self.ground.horizon) / _EYE
         )
         unit = factor * distance
-        if unit * kind.height < 9:
+        if unit * kind.height < _LOWEST * self.height:
             return
         pen = Pen(unit, kind.width, kind.height)
         kind.draw(self.rng, pen)
@@ -175,6 +178,8 @@ class _Painter:
         if self.rng.random() < 0.5:
             sprite = sprite[:, ::-1].copy()
         self._light(sprite, kind.texture)
+        if name in self.without:
+            return
         left, top = round(x - sprite.shape[1] / 2), round(foot - sprite.shape[0])
         if not flies:
             self._shadow(x, foot, unit * kind.width * 0.42)
@@ -198,7 +203,7 @@ class _Painter:
         self.canvas.paint(sprite, round(x) - radius + slant, round(foot) - high, None)
 
     def _sun(self) -> None:
-        size = self.height * self.rng.uniform(0.025, 0.06)
+        size = self.height * self.rng.uniform(0.035, 0.065)
         reach = round(size * 5)
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
         distance = np.hypot(x, y)
@@ -213,7 +218,7 @@ class _Painter:
         self.canvas.paint(disc, left, top, self.number("sun"))
 
     def _cloud(self) -> None:
-        rng, unit = self.rng, self.height * self.rng.uniform(0.02, 0.045)
+        rng, unit = self.rng, self.height * self.rng.uniform(0.024, 0.045)
         pen = Pen(unit, 14, 5)
         for _ in range(int(rng.integers(7, 13))):
             x = rng.normal(0, 2.4)
@@ -231,7 +236,7 @@ class _Painter:
     def _fence(self) -> None:
         foot = self.ground.first_row + (self.height - self.ground.first_row) * self.rng.uniform(0.12, 0.4)
         unit = (foot - self.ground.horizon) / _EYE
-        if unit * 1.2 < 14:
+        if unit * 1.2 < _LOWEST * self.height:
             return
         wide = self.width / unit + 1
         pen = Pen(unit, wide, 1.4)

@@ -82,7 +82,7 @@ def test_a_bundle_says_how_it_was_built_and_opens(folder: Path) -> None:
     assert all(0 < row.relative_l2 < 1e-4 for row in manifest.parity)
     assert manifest.stage("clip_pool").build_seconds > 0
     assert manifest.stage("clip_pool").peak_memory_bytes > 2**20
-    assert manifest.model.short_side == 512
+    assert manifest.model.short_side == 256
     assert set(manifest.files) == {"clip_pool.onnx", "constants.npz", "tokenizer.json", "parity.html"}
     assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".")]
 

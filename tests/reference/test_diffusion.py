@@ -57,7 +57,7 @@ def test_the_wasteful_way_computes_everything_the_official_code_does():
 def test_work_that_nobody_reads_is_not_done():
     model = load_weights(DEMO, "random:3")
     diffusion = model.backbone.diffusion
-    windows = torch.rand(1, 3, 256, 256)
+    windows = torch.rand(1, 3, 128, 128)
     before = diffusion(windows, *model.captioner(windows))
     dead = [diffusion.unet.up_blocks[-1].resnets[-1], diffusion.unet.up_blocks[-1].attentions[-1]]
     dead += [diffusion.unet.conv_norm_out, diffusion.unet.conv_out]
@@ -98,7 +98,7 @@ def test_the_noise_added_at_step_zero_is_that_of_the_schedule():
 
 def test_the_shared_noise_is_seeded_with_42():
     model = load_weights(DEMO, "random:3")
-    expected = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(42))
+    expected = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(42))
     assert torch.equal(model.backbone.diffusion.shared_noise, expected)
 
 
@@ -107,9 +107,9 @@ def test_raw_features_have_the_widths_and_strides_of_the_paper():
     assert STRIDES == (4, 8, 64, 32, 16, 8, 8, 4)
     with torch.device("meta"):
         diffusion = Diffusion(DEMO)
-        image = torch.zeros(2, 3, 256, 256)
+        image = torch.zeros(2, 3, 128, 128)
         features = diffusion(image, torch.zeros(2, 77, 64), torch.zeros(2, 128))
-    sizes = [(2, width, 256 // s, 256 // s) for width, s in zip(raw_channels(DEMO), STRIDES, strict=True)]
+    sizes = [(2, width, 128 // s, 128 // s) for width, s in zip(raw_channels(DEMO), STRIDES, strict=True)]
     assert [tuple(feature.shape) for feature in features] == sizes
 
 
@@ -128,6 +128,6 @@ def test_seeded_weights_keep_activations_alive():
     with torch.device("cpu"):
         model = ODISE(DEMO)
     fill_random(model, 11)
-    windows = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    windows = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     for level in model.eval().features(windows, *model.captioner(windows)):
         assert 0.05 < level.std().item() < 50

@@ -46,6 +46,6 @@ def test_results_have_the_size_of_the_photo_and_see_the_resized_one():
     result = segment_photo(model, Image.fromarray(pixels), vocabulary)
     hook.remove()
     assert result.panoptic.map.shape == (60, 90)
-    # 60 x 90 becomes 512 x 768: two rows of three windows.
-    assert seen[0].shape == (6, 3, 256, 256)
+    # 60 x 90 becomes 256 x 384: two rows of three windows.
+    assert seen[0].shape == (6, 3, 128, 128)
     assert result.semantic.shape == (2, 60, 90)

@@ -1,0 +1,34 @@
+"""`python -m reference.demo --output training`: the demo model's weights from nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from reference.checkpoint import save_weights
+from reference.demo.recipe import FULL, SMOKE
+from reference.demo.training import train
+from reference.demo.weights import CAPTION, LABEL
+
+
+def main() -> None:
+    """Train, and write weights in half precision that `--weights FILE` takes."""
+    parser = argparse.ArgumentParser(prog="python -m reference.demo", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("training/demo"))
+    parser.add_argument("--smoke", action="store_true", help="every part for a few steps")
+    parser.add_argument("--threads", type=int, help="of PyTorch; all cores by default")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    console, output = Console(), options.output
+    label, caption = train(output, SMOKE if options.smoke else FULL, console)
+    save_weights(output / LABEL.name, label.half())
+    save_weights(output / CAPTION.name, caption.half(), part="trainable")
+    console.print(f"weights: {output / LABEL.name}, {output / CAPTION.name}")
+
+
+if __name__ == "__main__":
+    main()

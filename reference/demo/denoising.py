@@ -1,0 +1,47 @@
+"""The small diffusion model: noise taken from latents of windows, told what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from reference.clip import Clip
+from reference.demo.contrast import text_states, to_planes
+from reference.demo.crops import window
+from reference.demo.fitting import Schedule, fit
+from reference.demo.store import SceneStore
+from reference.diffusion import Diffusion
+from reference.open_vocabulary import tokenize
+
+#: Share of the captions that are left empty: what the model is told when nothing is known.
+EMPTY_CAPTIONS = 0.1
+
+
+def train(
+    diffusion: Diffusion, clip: Clip, store: SceneStore, side: int, schedule: Schedule, checkpoint: Path
+) -> list[float]:
+    """Train the UNet to predict noise at all time steps, on captions read by the frozen CLIP."""
+    # The schedule of Stable Diffusion 1.x.
+    noising = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    unet = diffusion.unet
+
+    def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        samples = [window(store, rng, side) for _ in range(schedule.batch)]
+        captions = ["" if rng.random() < EMPTY_CAPTIONS else sample.caption for sample in samples]
+        with torch.no_grad():
+            latent = diffusion.encode(to_planes(samples))[0] * diffusion.scale_factor
+            states = text_states(clip, tokenize(captions, clip.preset.context_length))
+        noise = torch.randn(latent.shape, generator=generator)
+        steps = torch.randint(noising.config.num_train_timesteps, (len(samples),), generator=generator)
+        noisy = noising.add_noise(latent, noise, steps)
+        return F.mse_loss(unet(noisy, steps, encoder_hidden_states=states).sample, noise)
+
+    unet.requires_grad_(True)
+    losses = fit("UNet", unet.named_parameters(), loss, schedule, checkpoint)
+    unet.requires_grad_(False)
+    return losses

@@ -1,0 +1,86 @@
+"""Raw diffusion features of scenes, computed once: while the captioner is silent they do not change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from reference.model import ODISE
+from reference.sliding import Origin, extract_windows, join
+
+#: Scenes that go through the frozen part at a time.
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class RawFeatures:
+    """What `Diffusion` gives for every window of every scene of a store.
+
+    Attributes:
+        features: float16 (N, W, C, h, w), one per raw feature.
+        origins: of the W windows.
+        side: of a scene in pixels.
+    """
+
+    features: tuple[np.ndarray, ...]
+    origins: list[Origin]
+    side: int
+
+    def pyramid(self, model: ODISE, chosen: np.ndarray) -> tuple[Tensor, ...]:
+        """(s2, s3, s4, s5) of some of the scenes, with gradients for the projections.
+
+        Args:
+            model: its projections.
+            chosen: indices (B,).
+        """
+        raw = tuple(torch.from_numpy(feature[chosen]).flatten(0, 1).float() for feature in self.features)
+        pyramid = model.backbone.project(raw, model.backbone.window)
+        return join(pyramid, self.origins, self.side, self.side)
+
+
+@torch.no_grad()
+def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
+    """The raw features of scenes, read from `folder` where they were computed before.
+
+    Args:
+        model: its frozen part; the captioner is taken as untrained, which says nothing.
+        images: uint8 (N, S, S, 3).
+        folder: where they are kept; it belongs to these weights and these scenes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = folder / "finished"
+    side, backbone = images.shape[1], model.backbone
+    silent = backbone.feature_extractor.uncond_inputs
+    origins = extract_windows(torch.zeros(1, 3, side, side), backbone.window)[1]
+    if not finished.is_file():
+        files: list[np.ndarray] = []
+        starts = range(0, len(images), _BATCH)
+        for start in track(starts, f"features of {len(images)} scenes"):
+            planes = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 255
+            windows, _ = extract_windows(planes, backbone.window)
+            cond_inputs = silent.expand(len(windows), -1, -1)
+            cond_emb = torch.zeros(len(windows), model.preset.unet.time_embed_dim)
+            raw = backbone.diffusion(windows, cond_inputs, cond_emb)
+            if not files:
+                shapes = [(len(images), len(origins), *feature.shape[1:]) for feature in raw]
+                files = [
+                    np.lib.format.open_memmap(_file(folder, index), "w+", np.float16, shape)
+                    for index, shape in enumerate(shapes)
+                ]
+            for file, feature in zip(files, raw, strict=True):
+                file[start : start + _BATCH] = feature.unflatten(0, (len(planes), -1)).half().numpy()
+        for file in files:
+            file.flush()
+        finished.touch()
+    count = len(backbone.feature_projections)
+    features = tuple(np.load(_file(folder, index), mmap_mode="r") for index in range(count))
+    return RawFeatures(features, origins, side)
+
+
+def _file(folder: Path, index: int) -> Path:
+    return folder / f"feature{index}.npy"

@@ -1,0 +1,101 @@
+"""Scenes drawn once and kept, so that training reads them instead of drawing them again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from reference.scenes import make_scene
+
+#: Seeds from here on are for evaluation; training never draws them.
+FIRST_HELD_OUT = 1_000_000
+#: The category that mask training never sees.
+NOVEL = "balloon"
+
+
+@dataclass(frozen=True)
+class SceneStore:
+    """Scenes of one size.
+
+    Attributes:
+        images: uint8 (N, S, S, 3), RGB.
+        maps: uint8 (N, S, S), ids of segments from 1; 0: void.
+        categories: per scene, the category of segment 1, 2, ...
+    """
+
+    images: np.ndarray
+    maps: np.ndarray
+    categories: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[str, ...] = ()) -> SceneStore:
+    """The scenes of `count` seeds, read from `folder` where they were drawn before.
+
+    Args:
+        folder: where they are kept; made if need be.
+        first_seed: seed of the first scene.
+        count: how many.
+        size: height and width in pixels.
+        without: see `reference.scenes.make_scene`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"scenes-{first_seed}-{count}-{size}" + "".join(f"-no-{word}" for word in without)
+    images, maps, listing = (folder / f"{name}.{part}" for part in ("images.npy", "maps.npy", "json"))
+    if not listing.is_file():
+        categories = []
+        with _writing(images, (count, size, size, 3)) as picture, _writing(maps, (count, size, size)) as ids:
+            seeds = range(first_seed, first_seed + count)
+            for index, scene in enumerate(_scenes(seeds, size, without)):
+                picture.array[index], ids.array[index] = scene[:2]
+                categories.append(scene[2])
+        # The listing is written last: where it is, the arrays are whole.
+        temporary = listing.with_suffix(".partial")
+        temporary.write_text(json.dumps(categories), encoding="utf-8")
+        temporary.replace(listing)
+    kept = json.loads(listing.read_text(encoding="utf-8"))
+    return SceneStore(
+        np.load(images, mmap_mode="r"), np.load(maps, mmap_mode="r"), tuple(tuple(row) for row in kept)
+    )
+
+
+class _writing:  # noqa: N801 - reads as a verb where it is used
+    """An array file under a temporary name until it is whole."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.path, self.shape = path, shape
+
+    def __enter__(self) -> _writing:
+        self.temporary = self.path.with_suffix(".partial")
+        self.array = np.lib.format.open_memmap(self.temporary, "w+", np.uint8, self.shape)
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        self.array.flush()
+        if kind is None:
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _scenes(
+    seeds: range, size: int, without: tuple[str, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]:
+    work = partial(_scene, size=size, without=without)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        yield from track(pool.map(work, seeds, chunksize=16), f"drawing {len(seeds)} scenes", len(seeds))
+
+
+def _scene(seed: int, size: int, without: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    scene = make_scene(seed, size, size, without=without)
+    return scene.image, scene.panoptic.astype(np.uint8), tuple(s.category_id for s in scene.segments)

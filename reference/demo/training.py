@@ -1,0 +1,162 @@
+"""The demo model from nothing: scenes, frozen models, then ODISE on top of them, labels and captions."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from reference.demo import autoencoder, contrast, denoising, head, raw_features, store
+from reference.demo.recipe import Recipe
+from reference.model import ODISE
+from reference.open_vocabulary import tokenize
+from reference.preset import DEMO, DEMO_CAPTION
+from reference.random_weights import NOISE_SEED
+from reference.training.errors import TrainingError
+from reference.training.initialise import initialise
+
+SIZE = DEMO.short_side
+_ENOUGH_TO_FALL = 10
+
+
+@dataclass
+class Fitted:
+    """How the parts went, for the table at the end and `losses.json`.
+
+    Attributes:
+        losses: of every step of every part.
+        seconds: of the parts that ran now; those that were finished before take none.
+    """
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, name: str, part: Callable[[], list[float]]) -> None:
+        """Fit a part and take its time."""
+        started = time.perf_counter()
+        self.losses[name] = part()
+        self.seconds[name] = time.perf_counter() - started
+
+    def check(self) -> None:
+        """Raises TrainingError: the loss of a part did not fall. Parts of a few steps show too little."""
+        for name, losses in self.losses.items():
+            first, last = _ends(losses)
+            if len(losses) >= _ENOUGH_TO_FALL and not last < first:
+                raise TrainingError(
+                    f"the loss of {name} did not fall: {first:.3f} at first, {last:.3f} at last",
+                    "look at losses.json; remove the part's .pt file to fit it again",
+                )
+
+    def table(self) -> Table:
+        """One line per part."""
+        table = Table("part", "steps", "first loss", "last loss", "seconds")
+        for name, losses in self.losses.items():
+            first, last = _ends(losses)
+            table.add_row(name, str(len(losses)), f"{first:.3f}", f"{last:.3f}", f"{self.seconds[name]:.0f}")
+        return table
+
+
+def train(output: Path, recipe: Recipe, console: Console) -> tuple[ODISE, ODISE]:
+    """Train both demo models; what is finished in `output` is taken from there.
+
+    Args:
+        output: folder of the scenes, features and checkpoints.
+        recipe: how long.
+        console: for what is said on the way.
+
+    Returns:
+        The label model and the caption model, which share their frozen part's numbers.
+
+    Raises:
+        TrainingError: a loss did not fall.
+    """
+    torch.manual_seed(0)
+    fitted = Fitted()
+    label = ODISE(DEMO)
+    train_frozen(label, output, recipe, fitted)
+    scenes = store.draw(output / "scenes", 0, recipe.mask_scenes, SIZE, without=(store.NOVEL,))
+    features = raw_features.compute(label, scenes.images, output / "features")
+
+    initialise(label, 0)
+    schedules = recipe.head, recipe.together
+    _train_odise(label, "labels", scenes, features, schedules, output, fitted)
+
+    caption = ODISE(DEMO_CAPTION)
+    copy_frozen(label, caption)
+    initialise(caption, 0)
+    schedules = recipe.caption_head, recipe.caption_together
+    _train_odise(caption, "captions", scenes, features, schedules, output, fitted)
+
+    console.print(fitted.table())
+    (output / "losses.json").write_text(json.dumps(fitted.losses), encoding="utf-8")
+    fitted.check()
+    return label.eval(), caption.eval()
+
+
+def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> None:
+    """Train what ODISE keeps frozen: CLIP, then the autoencoder, then the UNet with CLIP's captions."""
+    scenes = store.draw(output / "scenes", 0, recipe.frozen_scenes, SIZE)
+    diffusion, window = model.backbone.diffusion, model.preset.window
+    fitted.run("CLIP", lambda: contrast.train(model.clip, scenes, recipe.clip, output / "clip.pt"))
+    fitted.run(
+        "autoencoder",
+        lambda: autoencoder.train(
+            diffusion.vae, scenes, window // 2, recipe.autoencoder, output / "autoencoder.pt"
+        ),
+    )
+    autoencoder.normalise_latents(diffusion.vae, scenes, window, diffusion.scale_factor)
+    fitted.run(
+        "UNet",
+        lambda: denoising.train(
+            diffusion, model.clip, scenes, window, recipe.unet, output / "unet.pt"
+        ),
+    )
+    set_constants(model)
+
+
+@torch.no_grad()
+def set_constants(model: ODISE) -> None:
+    """The embedding of the empty caption, and the noise that every window is given."""
+    empty = tokenize([""], model.preset.clip.context_length)
+    model.captioner.uncond_inputs.copy_(contrast.text_states(model.clip, empty))
+    noise = model.backbone.diffusion.shared_noise
+    noise.copy_(torch.randn(noise.shape, generator=torch.Generator().manual_seed(NOISE_SEED)))
+
+
+@torch.no_grad()
+def copy_frozen(source: ODISE, target: ODISE) -> None:
+    """The same CLIP, diffusion model and constants in another model."""
+    target.clip.load_state_dict(source.clip.state_dict())
+    target.backbone.diffusion.load_state_dict(source.backbone.diffusion.state_dict())
+    target.captioner.uncond_inputs.copy_(source.captioner.uncond_inputs)
+
+
+def _train_odise(
+    model: ODISE,
+    supervision: str,
+    scenes: store.SceneStore,
+    features: raw_features.RawFeatures,
+    schedules: Sequence[head.Schedule],
+    output: Path,
+    fitted: Fitted,
+) -> None:
+    alone, together = schedules
+    kept = output / f"{supervision}-head.pt", output / f"{supervision}-together.pt"
+    fitted.run(
+        f"mask head, {supervision}", lambda: head.train_on_features(model, scenes, features, alone, kept[0])
+    )
+    fitted.run(
+        f"with captioner, {supervision}", lambda: head.train_end_to_end(model, scenes, together, kept[1])
+    )
+
+
+def _ends(losses: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and the last five."""
+    return statistics.median(losses[:5]), statistics.median(losses[-5:])

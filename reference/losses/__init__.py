@@ -1,0 +1,23 @@
+"""The losses ODISE is trained with: category labels or captions, and masks (arXiv 2303.04803, sec. 3.5).
+
+`training_losses` is the whole step; `predictions_losses` starts from the feature pyramid.
+"""
+
+from reference.losses.config import LossConfig
+from reference.losses.draws import Draws, RandomDraws
+from reference.losses.forward import training_losses, training_pyramid
+from reference.losses.supervision import Supervision, predictions_losses, supervise
+from reference.losses.targets import Batch, Target
+
+__all__ = [
+    "Batch",
+    "Draws",
+    "LossConfig",
+    "RandomDraws",
+    "Supervision",
+    "Target",
+    "predictions_losses",
+    "supervise",
+    "training_losses",
+    "training_pyramid",
+]

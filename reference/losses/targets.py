@@ -1,0 +1,43 @@
+"""What one training step is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """The truth of one image of a batch.
+
+    Attributes:
+        masks: bool (N, H, W), the segments, at the size of the batch's images before padding.
+        classes: int64 (N,), indices into the training labels; ignored by caption supervision.
+        words: nouns and noun phrases of the image's caption, for caption supervision; () otherwise.
+    """
+
+    masks: Tensor
+    classes: Tensor
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with their truth.
+
+    Attributes:
+        images: uint8 (B, 3, H, W), RGB.
+        targets: one per image.
+    """
+
+    images: Tensor
+    targets: tuple[Target, ...]
+
+    def to(self, device: object) -> Batch:
+        """The same on another device."""
+        targets = tuple(
+            Target(t.masks.to(device), t.classes.to(device), t.words)  # type: ignore[call-overload]
+            for t in self.targets
+        )
+        return Batch(self.images.to(device), targets)  # type: ignore[call-overload]

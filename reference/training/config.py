@@ -1,0 +1,85 @@
+"""The recipe of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from reference.losses import LossConfig
+from reference.training.errors import TrainingError
+
+#: What matrix products and convolutions are computed in; "none" is float32 throughout.
+Autocast = Literal["none", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The paper's recipe (ODISE, sec. 4.1), but for what only the official code tells.
+
+    Attributes:
+        steps: of the optimizer.
+        batch: images per step, over all processes.
+        accumulate: parts a process does its share of a step in, one after the other.
+        learning_rate, weight_decay: of AdamW. Normalisations and parameters called "bias" have no decay,
+            all others do, embeddings too (official code).
+        milestones: steps before which the learning rate is multiplied by `gamma`.
+        warmup_steps, warmup_factor: the learning rate grows linearly from that factor of itself. The
+            official code warms up for 500 / 184,375 of a run.
+        clip_norm: largest norm of the gradient of all trainable parameters together.
+        image_size: side of the square training images, pixels.
+        scales: smallest and largest scale of large scale jittering, see `reference.training.augmentation`.
+        autocast: see `Autocast`; "fp16" scales the loss.
+        losses: weights and numbers of points of the losses, and whether activations are recomputed in the
+            backward pass instead of kept.
+        seed: of the initialisation, the order of the images, their augmentation and the sampled points.
+        workers: processes per trainer that read images; 0: the trainer itself.
+        log_steps: steps between two lines of the log.
+        checkpoint_steps: steps between two checkpoints; 0: one at the end.
+        keep: checkpoints to keep.
+
+    Raises:
+        TrainingError: a number that makes no sense.
+    """
+
+    steps: int = 90_000
+    batch: int = 64
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    milestones: tuple[int, ...] = (81_000, 86_000)
+    gamma: float = 0.1
+    warmup_steps: int = 250
+    warmup_factor: float = 0.067
+    clip_norm: float = 0.01
+    image_size: int = 1024
+    scales: tuple[float, float] = (0.1, 2.0)
+    autocast: Autocast = "none"
+    losses: LossConfig = field(default_factory=LossConfig)
+    seed: int = 42
+    workers: int = 4
+    log_steps: int = 20
+    checkpoint_steps: int = 4500
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "image_size", "log_steps", "keep"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}", "give 1 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} is {getattr(self, name)}", "give a number above 0")
+        for name in ("weight_decay", "warmup_steps", "workers", "checkpoint_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"{name} is {getattr(self, name)}", "give 0 or more")
+        if not 0 < self.scales[0] <= self.scales[1] < math.inf:
+            raise TrainingError(f"scales are {self.scales}", "give two above 0, the smaller first")
+
+    def of_length(self, steps: int) -> TrainConfig:
+        """The same recipe in another number of steps: the learning rate falls at the same shares of them.
+
+        The warm-up is kept, up to a tenth of the run.
+        """
+        milestones = tuple(round(milestone * steps / self.steps) for milestone in self.milestones)
+        warmup = min(self.warmup_steps, steps // 10)
+        return replace(self, steps=steps, milestones=milestones, warmup_steps=warmup)

@@ -1,0 +1,44 @@
+"""The categories a model learns are those of the data it is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reference.criterion import Criterion
+from reference.datasets.sample import Dataset
+from reference.model import ODISE
+from reference.training.errors import TrainingError
+from reference.weights_file import TrainLabels
+
+
+def labels_of(dataset: Dataset) -> TrainLabels:
+    """The categories of a data set with their synonyms."""
+    return tuple(tuple(names) for names in dataset.vocabulary.synonyms)
+
+
+def use_labels(model: ODISE, labels: TrainLabels) -> None:
+    """From now on the model is trained on these categories.
+
+    Nothing that was learnt depends on their number: categories are texts. What does is the list itself,
+    which says where CLIP weighs alpha, and the class weights of the loss.
+    """
+    if tuple(map(tuple, model.train_labels)) == labels:
+        return
+    model.preset = replace(model.preset, train_labels=labels)
+    model.train_labels = labels
+    if model.preset.kind == "label":
+        device = model.criterion.empty_weight.device
+        model.criterion = Criterion(len(labels)).to(device)
+
+
+def check_labels(model: ODISE, dataset: Dataset) -> None:
+    """Whether the classes of the data are those of the model.
+
+    Raises:
+        TrainingError: they are not.
+    """
+    if tuple(map(tuple, model.train_labels)) != labels_of(dataset):
+        raise TrainingError(
+            f"the model is for {len(model.train_labels)} categories, {dataset.name} has others",
+            "call reference.training.labels.use_labels first",
+        )

@@ -1,0 +1,105 @@
+"""The processes that train together: one, or those that `torchrun` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from reference.training.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those that train together.
+
+    Attributes:
+        device: what this one computes on.
+        rank, world: which of how many.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    # Messages about the run itself; on the CPU, so that they never wait for a GPU.
+    _messages: Any = None
+
+    @property
+    def first(self) -> bool:
+        """This is the one that writes and prints."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, with its gradients averaged over the processes."""
+        if self.world == 1:
+            return module
+        # Buffers are constants here, and every trainable parameter is used in every step.
+        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def largest(self, value: int) -> int:
+        """The largest of the processes' values."""
+        if self.world == 1:
+            return value
+        tensor = torch.tensor(value)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self._messages)
+        return int(tensor)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of the processes' values, without gradient."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values / self.world
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.world > 1:
+            dist.barrier(group=self._messages)
+
+
+@contextmanager
+def processes(device: str | None = None) -> Iterator[Processes]:
+    """Join the processes that `torchrun` started, or be the only one.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:1"; a GPU where there is one, by default. Of many processes each
+            takes the GPU of its local rank.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    chosen = _device(device)
+    if "WORLD_SIZE" not in os.environ:
+        yield Processes(chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        messages = dist.new_group(backend="gloo")
+        yield Processes(chosen, dist.get_rank(), dist.get_world_size(), messages)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"there is no device {name!r}", "give cpu, cuda, or cuda:1") from error
+    if device.type != "cuda":
+        return device
+    index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", 0))
+    if index >= torch.cuda.device_count():
+        raise TrainingError(
+            f"there is no GPU {index}; PyTorch sees {torch.cuda.device_count()}",
+            "start no more processes than there are GPUs, or train with --device cpu",
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)

@@ -1,0 +1,146 @@
+"""`python -m reference.visualize_features photo.jpg`: what the frozen diffusion model tells apart.
+
+k-means over the raw diffusion features of a photo, one picture per feature, beside the photo (ODISE,
+Fig. 1 and B.1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from odise_trt.drawing.legend import GROUND, Entry, draw_legend
+from odise_trt.drawing.palette import category_color
+from odise_trt.errors import OdiseError, OutputError
+from odise_trt.output import prepare_folder, write_together
+from odise_trt.preprocess import load_image
+from reference.checkpoint import describe_weights, load_weights
+from reference.feature_maps import FEATURES, FeatureMap, cluster, feature_maps
+
+#: What is drawn unless asked otherwise: the UNet's features, coarse to fine.
+UNET_FEATURES = ("un2", "un5", "un8", "un11")
+#: Longer side of one panel, and size of letters, in pixels.
+_PANEL, _LETTERS = 512, 13
+_GAP = 8
+_BLOCKS = {"enc": "encoder", "un": "UNet", "dec": "decoder"}
+_SEEDED = "random weights: the shapes are real, the meaning is not"
+
+
+def draw_features(
+    photo: np.ndarray, maps: Sequence[FeatureMap], clusters: int = 5, seed: int = 0, note: str = ""
+) -> Image.Image:
+    """The photo, then one panel per feature: a colour per cluster, and a legend with their shares.
+
+    Args:
+        photo: uint8 (H, W, 3).
+        maps: of `feature_maps`.
+        clusters: how many per feature.
+        seed: of k-means.
+        note: below the photo.
+
+    Raises:
+        FeatureError: as `cluster`.
+    """
+    height, width = photo.shape[:2]
+    scale = _PANEL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    original = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
+    panels = [_panel(original, [], "photo", [note] if note else [], clusters)]
+    for feature in maps:
+        labels = cluster(feature.values, clusters, seed)
+        shares = np.bincount(labels.ravel(), minlength=clusters) / labels.size
+        entries = [
+            Entry(f"cluster {number + 1}", category_color(number, True), 0, float(share), None)
+            for number, share in enumerate(shares)
+        ]
+        colors = np.array([entry.color for entry in entries], dtype=np.uint8)
+        drawn = Image.fromarray(feature.at(colors[labels], size[1], size[0]))
+        panels.append(_panel(drawn, entries, _heading(feature), [], clusters))
+    return _grid(panels)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(_run(options))
+    except OdiseError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> Path:
+    photo = load_image(options.photo)
+    output: Path = options.output or Path(f"{options.photo.stem}.features.png")
+    if output.suffix.lower() != ".png":
+        raise OutputError(f"{output} is no name of a PNG file", "give --output a name that ends in .png")
+    prepare_folder(output.parent)
+    names = FEATURES if options.feature == "all" else tuple(options.feature.split(","))
+    seeded = describe_weights(options.preset, options.weights)["seeded"]
+    maps = feature_maps(load_weights(options.preset, options.weights), photo, names)
+    picture = draw_features(photo, maps, options.clusters, options.seed, _SEEDED if seeded else "")
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    write_together(output.parent, {output.name: buffer.getvalue()})
+    return output
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reference.visualize_features", description=__doc__)
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("--clusters", type=int, default=5, help="groups per feature (default: 5)")
+    parser.add_argument(
+        "--feature",
+        default=",".join(UNET_FEATURES),
+        metavar="NAME[,NAME...]",
+        help=f"of {', '.join(FEATURES)}, or all (default: %(default)s)",
+    )
+    parser.add_argument("--preset", default="demo")
+    parser.add_argument(
+        "--weights", default="demo", help="demo, random:SEED or a safetensors file (default: demo)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of k-means")
+    parser.add_argument("--output", type=Path, help="PNG file (default: <photo>.features.png, here)")
+    return parser
+
+
+def _heading(feature: FeatureMap) -> str:
+    letters = feature.name.rstrip("0123456789")
+    return f"{feature.name}: {_BLOCKS[letters]}, stride {feature.stride}, {feature.values.shape[-1]} channels"
+
+
+def _panel(
+    picture: Image.Image, entries: Sequence[Entry], heading: str, notes: Sequence[str], rows: int
+) -> Image.Image:
+    """A picture over a legend that is as tall for every panel of `rows` entries."""
+    width = max(picture.width, 20 * _LETTERS)
+    columns = max(1, (width - _LETTERS) // (19 * _LETTERS))
+    line = round(1.7 * _LETTERS)
+    height = line * (1 + max(-(-rows // columns), 2)) + 2 * _LETTERS
+    legend = draw_legend(entries, heading, notes, _LETTERS, width, height)
+    panel = Image.new("RGB", (width, picture.height + height), GROUND)
+    panel.paste(picture, (0, 0))
+    panel.paste(legend, (0, picture.height))
+    return panel
+
+
+def _grid(panels: Sequence[Image.Image]) -> Image.Image:
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = -(-len(panels) // columns)
+    width, height = panels[0].width + _GAP, panels[0].height + _GAP
+    canvas = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), GROUND)
+    for number, panel in enumerate(panels):
+        canvas.paste(panel, (number % columns * width, number // columns * height))
+    return canvas
+
+
+if __name__ == "__main__":
+    sys.exit(main())

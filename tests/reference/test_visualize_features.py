@@ -1,0 +1,155 @@
+"""Pictures of the diffusion features: maps of a whole photo, k-means, and the command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reference.ablation import Ablation
+from reference.captioner import resize_bicubic
+from reference.checkpoint import load_weights
+from reference.feature_maps import FEATURES, FeatureError, FeatureMap, cluster, feature_maps
+from reference.model import ODISE
+from reference.preset import DEMO
+from reference.visualize_features import draw_features, main
+
+
+@cache
+def demo() -> ODISE:
+    return load_weights(DEMO, "random:3")
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    """Left half red, right half blue, with a little noise."""
+    pixels = np.random.default_rng(0).integers(0, 20, (height, width, 3)).astype(np.uint8)
+    pixels[:, : width // 2, 0] += 200
+    pixels[:, width // 2 :, 2] += 200
+    return pixels
+
+
+@torch.no_grad()
+def test_a_photo_of_one_window_has_the_raw_features_of_the_diffusion_model():
+    side = DEMO.window
+    pixels = photo(side, side)
+    # A model of this size of images leaves the photo as it is.
+    model = load_weights(replace(DEMO, short_side=side), "random:3")
+    window = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    expected = model.backbone.diffusion(window, *model.captioner(window))
+    maps = feature_maps(model, pixels)
+    assert [feature.name for feature in maps] == list(FEATURES)
+    assert [feature.stride for feature in maps] == [4, 8, 64, 32, 16, 8, 8, 4]
+    for feature, raw in zip(maps, expected, strict=True):
+        np.testing.assert_array_equal(feature.values, raw[0].permute(1, 2, 0).numpy())
+
+
+@torch.no_grad()
+def test_windows_are_joined_in_place_and_padding_is_left_out():
+    # 256 x 300 after resizing, padded to 256 x 320: two rows of three windows.
+    pixels = photo(256, 300)
+    (feature,) = feature_maps(demo(), pixels, ["un8"])
+    assert feature.size == (256, 300)
+    assert feature.values.shape == (16, 19, 96)
+    window = torch.from_numpy(pixels[128:, :128]).permute(2, 0, 1)[None].float() / 255
+    raw = demo().backbone.diffusion(resize_bicubic(window, 128), *demo().captioner(window))
+    expected = raw[FEATURES.index("un8")][0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(feature.values[8:, :8], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_groups_that_are_apart_are_found_the_largest_first_for_every_seed():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], [50, 30, 20]).reshape(10, 10)
+    centres = np.array([[0, 0], [50, 0], [0, 50]], dtype=np.float32)
+    values = centres[truth] + rng.normal(0, 1, (10, 10, 2)).astype(np.float32)
+    for seed in range(3):
+        labels = cluster(values, 3, seed)
+        np.testing.assert_array_equal(labels, truth)
+        np.testing.assert_array_equal(labels, cluster(values, 3, seed))
+
+
+def test_what_is_too_large_to_look_at_in_full_is_grouped_in_full():
+    truth = np.zeros((160, 160), dtype=int)
+    truth[:, 100:] = 1
+    values = (truth[..., None] * 10 + np.random.default_rng(0).random((160, 160, 3))).astype(np.float32)
+    np.testing.assert_array_equal(cluster(values, 2), truth)
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "match"),
+    [
+        (np.random.default_rng(0).random((2, 2, 3)), 5, "5 clusters cannot be made of 4 places"),
+        (np.random.default_rng(0).random((2, 2, 3)), 1, "1 clusters cannot"),
+        (np.zeros((4, 4, 3)), 2, "alike all over"),
+        (np.full((4, 4, 3), np.nan), 2, "not finite"),
+    ],
+)
+def test_what_cannot_be_grouped_is_said(values, clusters, match):
+    with pytest.raises(FeatureError, match=match):
+        cluster(values, clusters)
+
+
+def test_a_pixel_has_the_colour_of_the_place_it_lies_in():
+    # A photo of 6 x 10 pixels with stride 4: places of 4, then 2 pixels, and of 4, 4 and 2.
+    feature = FeatureMap("un8", 4, np.zeros((2, 3, 1), np.float32), (6, 10))
+    places = np.array([[1, 2, 3], [4, 5, 6]])
+    expected = np.repeat(np.repeat(places, [4, 2], axis=0), [4, 4, 2], axis=1)
+    np.testing.assert_array_equal(feature.at(places, 6, 10), expected)
+    np.testing.assert_array_equal(feature.at(places, 12, 20), expected.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_the_picture_has_the_photo_and_a_panel_of_flat_colours_per_feature():
+    values = np.zeros((4, 4, 1), np.float32)
+    values[:, 2:] = 1
+    pixels = photo(64, 64)
+    picture = np.asarray(draw_features(pixels, [FeatureMap("un8", 16, values, (64, 64))], clusters=2))
+    panel = picture.shape[1] // 2 + 4
+    left, right = picture[:512, panel : panel + 250], picture[:512, panel + 260 :]
+    assert len(np.unique(left.reshape(-1, 3), axis=0)) == len(np.unique(right.reshape(-1, 3), axis=0)) == 1
+    assert (left[0, 0] != right[0, 0]).any()
+    # The photo is there as it is: red, then blue.
+    assert picture[256, 100].argmax() == 0
+    assert picture[256, 400].argmax() == 2
+
+
+def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source, output = tmp_path / "photo.png", tmp_path / "out" / "features.png"
+    Image.fromarray(photo(128, 200)).save(source)
+    words = [str(source), "--weights", "random:3", "--feature", "enc5,un11", "--clusters", "3"]
+    assert main([*words, "--output", str(output)]) == 0
+    assert capsys.readouterr().out.strip() == str(output)
+    with Image.open(output) as picture:
+        assert picture.format == "PNG"
+        first = np.asarray(picture)
+    assert main([*words, "--output", str(output)]) == 0
+    with Image.open(output) as picture:
+        assert np.array_equal(np.asarray(picture), first)
+    assert [path.name for path in output.parent.iterdir()] == ["features.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["nowhere.jpg"], "ImageError"),
+        (["photo.png", "--feature", "un9"], "FeatureError"),
+        (["photo.png", "--weights", "nowhere.safetensors"], "WeightsError"),
+        (["photo.png", "--preset", "tiny"], "WeightsError"),
+        (["photo.png", "--output", "features.jpg"], "OutputError"),
+    ],
+)
+def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo(64, 64)).save("photo.png")
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith(f"{error}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_a_model_without_diffusion_has_no_such_features():
+    model = load_weights(Ablation.parse(features="clip").apply(DEMO), "random:3")
+    with pytest.raises(FeatureError, match="no diffusion features"):
+        feature_maps(model, photo(64, 64))

@@ -1,0 +1,144 @@
+"""`python -m reference.train` on data of one's own, from pictures on disk to a model that can be exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_training import Squares
+
+from export.model_spec import model_spec
+from odise_trt.coco_panoptic import encode_ids
+from odise_trt.errors import WeightsError
+from reference.checkpoint import find_preset, load_frozen, load_weights, save_weights
+from reference.training.initialise import initialise
+from reference.weights_file import write_weights
+
+ROOT = Path(__file__).resolve().parents[3]
+#: The names of a user's data; none of them is a training label of the demo preset.
+LABELS = (("purse", "handbag"), ("mug",), ("shelf",))
+
+
+@pytest.fixture(scope="module")
+def own_data(tmp_path_factory) -> Path:
+    """Four pictures in COCO's panoptic format."""
+    folder = tmp_path_factory.mktemp("own")
+    for name in ("images", "panoptic"):
+        (folder / name).mkdir()
+    images, annotations = [], []
+    for index in range(4):
+        example = Squares()[index]
+        Image.fromarray(example.image).save(folder / "images" / f"{index}.png")
+        Image.fromarray(encode_ids(example.panoptic)).save(folder / "panoptic" / f"{index}.png")
+        images.append({"id": index, "file_name": f"{index}.png", "height": 64, "width": 64})
+        segments = [
+            {"id": s.id, "category_id": 10 + s.category, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
+            for s in example.segments
+        ]
+        annotations.append({"image_id": index, "file_name": f"{index}.png", "segments_info": segments})
+    categories = [
+        {"id": 10 + index, "name": name, "synonyms": synonyms, "isthing": int(index < 2)}
+        for index, (name, *synonyms) in enumerate(LABELS)
+    ]
+    file = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "panoptic.json").write_text(json.dumps(file))
+    return folder
+
+
+def command(*options: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    start = [sys.executable, "-m", "reference.train"]
+    return subprocess.run(
+        [*start, *map(str, options)], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(own_data, tmp_path_factory):
+    """Two steps of the demo preset on those pictures: the folder, and what was said."""
+    output = tmp_path_factory.mktemp("trained")
+    run = command(
+        *("--preset", "demo", "--frozen", "random:0", "--dataset", "panoptic", "--data", own_data),
+        *("--output", output, "--steps", 2, "--batch", 2, "--image-size", 128, "--points", 256),
+        *("--workers", 0, "--log-steps", 1, "--device", "cpu"),
+    )
+    assert run.returncode == 0, run.stderr
+    return output, run
+
+
+def test_the_command_says_what_it_trains_how_it_goes_and_what_comes_next(trained):
+    output, run = trained
+    assert "are trained" in run.stderr
+    assert "step 2: loss" in run.stderr
+    assert f"--preset demo --weights {output / 'model.safetensors'}" in run.stdout
+
+
+def test_the_exporter_gets_the_labels_of_the_data(trained):
+    model = load_weights("demo", str(trained[0] / "model.safetensors"))
+    assert model.train_labels == LABELS
+    assert model_spec(model.preset).train_labels == LABELS
+    assert model.criterion.empty_weight.shape == (4,)
+
+
+def test_training_leaves_the_frozen_part_alone(trained):
+    model, frozen = (
+        load_weights("demo", str(trained[0] / "model.safetensors")),
+        load_frozen("demo", "random:0"),
+    )
+    for name, parameter in frozen.named_parameters():
+        if not parameter.requires_grad:
+            assert torch.equal(parameter, model.get_parameter(name)), name
+
+
+def test_without_data_or_weights_the_command_says_what_to_give():
+    run = command("--preset", "demo")
+    assert run.returncode == 1
+    assert "give --dataset KIND and --data PATH" in run.stderr
+
+
+def test_frozen_parts_come_from_a_file_with_or_without_the_rest(tmp_path):
+    model = load_weights("demo", "random:5")
+    save_weights(tmp_path / "whole.safetensors", model)
+    save_weights(tmp_path / "frozen.safetensors", model, part="frozen")
+    for name in ("whole", "frozen"):
+        loaded = load_frozen("demo", str(tmp_path / f"{name}.safetensors"))
+        initialise(loaded, 0)
+        for path, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                assert torch.equal(parameter, loaded.get_parameter(path)), path
+        assert all(torch.isfinite(p).all() for p in loaded.parameters())
+    with pytest.raises(WeightsError, match="missing"):
+        load_weights("demo", str(tmp_path / "frozen.safetensors"))
+
+
+def test_a_caption_model_takes_its_frozen_part_from_a_label_model(tmp_path):
+    label = load_weights("golden-label", "random:5")
+    save_weights(tmp_path / "label.safetensors", label)
+    caption = load_frozen("golden-caption", str(tmp_path / "label.safetensors"))
+    assert torch.equal(caption.clip.visual.proj, label.clip.visual.proj)
+    assert torch.equal(caption.backbone.diffusion.shared_noise, label.backbone.diffusion.shared_noise)
+
+
+def test_labels_that_are_no_list_of_names_are_refused(tmp_path):
+    path = tmp_path / "odd.safetensors"
+    write_weights(path, {"x": torch.zeros(1)}, (("a",), ()))
+    with pytest.raises(WeightsError, match="which labels"):
+        load_weights("demo", str(path))
+
+
+def test_weights_without_labels_are_for_those_of_the_preset(tmp_path):
+    from safetensors.torch import save_file
+
+    from reference.checkpoint import official_state_dict
+
+    path = tmp_path / "official.safetensors"
+    save_file(official_state_dict(load_weights("demo", "random:0"), copies=False), path)
+    assert load_weights("demo", str(path)).preset == find_preset("demo")
+    assert np.prod(load_weights("demo", str(path)).criterion.empty_weight.shape) > 1

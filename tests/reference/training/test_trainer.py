@@ -1,0 +1,241 @@
+"""Runs: stopped, killed and taken up again; alone and in company; what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_training import CONFIG, TINY, Squares, tiny_model
+
+from odise_trt.errors import OutputError, WeightsError
+from reference.checkpoint import load_weights
+from reference.losses import Batch, Target, training_losses
+from reference.training.errors import TrainingError
+from reference.training.processes import Processes
+from reference.training.snapshots import Snapshots
+from reference.training.trainer import Trainer
+
+PROGRAM = Path(__file__).with_name("tiny_training.py")
+ALONE = Processes(torch.device("cpu"))
+QUIET = Console(quiet=True)
+
+
+def train(output: Path, *options: str, processes: int = 1) -> int:
+    """Run the program; returns its exit status."""
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*start, str(PROGRAM), str(output), *options]
+    return subprocess.run(command, env=environment, capture_output=True, timeout=300).returncode
+
+
+def losses(output: Path) -> dict[int, dict[str, float]]:
+    """All losses of every step, as logged."""
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert len({line["step"] for line in lines}) == len(lines)
+    return {
+        line["step"]: {k: v for k, v in line.items() if k.startswith("loss") or k == "gradient_norm"}
+        for line in lines
+    }
+
+
+def same_model(*outputs: Path) -> bool:
+    """Whether two runs came to the same numbers."""
+    one, other = (load_weights(TINY, str(output / "model.safetensors")) for output in outputs)
+    return all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run nobody disturbed."""
+    output = tmp_path_factory.mktemp("whole")
+    assert train(output) == 0
+    return output
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path):
+    assert train(tmp_path, "--checkpoint-steps=2", "--die-after=5") == -signal.SIGKILL
+    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [2, 4]
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5]
+    assert train(tmp_path, "--checkpoint-steps=2", "--resume") == 0
+    assert losses(tmp_path) == losses(whole)
+    assert same_model(tmp_path, whole)
+
+
+def test_a_run_asked_to_stop_saves_first(whole, tmp_path):
+    assert train(tmp_path, "--stop-after=3") == signal.SIGTERM
+    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [3]
+    assert not (tmp_path / "model.safetensors").exists()
+    assert train(tmp_path, "--resume") == 0
+    assert losses(tmp_path) == losses(whole)
+
+
+def test_a_run_asked_to_stop_in_its_last_step_is_done(whole, tmp_path):
+    assert train(tmp_path, "--stop-after=6") == 0
+    assert same_model(tmp_path, whole)
+
+
+def test_two_processes_do_what_one_does_with_all_images(tmp_path):
+    options = ("--batch=4", "--steps=3", "--same-draws", "--whole")
+    assert train(tmp_path / "one", *options) == 0
+    assert train(tmp_path / "two", *options, processes=2) == 0
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for step, values in one.items():
+        assert two[step] == pytest.approx(values, rel=2e-3), step
+
+
+def test_the_trained_model_loads_with_the_labels_it_learnt(whole):
+    model = load_weights(TINY, str(whole / "model.safetensors"))
+    assert model.train_labels == (("square", "box"), ("disc",), ("ground",))
+    assert model.preset.train_labels == model.train_labels
+    assert model.criterion.empty_weight.tolist() == pytest.approx([1.0, 1.0, 1.0, 0.1])
+    start = tiny_model()
+    changed = {n for n, p in model.named_parameters() if not torch.equal(p, start.get_parameter(n))}
+    assert changed <= {n for n, p in start.named_parameters() if p.requires_grad}
+    parts = ("alpha_cond", "feature_projections", "pixel_decoder", "predictor", "text_proj", "null_embed")
+    assert all(any(part in name for name in changed) for part in parts)
+
+
+def test_a_checkpoint_has_what_is_trained_and_takes_the_rest_from_elsewhere(whole):
+    checkpoint = str(whole / "checkpoints" / "step-000006" / "trainable.safetensors")
+    with pytest.raises(WeightsError, match="missing"):
+        load_weights(TINY, checkpoint)
+    whole_model = str(whole / "model.safetensors")
+    joined = load_weights(TINY, checkpoint, frozen=whole_model)
+    complete = load_weights(TINY, whole_model)
+    assert joined.train_labels == complete.train_labels
+    assert all(map(torch.equal, joined.state_dict().values(), complete.state_dict().values()))
+
+
+def test_a_run_with_another_recipe_is_not_taken_up(whole):
+    other = replace(CONFIG, learning_rate=2e-4, log_steps=3)
+    trainer = Trainer(tiny_model(), Squares(), other, whole, ALONE, console=QUIET)
+    with pytest.raises(TrainingError, match=r"learning_rate: 0.0001 then, 0.0002 now") as caught:
+        trainer.resume()
+    assert "log_steps" not in str(caught.value)
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(whole):
+    with pytest.raises(TrainingError, match="--resume"):
+        Trainer(tiny_model(), Squares(), CONFIG, whole, ALONE, console=QUIET).run()
+
+
+def test_classes_that_are_not_the_models_are_refused(tmp_path):
+    with pytest.raises(TrainingError, match="squares has others"):
+        Trainer(load_weights(TINY, "random:1"), Squares(), CONFIG, tmp_path, ALONE, console=QUIET)
+
+
+def test_a_checkpoint_that_cannot_be_finished_leaves_the_old_ones(tmp_path):
+    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
+    snapshots.save(1, model, {"recipe": {}})
+
+    class Full:
+        def __reduce__(self):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        snapshots.save(2, model, {"recipe": Full()})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+    assert snapshots.load(1, model, torch.device("cpu"))["step"] == 1
+
+
+def test_what_a_killed_process_left_unfinished_is_no_checkpoint(tmp_path):
+    snapshots = Snapshots(tmp_path, 2)
+    (tmp_path / ".0123.tmp").mkdir()
+    assert snapshots.steps() == []
+    snapshots.clean()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
+    for step in (1, 2, 3):
+        snapshots.save(step, model, {})
+    assert snapshots.steps() == [2, 3]
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
+    state = snapshots.save(1, model, {}) / "state.pt"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
+        snapshots.load(1, model, torch.device("cpu"))
+
+
+def test_a_step_in_parts_follows_the_mean_of_their_gradients(tmp_path):
+    # Both parts of the step are the same two images, so it is as one part's.
+    torch.set_num_threads(1)
+    model = tiny_model()
+    batch = next(iter(_one_image()))
+    first = Trainer(
+        model, Squares(), replace(CONFIG, steps=1, batch=2, accumulate=2), tmp_path, ALONE, console=QUIET
+    )
+
+    def fixed(model, _, *, generator, config):
+        return training_losses(model, batch, generator=torch.Generator().manual_seed(0), config=config)
+
+    first._learner._losses = fixed
+    first.run()
+    alone = {n: p.detach().clone() for n, p in model.named_parameters()}
+    other = tiny_model()
+    second = Trainer(
+        other, Squares(), replace(CONFIG, steps=1), tmp_path / "2", ALONE, console=QUIET, losses=fixed
+    )
+    second.run()
+    for name, parameter in other.named_parameters():
+        assert torch.allclose(parameter, alone[name], atol=1e-7), name
+
+
+def _one_image():
+    masks = torch.zeros(1, 64, 64, dtype=torch.bool)
+    masks[:, 10:40, 10:40] = True
+    yield Batch(torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8), (Target(masks, torch.tensor([0])),))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    def broken(model, batch, *, generator, config):
+        terms = training_losses(model, batch, generator=generator, config=config)
+        return {name: term * float("nan") for name, term in terms.items()}
+
+    trainer = Trainer(tiny_model(), Squares(), CONFIG, tmp_path, ALONE, console=QUIET, losses=broken)
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        trainer.run()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("autocast", ["none", "bf16"])
+def test_the_loss_falls_on_images_seen_again_and_again(autocast, tmp_path):
+    torch.set_num_threads(1)
+    config = replace(
+        CONFIG,
+        steps=40,
+        milestones=(),
+        learning_rate=2e-3,
+        clip_norm=1.0,
+        scales=(1.0, 1.0),
+        autocast=autocast,
+    )
+    Trainer(tiny_model(), Squares(), config, tmp_path, ALONE, console=QUIET).run()
+    course = [line["loss"] for line in losses(tmp_path).values()]
+    assert sum(course[-5:]) < 0.75 * sum(course[:5])
+
+
+def test_a_caption_model_learns_from_words(tmp_path):
+    torch.set_num_threads(1)
+    preset = replace(TINY, kind="caption", category_prompt="a photo of a {}.")
+    Trainer(tiny_model(preset), Squares(), replace(CONFIG, steps=2), tmp_path, ALONE, console=QUIET).run()
+    assert {"loss_ce", "loss_mask", "loss_dice", "loss_mask_word", "loss_mask_word_2"} <= losses(tmp_path)[
+        1
+    ].keys()
+    model = load_weights(preset, str(tmp_path / "model.safetensors"))
+    assert not torch.equal(model.word_head.text_proj.weight, tiny_model(preset).word_head.text_proj.weight)

@@ -88,7 +88,9 @@ def fit(
         for step in range(len(losses), end):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate * schedule.factor(step)
-            value = loss(np.random.default_rng((seed, step)), torch.Generator().manual_seed(seed << 32 | step))
+            value = loss(
+                np.random.default_rng((seed, step)), torch.Generator().manual_seed(seed << 32 | step)
+            )
             optimizer.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_(list(named.values()), schedule.clip)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.sample import IGNORED, Example, Instance, PanopticSegment
-from reference.demo.store import FIRST_HELD_OUT
-from reference.scenes import SCENE_VOCABULARY, make_scene
+from reference.demo.words import only_synonyms, training_names
+from reference.scenes import FIRST_HELD_OUT, SCENE_VOCABULARY, make_scene
 
+#: Names of the dataset, and what its categories are called: all their words, the one word of each that
+#: mask training used, or none of those where there are others.
+WORDS: Mapping[str, Callable[[], Vocabulary]] = {
+    "scenes": lambda: SCENE_VOCABULARY,
+    "scenes-names": training_names,
+    "scenes-synonyms": only_synonyms,
+}
 #: Height and width of a scene: what the demo preset sees without resizing.
 SIDE = 256
 
@@ -21,7 +29,7 @@ class HeldOut:
 
     count: int
     vocabulary: Vocabulary
-    name: str = "scenes"
+    name: str
 
     def __len__(self) -> int:
         return self.count
@@ -51,12 +59,11 @@ class HeldOut:
         )
 
 
-def held_out(count: int, vocabulary: Vocabulary = SCENE_VOCABULARY) -> HeldOut:
+def held_out(count: int, name: str = "scenes") -> HeldOut:
     """The first `count` held-out scenes.
 
     Args:
         count: how many.
-        vocabulary: the words to look for, in the order of `SCENE_VOCABULARY`: the same categories by
-            other names, see `reference.demo.words`.
+        name: what to call their categories, see `WORDS`.
     """
-    return HeldOut(count, vocabulary)
+    return HeldOut(count, WORDS[name](), name)

@@ -15,8 +15,6 @@ from rich.progress import track
 
 from reference.scenes import make_scene
 
-#: Seeds from here on are for evaluation; training never draws them.
-FIRST_HELD_OUT = 1_000_000
 #: The category that mask training never sees.
 NOVEL = "balloon"
 
@@ -69,7 +67,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
     )
 
 
-class _writing:  # noqa: N801 - reads as a verb where it is used
+class _writing:
     """An array file under a temporary name until it is whole."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:

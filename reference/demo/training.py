@@ -114,9 +114,7 @@ def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> 
     autoencoder.normalise_latents(diffusion.vae, scenes, window, diffusion.scale_factor)
     fitted.run(
         "UNet",
-        lambda: denoising.train(
-            diffusion, model.clip, scenes, window, recipe.unet, output / "unet.pt"
-        ),
+        lambda: denoising.train(diffusion, model.clip, scenes, window, recipe.unet, output / "unet.pt"),
     )
     set_constants(model)
 

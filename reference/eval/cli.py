@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from reference.eval.evaluation import Progress
     from reference.eval.prediction import Predictor
 
-SCENES = "scenes"
+#: Drawn scenes, by all their words, by those of training, by synonyms alone; see `reference.demo.held_out`.
+SCENES = ("scenes", "scenes-names", "scenes-synonyms")
 #: Scenes that are evaluated unless --limit says more.
 _SCENES = 100
 
@@ -35,7 +36,9 @@ class TaskName(StrEnum):
 DatasetName = Annotated[
     str,
     typer.Option(
-        "--dataset", help=f'A dataset, or "{SCENES}" (held-out drawn scenes, no --data).', show_default=False
+        "--dataset",
+        help=f"A dataset, or held-out drawn scenes: {', '.join(SCENES)} (no --data).",
+        show_default=False,
     ),
 ]
 Data = Annotated[Path | None, typer.Option(help="Where the dataset is.", show_default=False)]
@@ -115,10 +118,10 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
     Raises:
         DatasetError: there is none of the name, or it is not complete.
     """
-    if name == SCENES:
+    if name in SCENES:
         from reference.demo.held_out import held_out
 
-        return held_out(max(_SCENES, limit or 0))
+        return held_out(max(_SCENES, limit or 0), name)
     if data is None:
         raise typer.BadParameter(f"say where {name} is", param_hint="--data")
     from reference.datasets import open_dataset

@@ -73,7 +73,9 @@ def test_a_close_up_of_a_thing_shows_it(scenes: store.SceneStore) -> None:
     assert sum(len(rows) for rows in by_category) == sum(map(len, scenes.categories))
     sample = crops.close_up(scenes, by_category, np.random.default_rng(2), 32)
     (category,) = sample.contents
-    assert any(name in sample.caption or name[:3] in sample.caption for name in SCENE_VOCABULARY.synonyms[category])
+    assert any(
+        name in sample.caption or name[:3] in sample.caption for name in SCENE_VOCABULARY.synonyms[category]
+    )
 
 
 def _clip() -> Clip:

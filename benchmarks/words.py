@@ -1,0 +1,86 @@
+"""How well the demo models find what they were trained on, its synonyms, and what they were never shown.
+
+`python -m benchmarks.words` evaluates the label and the caption model on held-out scenes, by the names of
+mask training and by synonyms alone, which only CLIP has read.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from odise_trt.output import write_together
+from reference.checkpoint import describe_weights, load_weights
+from reference.demo.held_out import held_out
+from reference.demo.store import NOVEL
+from reference.demo.words import SYNONYMS, only_synonyms, training_names
+from reference.eval import ReferencePredictor, evaluate
+
+MODELS = {"labels": "demo", "captions": "demo-caption"}
+
+
+def main(
+    weights: Annotated[
+        str, typer.Option(help='"demo", or a folder that reference.demo trained into.')
+    ] = "demo",
+    count: Annotated[int, typer.Option(help="Held-out scenes.")] = 100,
+    output: Annotated[Path, typer.Option(help="Folder for words.json.")] = Path("outputs"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Evaluate both demo models in PyTorch and print PQ by kind of word."""
+    if threads:
+        torch.set_num_threads(threads)
+    rows = {supervision: evaluated(preset, weights, count) for supervision, preset in MODELS.items()}
+    table = Table("supervision", *next(iter(rows.values())))
+    for supervision, row in rows.items():
+        table.add_row(supervision, *(f"{value:.1f}" for value in row.values()))
+    Console().print(table)
+    record = {"scenes": count, "weights": weights, "torch": torch.__version__, "models": rows}
+    output.mkdir(parents=True, exist_ok=True)
+    write_together(output, {"words.json": (json.dumps(record, indent=1) + "\n").encode()})
+
+
+def evaluated(preset: str, weights: str, count: int) -> dict[str, float]:
+    """PQ of one model, by kind of word, in percent."""
+    predictor = _predictor(preset, weights)
+    by_name, by_synonym = (
+        evaluate(predictor, held_out(count, name)) for name in ("scenes-names", "scenes-synonyms")
+    )
+    named = {row["name"]: row for row in by_name.categories}
+    # The categories keep their places, whatever they are called.
+    renamed = dict(zip(training_names().names, by_synonym.categories, strict=True))
+    assert [row["name"] for row in by_synonym.categories] == list(only_synonyms().names)
+    return {
+        "PQ, trained names": _pq(row for name, row in named.items() if name != NOVEL),
+        "PQ, 9 trained names with synonyms": _pq(named[name] for name in SYNONYMS),
+        "PQ, their synonyms": _pq(renamed[name] for name in SYNONYMS),
+        f"PQ, novel ({NOVEL})": _pq([named[NOVEL]]),
+        "PQ, all": by_name.metrics["PQ"] or 0.0,
+        "mIoU, all": by_name.metrics["mIoU"] or 0.0,
+    }
+
+
+def _predictor(preset: str, weights: str) -> ReferencePredictor:
+    if weights == "demo":
+        return ReferencePredictor(load_weights(preset, "demo"), describe_weights(preset, "demo"))
+    label, caption = (str(Path(weights) / f"{name}.safetensors") for name in ("demo", "demo-caption"))
+    if preset == "demo":
+        return ReferencePredictor(load_weights(preset, label), describe_weights(preset, label))
+    model = load_weights(preset, caption, frozen=label)
+    return ReferencePredictor(model, describe_weights(preset, caption))
+
+
+def _pq(rows: Iterable[Mapping[str, Any]]) -> float:
+    return statistics.fmean(row["PQ"] for row in rows if row["PQ"] is not None)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -159,10 +159,11 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     Raises:
         WeightsError: unknown preset or source. What is in a file is for `load_weights` to judge.
     """
+    preset = find_preset(preset)
     if _seed(source) is not None:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
-    path = _existing(find_preset(preset), source)
+    path = _existing(preset, source)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)

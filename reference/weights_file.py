@@ -96,6 +96,8 @@ def write_weights(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+        # The library makes files that only their owner may read; weights are for whoever has the folder.
+        temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -239,10 +239,10 @@ def test_seeded_weights_depend_on_a_parameters_name_and_not_on_its_preset():
     assert different == ["criterion.empty_weight"]
 
 
-def test_the_demo_weights_are_seeded_and_say_so(demo_file):
-    text = hashlib.sha256(b"demo").hexdigest()
-    assert describe_weights("demo", "demo") == {"source": "demo", "sha256": text, "seeded": True}
-    assert describe_weights("odise-label", "random:0")["seeded"] is True
+def test_seeded_weights_say_so_and_files_have_their_hash(demo_file):
+    text = hashlib.sha256(b"random:0").hexdigest()
+    seeded = {"source": "random:0", "sha256": text, "seeded": True}
+    assert describe_weights("odise-label", "random:0") == seeded
     path = demo_file()
     expected = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     described = describe_weights("demo", path)

@@ -93,7 +93,8 @@ def test_in_double_precision_what_is_left_is_the_rounding_of_the_official_code()
     floor = json.loads((GOLDENS / "noise_floor_label_train.json").read_text())
     gradients = [name for name in floor if name.startswith("grad.")]
     distances = {name: golden[name].distance(ours[name]) for name in gradients}
-    assert distances == pytest.approx({name: floor[name] for name in gradients}, rel=0.02, abs=2e-7)
+    # Below 2e-6 it matters that the inputs of both are float32 numbers.
+    assert distances == pytest.approx({name: floor[name] for name in gradients}, rel=0.02, abs=2e-6)
 
 
 def test_a_changed_gradient_loss_or_match_is_off():

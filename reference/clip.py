@@ -99,10 +99,14 @@ class Clip(open_clip.CLIP):
         return self.ln_final(x.gather(1, end)[:, 0]) @ self.text_projection
 
     def text_states(self, tokens: Tensor) -> Tensor:
-        """What the text transformer makes of every token, before the last norm: (N, 77, text width)."""
+        """What the text transformer makes of every token, before the last norm: (N, L, text width).
+
+        Args:
+            tokens: int64 (N, L). Attention is causal: padding that is left out changes nothing before it.
+        """
         length = tokens.shape[1]
         causal = torch.full((length, length), BLOCKED, device=tokens.device).triu(1)
-        x = self.token_embedding(tokens) + self.positional_embedding
+        x = self.token_embedding(tokens) + self.positional_embedding[:length]
         for layer in self.transformer.resblocks:
             x = advance(layer, x, *key_value(layer, x), mask=causal)
         return x

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reference.attention import BLOCKED
-from reference.clip import Clip, advance, key_value
+from reference.clip import Clip
 from reference.demo.crops import Captioned, close_up, segments_by_category, square
 from reference.demo.fitting import Schedule, fit
 from reference.demo.store import SceneStore
@@ -43,7 +42,7 @@ def contrastive_loss(clip: Clip, samples: list[Captioned]) -> Tensor:
     images = to_planes(samples)
     image_embed = F.normalize(clip.embed_image(images), dim=-1)
     tokens = trimmed(tokenize([sample.caption for sample in samples], clip.preset.context_length))
-    text_embed = F.normalize(embed_trimmed(clip, tokens), dim=-1)
+    text_embed = F.normalize(clip.embed_text(tokens), dim=-1)
     logits = clip.scale() * image_embed @ text_embed.T
     kinds = {contents: number for number, contents in enumerate({s.contents for s in samples})}
     kind = torch.tensor([kinds[sample.contents] for sample in samples])
@@ -66,16 +65,4 @@ def trimmed(tokens: Tensor) -> Tensor:
 
 def text_states(clip: Clip, tokens: Tensor) -> Tensor:
     """Last hidden states (N, L, width) of tokens (N, L): what a diffusion model reads of a caption."""
-    length = tokens.shape[1]
-    causal = torch.full((length, length), BLOCKED).triu(1)
-    x = clip.token_embedding(tokens) + clip.positional_embedding[:length]
-    for layer in clip.transformer.resblocks:
-        x = advance(layer, x, *key_value(layer, x), mask=causal)
-    return clip.ln_final(x)
-
-
-def embed_trimmed(clip: Clip, tokens: Tensor) -> Tensor:
-    """`Clip.embed_text` for tokens of any length."""
-    states = text_states(clip, tokens)
-    end = tokens.argmax(dim=1).view(-1, 1, 1).expand(-1, 1, states.shape[-1])
-    return states.gather(1, end)[:, 0] @ clip.text_projection
+    return clip.ln_final(clip.text_states(tokens))

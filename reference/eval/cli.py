@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from reference.ablation import Ablation
     from reference.datasets.sample import Dataset
     from reference.eval.evaluation import Progress
     from reference.eval.prediction import Predictor
@@ -54,6 +55,13 @@ Preset = Annotated[str, typer.Option(help="Preset of the reference.")]
 Weights = Annotated[
     str, typer.Option(help="Weights of the reference: random:SEED, demo, or a safetensors file.")
 ]
+CaptionerOption = Annotated[str, typer.Option(help="Ablation: implicit or empty.")]
+Timesteps = Annotated[str, typer.Option(help='Ablation: diffusion steps, "0+100+200" or "learnable".')]
+Classifier = Annotated[
+    str, typer.Option(help='Ablation: both, diffusion, discriminative, or the weight of "diffusion".')
+]
+ClipMasks = Annotated[str, typer.Option(help="Ablation: pool, crop or crop-masked.")]
+Features = Annotated[str, typer.Option(help="Ablation: diffusion or clip.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")]
 
@@ -103,12 +111,26 @@ def reference_command(
     weights: Weights = "demo",
     device: Device = None,
     threads: Threads = None,
+    captioner: CaptionerOption = "implicit",
+    timesteps: Timesteps = "0",
+    classifier: Classifier = "both",
+    clip_masks: ClipMasks = "pool",
+    features: Features = "diffusion",
 ) -> None:
     """Evaluate the PyTorch model on a dataset: PQ, mIoU, AP and more.
 
     Predictions are kept; the same command goes on where it was stopped.
     """
-    opener = _reference(preset, weights, device, threads)
+    from reference.ablation import Ablation
+
+    ablation = Ablation.parse(
+        captioner=captioner,
+        timesteps=timesteps,
+        classifier=classifier,
+        clip_masks=clip_masks,
+        features=features,
+    )
+    opener = _reference(preset, weights, device, threads, ablation)
     _run({"reference": opener}, dataset, data, split, output, limit, task, per_category)
 
 
@@ -181,18 +203,26 @@ def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
     return opened
 
 
-def _reference(preset: str, weights: str, device: str | None, threads: int | None) -> Opener:
+def _reference(
+    preset: str, weights: str, device: str | None, threads: int | None, ablation: Ablation | None = None
+) -> Opener:
     @contextmanager
     def opened() -> Iterator[Predictor]:
         import torch
 
-        from reference.checkpoint import describe_weights, load_weights
+        from reference.ablation import Ablation, AblationError
+        from reference.checkpoint import describe_weights, find_preset, load_weights
         from reference.eval.predictors import ReferencePredictor
+
+        chosen = ablation or Ablation()
+        if chosen.captioner == "given":
+            raise AblationError("evaluation gives no captions", "use --captioner empty or implicit")
 
         if threads is not None:
             torch.set_num_threads(threads)
-        model = load_weights(preset, weights).to(device or "cpu")
-        yield ReferencePredictor(model, describe_weights(preset, weights))
+        ablated = chosen.apply(find_preset(preset))
+        model = load_weights(ablated, weights).to(device or "cpu")
+        yield ReferencePredictor(model, describe_weights(ablated, weights))
 
     return opened
 

@@ -41,6 +41,7 @@ class ReferencePredictor:
             "weights": dict(weights),
             "precision": str(parameter.dtype).removeprefix("torch."),
             "way": way,
+            "ablation": model.preset.ablation.summary(),
             "runs_on": {"backend": "torch", "version": torch.__version__, "device": str(parameter.device)},
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from reference.given_captions import GivenCaptioner
 from reference.losses.config import LossConfig
 from reference.losses.draws import Draws, RandomDraws
 from reference.losses.supervision import predictions_losses
@@ -49,8 +50,21 @@ def training_losses(
         FloatingPointError: a prediction is not finite.
         ValueError: images and masks do not fit.
     """
-    pyramid = training_pyramid(model, batch.images, checkpointing=config.checkpointing)
+    with _told(model, batch):
+        pyramid = training_pyramid(model, batch.images, checkpointing=config.checkpointing)
     return predictions_losses(model, pyramid, batch, config=config, draws=draws or RandomDraws(generator))
+
+
+def _told(model: ODISE, batch: Batch) -> AbstractContextManager[None]:
+    """For the ablation that is told what is in an image: tells it.
+
+    The backward pass needs no captions: what the text encoder made of them is an input of whatever is
+    recomputed. A batch without captions is for callers that give them themselves.
+    """
+    captions = [target.caption for target in batch.targets]
+    if not isinstance(model.captioner, GivenCaptioner) or not any(captions):
+        return nullcontext()
+    return model.captioner.given(captions)
 
 
 def training_pyramid(model: ODISE, images: Tensor, *, checkpointing: bool = False) -> tuple[Tensor, ...]:

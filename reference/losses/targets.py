@@ -15,11 +15,13 @@ class Target:
         masks: bool (N, H, W), the segments, at the size of the batch's images before padding.
         classes: int64 (N,), indices into the training labels; ignored by caption supervision.
         words: nouns and noun phrases of the image's caption, for caption supervision; () otherwise.
+        caption: a sentence about the image, for models that are told one; "" otherwise.
     """
 
     masks: Tensor
     classes: Tensor
     words: tuple[str, ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Batch:
     def to(self, device: object) -> Batch:
         """The same on another device."""
         targets = tuple(
-            Target(t.masks.to(device), t.classes.to(device), t.words)  # type: ignore[call-overload]
+            Target(t.masks.to(device), t.classes.to(device), t.words, t.caption)  # type: ignore[call-overload]
             for t in self.targets
         )
         return Batch(self.images.to(device), targets)  # type: ignore[call-overload]

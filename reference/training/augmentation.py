@@ -80,7 +80,7 @@ class Jitter:
 
 
 def training_sample(
-    example: Example, jitter: Jitter, size: int, words: tuple[str, ...]
+    example: Example, jitter: Jitter, size: int, words: tuple[str, ...], caption: str = ""
 ) -> tuple[Tensor, Target]:
     """The image, uint8 (3, size, size), and its truth.
 
@@ -89,14 +89,13 @@ def training_sample(
 
     Args:
         words: of the caption.
+        caption: the sentence itself.
     """
     image = torch.from_numpy(jitter.image(example.image, size).transpose(2, 0, 1).copy())
     masks, classes = _segments(example, jitter, size)
     visible = masks.any((1, 2))
-    target = Target(
-        torch.from_numpy(masks[visible]), torch.from_numpy(classes[visible].astype(np.int64)), words
-    )
-    return image, target
+    kept = torch.from_numpy(masks[visible]), torch.from_numpy(classes[visible].astype(np.int64))
+    return image, Target(*kept, words, caption)
 
 
 def _segments(example: Example, jitter: Jitter, size: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -34,11 +34,13 @@ class Samples(TorchDataset[tuple[Tensor, Target]]):
         random = np.random.default_rng([self._config.seed, 1, number])
         jitter = Jitter.draw(random, self._config.scales)
         words: tuple[str, ...] = ()
+        caption = ""
         if self._captions and example.captions:
             from reference.datasets.nouns import caption_words
 
-            words = caption_words(example.captions[random.integers(len(example.captions))])
-        return training_sample(example, jitter, self._config.image_size, words)
+            caption = example.captions[random.integers(len(example.captions))]
+            words = caption_words(caption)
+        return training_sample(example, jitter, self._config.image_size, words, caption)
 
     def index(self, number: int) -> int:
         """Which image of the data set that is: every epoch has all of them in an order of its own."""
@@ -56,7 +58,7 @@ def batches(
 
     Args:
         dataset: examples whose categories are those that are trained.
-        captions: also give the words of a caption, one per image and drawn anew each time.
+        captions: also give a caption and its words, one per image and drawn anew each time.
         start: the steps that are done.
         rank, world: which of how many processes.
 
@@ -105,7 +107,7 @@ def check_truth(dataset: Dataset, *, captions: bool) -> None:
     if captions and not example.captions:
         raise TrainingError(
             f"{dataset.name} has no captions",
-            "use coco-captions, or train a label model (--preset odise-label)",
+            "use coco-captions, or train a label model (--preset odise-label) that is told none",
         )
 
 

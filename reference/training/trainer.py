@@ -82,7 +82,7 @@ class Trainer:
             OutputError: the folder cannot be written to.
         """
         check_labels(model, dataset)
-        check_truth(dataset, captions=model.preset.kind == "caption")
+        check_truth(dataset, captions=_reads_captions(model))
         part_size(config, processes.world)
         if config.autocast == "fp16" and processes.device.type != "cuda":
             raise TrainingError("fp16 is for GPUs", "train with --autocast bf16 or none")
@@ -129,7 +129,7 @@ class Trainer:
         data = batches(
             self._dataset,
             self._config,
-            captions=self._model.preset.kind == "caption",
+            captions=_reads_captions(self._model),
             start=self.step,
             rank=self._processes.rank,
             world=self._processes.world,
@@ -265,6 +265,11 @@ class _Learner(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return self._losses(self.model, batch, generator=generator, config=self._config)
+
+
+def _reads_captions(model: ODISE) -> bool:
+    """Whether captions supervise a model, or tell its diffusion model what is in an image (an ablation)."""
+    return model.preset.kind == "caption" or model.preset.ablation.captioner == "given"
 
 
 def _seed(seed: int, step: int, rank: int) -> None:

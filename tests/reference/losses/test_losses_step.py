@@ -9,6 +9,8 @@ import torch
 from tiny_losses import CONFIG, batch, tiny_model
 from torch import Tensor
 
+from reference.ablate import ablate
+from reference.ablation import Ablation, AblationError
 from reference.losses import (
     Batch,
     LossConfig,
@@ -176,3 +178,24 @@ def test_two_models_do_not_share_their_texts():
     with torch.no_grad():
         other.text_projection.mul_(3)
     assert torch.allclose(3 * embed_texts(one, ["car"]), embed_texts(other, ["car"]))
+
+
+def test_a_model_that_is_told_what_is_in_an_image_is_told_the_captions_of_the_batch():
+    told = ablate(tiny_model("label"), Ablation.parse(captioner="given"))
+    plain = batch(2, 1)
+    captions = ("two red cars", "snow")
+    given = Batch(
+        plain.images, tuple(replace(t, caption=c) for t, c in zip(plain.targets, captions, strict=True))
+    )
+
+    def losses(what: Batch) -> list[float]:
+        generator = torch.Generator().manual_seed(0)
+        return [v.item() for v in training_losses(told, what, generator=generator, config=CONFIG).values()]
+
+    with told.captioner.given(captions):
+        expected = losses(plain)
+    assert losses(given) == expected
+    swapped = Batch(given.images, tuple(replace(t, caption="sky") for t in given.targets))
+    assert losses(swapped) != expected
+    with pytest.raises(AblationError, match="told"):
+        losses(plain)

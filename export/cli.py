@@ -35,7 +35,7 @@ class Sampling(StrEnum):
 
 
 def build(
-    preset: Annotated[str, typer.Option(help="odise-label, odise-caption or demo.")] = "demo",
+    preset: Annotated[str, typer.Option(help="odise-label, odise-caption, demo or demo-caption.")] = "demo",
     weights: Annotated[
         str | None,
         typer.Option(
@@ -95,7 +95,7 @@ def build(
 
 
 def _default_weights(preset: str) -> str:
-    if preset == "demo":
+    if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(
         f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"

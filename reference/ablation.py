@@ -3,13 +3,12 @@
     preset = Ablation.parse(captioner="empty", timesteps="0+100+200").apply(PRESETS["odise-label"])
     model = ODISE(preset)
 
-`Ablation()` is the paper's model. `add_arguments` and `Ablation.from_arguments` give a command line the same
-options, `reference.ablate.ablate` changes a model that has weights, and `docs/ablations.md` has the table.
+`Ablation()` is the paper's model. `Ablation.parse` reads the words of a command line,
+`reference.ablate.ablate` changes a model that has weights, and `docs/ablations.md` has the table.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -101,17 +100,6 @@ class Ablation:
         # The dataclass checks the words.
         return cls(captioner, steps, _clip_weights(classifier), clip_masks, features)  # type: ignore[arg-type]
 
-    @classmethod
-    def from_arguments(cls, options: argparse.Namespace) -> Ablation:
-        """From what a parser with `add_arguments` has read."""
-        return cls.parse(
-            captioner=options.captioner,
-            timesteps=options.timesteps,
-            classifier=options.classifier,
-            clip_masks=options.clip_masks,
-            features=options.features,
-        )
-
     def apply(self, preset: Preset) -> Preset:
         """The preset of the ablated model: this ablation, and the weights of the two classifiers."""
         if self.classifier is None:
@@ -167,27 +155,6 @@ class Ablation:
         if self.features != default.features:
             words.append(f"--features {self.features}")
         return " ".join(words) or "the paper's model"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `Ablation.parse` as --captioner, --timesteps, --classifier, --clip-masks, --features."""
-    group = parser.add_argument_group("ablations", "see docs/ablations.md; the paper's model by default")
-    group.add_argument(
-        "--captioner", default="implicit", choices=get_args(CaptionerKind), help="what conditions the UNet"
-    )
-    group.add_argument("--timesteps", default="0", metavar="T[+T...]", help="diffusion steps, or learnable")
-    group.add_argument(
-        "--classifier",
-        default="both",
-        metavar="LAMBDA",
-        help="both, diffusion, discriminative, or the weight of diffusion in [0, 1] (or SEEN,UNSEEN)",
-    )
-    group.add_argument(
-        "--clip-masks", default="pool", choices=get_args(ClipMasks), help="how CLIP looks at masks"
-    )
-    group.add_argument(
-        "--features", default="diffusion", choices=get_args(FeatureKind), help="whose features are read"
-    )
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

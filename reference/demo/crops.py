@@ -34,20 +34,15 @@ def square(store: SceneStore, rng: np.random.Generator, side: int, smallest: flo
 
     Args:
         side: of the picture in pixels.
-        smallest: side of the part as a share of the scene's, at least; a part is `side` pixels wide, and
-            not resized, where this is `side` by the scene's side and nothing larger fits.
+        smallest: side of the part as a share of the scene's, at least.
     """
     index, full = int(rng.integers(len(store))), store.images.shape[1]
-    wide = int(rng.integers(round(full * smallest), full + 1))
-    top, left = (int(rng.integers(full - wide + 1)) for _ in range(2))
-    return _captioned(store, index, top, left, wide, side, rng)
+    return _captioned(store, index, int(rng.integers(round(full * smallest), full + 1)), side, rng)
 
 
 def window(store: SceneStore, rng: np.random.Generator, side: int) -> Captioned:
-    """A part of a scene at its own resolution."""
-    index, full = int(rng.integers(len(store))), store.images.shape[1]
-    top, left = (int(rng.integers(full - side + 1)) for _ in range(2))
-    return _captioned(store, index, top, left, side, side, rng)
+    """A part of a scene at its own resolution, with a caption of what is in it."""
+    return _captioned(store, int(rng.integers(len(store))), side, side, rng)
 
 
 def close_up(
@@ -89,9 +84,8 @@ def segments_by_category(store: SceneStore) -> list[np.ndarray]:
     return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in found]
 
 
-def _captioned(
-    store: SceneStore, index: int, top: int, left: int, wide: int, side: int, rng: np.random.Generator
-) -> Captioned:
+def _captioned(store: SceneStore, index: int, wide: int, side: int, rng: np.random.Generator) -> Captioned:
+    top, left = (int(rng.integers(store.images.shape[1] - wide + 1)) for _ in range(2))
     part = np.s_[top : top + wide, left : left + wide]
     areas = np.bincount(store.maps[index][part].ravel(), minlength=1)
     categories = store.categories[index]

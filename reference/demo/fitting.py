@@ -100,6 +100,8 @@ def fit(
             progress.update(task, advance=1, description=f"{name} {recent:.4f}")
             if (step + 1) % every == 0 or step + 1 == end:
                 _write(checkpoint, named, optimizer, losses)
+                if not progress.console.is_terminal:  # a bar that nobody sees move
+                    progress.console.print(f"{name}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
     return losses
 
 

@@ -18,7 +18,7 @@ from reference.demo.recipe import Recipe
 from reference.model import ODISE
 from reference.open_vocabulary import tokenize
 from reference.preset import DEMO, DEMO_CAPTION
-from reference.random_weights import NOISE_SEED
+from reference.random_weights import fill
 from reference.training.errors import TrainingError
 from reference.training.initialise import initialise
 
@@ -127,8 +127,8 @@ def set_constants(model: ODISE) -> None:
     """The embedding of the empty caption, and the noise that every window is given."""
     empty = tokenize([""], model.preset.clip.context_length)
     model.captioner.uncond_inputs.copy_(contrast.text_states(model.clip, empty))
-    noise = model.backbone.diffusion.shared_noise
-    noise.copy_(torch.randn(noise.shape, generator=torch.Generator().manual_seed(NOISE_SEED)))
+    # The noise has a seed of its own, the official model's.
+    fill("shared_noise", model.backbone.diffusion.shared_noise, seed=0)
 
 
 @torch.no_grad()

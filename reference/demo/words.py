@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from odise_trt.vocabulary import Vocabulary
-from reference.demo.store import NOVEL
 from reference.scenes import SCENE_VOCABULARY
 
 #: Categories with other words than their plural, which their first name would give away.
@@ -30,11 +29,6 @@ def training_names() -> Vocabulary:
 def only_synonyms() -> Vocabulary:
     """Every category that has other words by those alone, the others as `training_names`."""
     return _renamed(SYNONYMS)
-
-
-def novel_category() -> int:
-    """Index of the category that mask training never saw."""
-    return SCENE_VOCABULARY.names.index(NOVEL)
 
 
 def _renamed(names: dict[str, tuple[str, ...]]) -> Vocabulary:

@@ -13,6 +13,7 @@ from rich.progress import track
 
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError
+from odise_trt.output import write_together
 
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene
@@ -66,11 +67,12 @@ def write_dataset(
                 {"id": len(captions) + n, "image_id": seed, "caption": describe(seen, SCENE_VOCABULARY, rng)}
                 for n in range(_CAPTIONS)
             ]
-        about = {"images": images, "annotations": annotations, "categories": _categories()}
-        _write(folder / "captions.json", {"images": images, "annotations": captions})
-        _write(folder / "panoptic.json", about)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to: {error}", "choose another folder") from error
+    about = {"images": images, "annotations": annotations, "categories": _categories()}
+    said = {"images": images, "annotations": captions}
+    files = {"captions.json": said, "panoptic.json": about}
+    write_together(folder, {name: json.dumps(content).encode() for name, content in files.items()})
 
 
 def _segments(scene: Scene) -> list[dict[str, Any]]:
@@ -96,9 +98,3 @@ def _categories() -> list[dict[str, Any]]:
         }
         for number, category in enumerate(SCENE_VOCABULARY.categories, 1)
     ]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(path)

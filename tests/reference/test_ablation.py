@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from export.checked_export import export_checked
 from odise_trt.errors import ExportError, OdiseError
 from reference.ablate import ablate
-from reference.ablation import Ablation, AblationError, add_arguments
+from reference.ablation import Ablation, AblationError
 from reference.checkpoint import load_weights
 from reference.model import ODISE
 from reference.open_vocabulary import Classification
@@ -59,13 +58,13 @@ def test_words_of_the_command_line_become_an_ablation():
     assert not ablation.is_paper
 
 
-def test_options_of_a_parser_say_the_same():
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    assert Ablation.from_arguments(parser.parse_args([])) == Ablation()
-    words = "--captioner given --timesteps 100+500 --classifier 0.5,0.25 --clip-masks crop-masked"
-    ablation = Ablation.from_arguments(parser.parse_args(words.split()))
+def test_the_summary_is_what_a_command_line_would_say():
+    assert Ablation.parse() == Ablation()
+    ablation = Ablation.parse(
+        captioner="given", timesteps="100+500", classifier="0.5,0.25", clip_masks="crop-masked"
+    )
     assert ablation == Ablation("given", (100, 500), (0.5, 0.75), "crop-masked")
+    words = "--captioner given --timesteps 100+500 --classifier 0.5,0.25 --clip-masks crop-masked"
     assert ablation.summary() == words
 
 

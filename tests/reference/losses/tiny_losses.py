@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from reference.checkpoint import load_weights
 from reference.losses import Batch, LossConfig, Target
 from reference.model import ODISE
-from reference.preset import ClipPreset, HeadPreset, Preset, UNetPreset, VaePreset
+from tests.tiny_preset import TINY
 
 CONFIG = LossConfig(num_points=64, checkpointing=False)
 
@@ -22,34 +23,11 @@ def tiny_model(kind: str) -> ODISE:
 
 @cache
 def _tiny_model(kind: str) -> ODISE:
-    preset = Preset(
+    preset = replace(
+        TINY,
         name=f"tiny-losses-{kind}",
         kind=kind,
-        clip=ClipPreset(
-            embed_dim=32,
-            image_size=28,
-            vision_width=64,
-            vision_layers=1,
-            vision_heads=1,
-            text_width=32,
-            text_layers=1,
-            text_heads=1,
-        ),
-        unet=UNetPreset(model_channels=32, channel_mult=(1, 1, 1, 1), num_heads=2, context_dim=32),
-        vae=VaePreset(channels=16, channel_mult=(1, 1, 1, 1), norm_groups=16),
-        cond_stage=None,
-        head=HeadPreset(
-            projection_dim=128,
-            conv_dim=32,
-            mask_dim=32,
-            hidden_dim=32,
-            num_heads=2,
-            enc_layers=1,
-            dec_layers=2,
-            enc_feedforward=32,
-            dec_feedforward=32,
-            num_queries=6,
-        ),
+        head=replace(TINY.head, dec_layers=2, num_queries=6),
         window=128,
         category_prompt="a photo of a {}." if kind == "caption" else None,
         train_labels=(("person", "people"), ("car",), ("sky",)),

@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from odise_trt.errors import OdiseError
 from reference.checkpoint import save_weights
 from reference.demo.recipe import FULL, SMOKE
 from reference.demo.training import train
 from reference.demo.weights import CAPTION, LABEL
+from reference.training.processes import choose_device
 
 
 def main() -> None:
@@ -20,15 +22,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("training/demo"))
     parser.add_argument("--smoke", action="store_true", help="every part for a few steps")
     parser.add_argument("--threads", type=int, help="of PyTorch; all cores by default")
+    parser.add_argument("--device", help="cpu, cuda or cuda:1; a GPU if there is one")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     console, output = Console(), options.output
-    label, caption = train(output, SMOKE if options.smoke else FULL, console)
+    label, caption = train(output, SMOKE if options.smoke else FULL, console, choose_device(options.device))
     save_weights(output / LABEL.name, label.half())
     save_weights(output / CAPTION.name, caption.half(), part="trainable")
     console.print(f"weights: {output / LABEL.name}, {output / CAPTION.name}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OdiseError as error:
+        Console(stderr=True).print(f"[red]{type(error).__name__}: {error}")
+        raise SystemExit(1) from error

@@ -24,7 +24,7 @@ def train(vae: Any, store: SceneStore, side: int, schedule: Schedule, checkpoint
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         image = to_planes([window(store, rng, side) for _ in range(schedule.batch)]) * 2 - 1
-        return reconstruction_loss(vae, image, generator)
+        return reconstruction_loss(vae, image.to(vae.device), generator)
 
     vae.requires_grad_(True)
     losses = fit("autoencoder", vae.named_parameters(), loss, schedule, checkpoint)
@@ -52,7 +52,7 @@ def normalise_latents(vae: Any, store: SceneStore, side: int, scale_factor: floa
     """
     rng = np.random.default_rng(0)
     image = to_planes([window(store, rng, side) for _ in range(64)]) * 2 - 1
-    deviation = float(vae.encode(image).latent_dist.mean.std() * scale_factor)
+    deviation = float(vae.encode(image.to(vae.device)).latent_dist.mean.std() * scale_factor)
     latent = vae.quant_conv.out_channels // 2
     # The first half is the mean, the second the logarithm of the variance.
     vae.quant_conv.weight[:latent] /= deviation

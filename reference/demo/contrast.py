@@ -39,13 +39,14 @@ def contrastive_loss(clip: Clip, samples: list[Captioned]) -> Tensor:
     With one positive per picture, as CLIP has it, the twenty kinds of close-ups would be each other's
     negatives most of the time; sharing the target among equals is UniCL's (arXiv 2204.03610, eq. 3).
     """
-    images = to_planes(samples)
+    device = clip.positional_embedding.device
+    images = to_planes(samples).to(device)
     image_embed = F.normalize(clip.embed_image(images), dim=-1)
     tokens = trimmed(tokenize([sample.caption for sample in samples], clip.preset.context_length))
-    text_embed = F.normalize(clip.embed_text(tokens), dim=-1)
+    text_embed = F.normalize(clip.embed_text(tokens.to(device)), dim=-1)
     logits = clip.scale() * image_embed @ text_embed.T
     kinds = {contents: number for number, contents in enumerate({s.contents for s in samples})}
-    kind = torch.tensor([kinds[sample.contents] for sample in samples])
+    kind = torch.tensor([kinds[sample.contents] for sample in samples], device=device)
     target = (kind[:, None] == kind[None, :]).float()
     target = target / target.sum(1, keepdim=True)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -65,4 +66,4 @@ def trimmed(tokens: Tensor) -> Tensor:
 
 def text_states(clip: Clip, tokens: Tensor) -> Tensor:
     """Last hidden states (N, L, width) of tokens (N, L): what a diffusion model reads of a caption."""
-    return clip.ln_final(clip.text_states(tokens))
+    return clip.ln_final(clip.text_states(tokens.to(clip.positional_embedding.device)))

@@ -34,10 +34,13 @@ def train(
         samples = [window(store, rng, side) for _ in range(schedule.batch)]
         captions = ["" if rng.random() < EMPTY_CAPTIONS else sample.caption for sample in samples]
         with torch.no_grad():
-            latent = diffusion.encode(to_planes(samples))[0] * diffusion.scale_factor
+            planes = to_planes(samples).to(unet.device)
+            latent = diffusion.encode(planes)[0] * diffusion.scale_factor
             states = text_states(clip, tokenize(captions, clip.preset.context_length))
-        noise = torch.randn(latent.shape, generator=generator)
+        # Drawn on the CPU: a generator of another device draws other numbers.
+        noise = torch.randn(latent.shape, generator=generator).to(latent)
         steps = torch.randint(noising.config.num_train_timesteps, (len(samples),), generator=generator)
+        steps = steps.to(latent.device)
         noisy = noising.add_noise(latent, noise, steps)
         return F.mse_loss(unet(noisy, steps, encoder_hidden_states=states).sample, noise)
 

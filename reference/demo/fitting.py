@@ -116,7 +116,8 @@ def _write(
 
 
 def _read(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> list[float]:
-    state = torch.load(path, weights_only=True)
+    # Onto the CPU first: it may have been written on a machine with a GPU.
+    state = torch.load(path, map_location="cpu", weights_only=True)
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(state["parameters"][name])

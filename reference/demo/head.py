@@ -17,8 +17,12 @@ from reference.model import ODISE
 from reference.scenes import SCENE_VOCABULARY
 from reference.scenes.captions import describe
 
-#: Predicted masks have 64 x 64 pixels: the official 12,544 points would see each of them three times.
-LOSS = LossConfig(num_points=3072, checkpointing=False)
+#: Predicted masks have 64 x 64 pixels: a quarter as many points as pixels, near the official 12,544 for
+#: 256 x 256.
+LOSS = LossConfig(num_points=1024, checkpointing=False)
+
+#: Of projections and mask head; losses stay in float32. Two thirds of the time on cores with AVX512-BF16.
+PRECISION = torch.bfloat16
 
 
 def train_on_features(
@@ -28,9 +32,11 @@ def train_on_features(
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         chosen = rng.choice(len(store), schedule.batch, replace=False)
-        pyramid = features.pyramid(model, chosen)
         batch = make_batch(model, store, chosen, rng)
-        return _total(predictions_losses(model, pyramid, batch, generator=generator, config=LOSS))
+        with torch.autocast(batch.images.device.type, PRECISION):
+            pyramid = features.pyramid(model, chosen)
+            losses = predictions_losses(model, pyramid, batch, generator=generator, config=LOSS)
+        return _total(losses)
 
     head = [(n, p) for n, p in trainable(model) if not n.startswith("backbone.feature_extractor.")]
     return fit("mask head", head, loss, schedule, checkpoint)
@@ -66,7 +72,7 @@ def make_batch(model: ODISE, store: SceneStore, chosen: np.ndarray, rng: np.rand
             words = named(categories, rng)
             targets.append(Target(masks, torch.zeros(len(categories), dtype=torch.int64), words))
     images = torch.from_numpy(np.asarray(store.images[chosen])).permute(0, 3, 1, 2)
-    return Batch(images, tuple(targets))
+    return Batch(images, tuple(targets)).to(model.criterion.empty_weight.device)
 
 
 def named(categories: tuple[int, ...], rng: np.random.Generator) -> tuple[str, ...]:

@@ -38,7 +38,10 @@ class RawFeatures:
             model: its projections.
             chosen: indices (B,).
         """
-        raw = tuple(torch.from_numpy(feature[chosen]).flatten(0, 1).float() for feature in self.features)
+        device = model.criterion.empty_weight.device
+        raw = tuple(
+            torch.from_numpy(feature[chosen]).to(device).flatten(0, 1).float() for feature in self.features
+        )
         pyramid = model.backbone.project(raw, model.backbone.window)
         return join(pyramid, self.origins, self.side, self.side)
 
@@ -61,10 +64,11 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
         files: list[np.ndarray] = []
         starts = range(0, len(images), _BATCH)
         for start in track(starts, f"features of {len(images)} scenes"):
-            planes = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 255
+            planes = torch.from_numpy(images[start : start + _BATCH]).to(silent.device)
+            planes = planes.permute(0, 3, 1, 2).float() / 255
             windows, _ = extract_windows(planes, backbone.window)
             cond_inputs = silent.expand(len(windows), -1, -1)
-            cond_emb = torch.zeros(len(windows), model.preset.unet.time_embed_dim)
+            cond_emb = torch.zeros(len(windows), model.preset.unet.time_embed_dim, device=silent.device)
             raw = backbone.diffusion(windows, cond_inputs, cond_emb)
             if not files:
                 shapes = [(len(images), len(origins), *feature.shape[1:]) for feature in raw]
@@ -73,7 +77,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
                     for index, shape in enumerate(shapes)
                 ]
             for file, feature in zip(files, raw, strict=True):
-                file[start : start + _BATCH] = feature.unflatten(0, (len(planes), -1)).half().numpy()
+                file[start : start + _BATCH] = feature.unflatten(0, (len(planes), -1)).half().cpu().numpy()
         for file in files:
             file.flush()
         finished.touch()

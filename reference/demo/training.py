@@ -66,13 +66,14 @@ class Fitted:
         return table
 
 
-def train(output: Path, recipe: Recipe, console: Console) -> tuple[ODISE, ODISE]:
+def train(output: Path, recipe: Recipe, console: Console, device: torch.device) -> tuple[ODISE, ODISE]:
     """Train both demo models; what is finished in `output` is taken from there.
 
     Args:
         output: folder of the scenes, features and checkpoints.
         recipe: how long.
         console: for what is said on the way.
+        device: what to compute on.
 
     Returns:
         The label model and the caption model, which share their frozen part's numbers.
@@ -82,7 +83,7 @@ def train(output: Path, recipe: Recipe, console: Console) -> tuple[ODISE, ODISE]
     """
     torch.manual_seed(0)
     fitted = Fitted()
-    label = ODISE(DEMO)
+    label = ODISE(DEMO).to(device)
     train_frozen(label, output, recipe, fitted)
     scenes = store.draw(output / "scenes", 0, recipe.mask_scenes, SIZE, without=(store.NOVEL,))
     features = raw_features.compute(label, scenes.images, output / "features")
@@ -91,7 +92,7 @@ def train(output: Path, recipe: Recipe, console: Console) -> tuple[ODISE, ODISE]
     schedules = recipe.head, recipe.together
     _train_odise(label, "labels", scenes, features, schedules, output, fitted)
 
-    caption = ODISE(DEMO_CAPTION)
+    caption = ODISE(DEMO_CAPTION).to(device)
     copy_frozen(label, caption)
     initialise(caption, 0)
     schedules = recipe.caption_head, recipe.caption_together

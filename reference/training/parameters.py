@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from torch import nn
 
+from reference.time_steps import LearnableStep
 from reference.training.config import TrainConfig
 
 #: Parts of the model by the beginning of a parameter's name; the first that fits holds.
@@ -71,16 +72,16 @@ def optimizer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
     As in the official code: detectron2's rule with `weight_decay_norm` and `weight_decay_bias` zero. That
     one goes by the last part of a name, so `in_proj_bias` decays; and Mask2Former's exception for
-    embeddings is not in it.
+    embeddings is not in it. A learnt time step has no decay either: zero is step 500, not "small".
     """
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     seen: set[int] = set()
     for module in model.modules():
-        norm = isinstance(module, nn.GroupNorm | nn.LayerNorm)
+        constant = isinstance(module, nn.GroupNorm | nn.LayerNorm | LearnableStep)
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
-                groups[norm or name == "bias"].append(parameter)
+                groups[constant or name == "bias"].append(parameter)
     return [
         {"params": groups[False], "weight_decay": config.weight_decay},
         {"params": groups[True], "weight_decay": 0.0},

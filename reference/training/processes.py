@@ -74,7 +74,7 @@ def processes(device: str | None = None) -> Iterator[Processes]:
     Raises:
         TrainingError: there is no such device.
     """
-    chosen = _device(device)
+    chosen = choose_device(device)
     if "WORLD_SIZE" not in os.environ:
         yield Processes(chosen)
         return
@@ -86,7 +86,12 @@ def processes(device: str | None = None) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _device(name: str | None) -> torch.device:
+def choose_device(name: str | None = None) -> torch.device:
+    """The device of that name, or a GPU where there is one.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

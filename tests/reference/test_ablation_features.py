@@ -24,6 +24,8 @@ from reference.model import ODISE
 from reference.preset import DEMO, GOLDEN_LABEL, Preset
 from reference.sliding import image_features
 from reference.time_steps import LearnableStep, SteppedDiffusion
+from reference.training.config import TrainConfig
+from reference.training.parameters import optimizer_groups
 
 LABELS = (("person", "human"), ("sky",), ("unicorn", "magic horse"))
 ABLATIONS = {
@@ -233,6 +235,14 @@ def test_features_of_clip_are_the_patches_after_four_of_its_layers():
         assert relative_l2(feature.flatten(2).mT, tokens[:, 1:]) < 1e-4
     assert [level.shape[-1] for level in model.features(windows, *model.captioner(windows))] == [32, 16, 8, 4]
     assert not any("unet" in name or "vae" in name for name, _ in model.named_parameters())
+
+
+def test_a_learnt_step_is_not_pulled_to_the_middle_by_weight_decay():
+    model = ablated("learnable")
+    decaying, constant = optimizer_groups(model, TrainConfig())
+    position = model.backbone.diffusion.step.position
+    assert any(p is position for p in constant["params"])
+    assert not any(p is position for p in decaying["params"])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -63,7 +63,7 @@ def make_batch(model: ODISE, store: SceneStore, chosen: np.ndarray, rng: np.rand
     targets = []
     for index in chosen:
         categories = store.categories[index]
-        ids = torch.from_numpy(np.asarray(store.maps[index]))
+        ids = torch.from_numpy(np.array(store.maps[index]))
         masks = ids[None] == torch.arange(1, len(categories) + 1, dtype=ids.dtype)[:, None, None]
         if model.preset.kind == "label":
             classes = [number[SCENE_VOCABULARY[category].name] for category in categories]

@@ -64,7 +64,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
         files: list[np.ndarray] = []
         starts = range(0, len(images), _BATCH)
         for start in track(starts, f"features of {len(images)} scenes"):
-            planes = torch.from_numpy(images[start : start + _BATCH]).to(silent.device)
+            planes = torch.from_numpy(np.array(images[start : start + _BATCH])).to(silent.device)
             planes = planes.permute(0, 3, 1, 2).float() / 255
             windows, _ = extract_windows(planes, backbone.window)
             cond_inputs = silent.expand(len(windows), -1, -1)

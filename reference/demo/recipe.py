@@ -31,7 +31,7 @@ class Recipe:
     caption_together: Schedule
 
 
-#: What the shipped weights were made with.
+#: What the shipped weights were made with; they came to it on a detour, see docs/demo-model.md.
 FULL = Recipe(
     frozen_scenes=4000,
     mask_scenes=6000,

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from odise_trt.output import write_together
-from reference.checkpoint import describe_weights, load_weights
+from reference.checkpoint import WeightsDescription, describe_weights, load_weights
 from reference.demo.held_out import held_out
 from reference.demo.store import NOVEL
 from reference.demo.words import SYNONYMS, only_synonyms, training_names
 from reference.eval import ReferencePredictor, evaluate
+from reference.model import ODISE
 
 MODELS = {"labels": "demo", "captions": "demo-caption"}
 
@@ -50,7 +51,7 @@ def main(
 
 def evaluated(preset: str, weights: str, count: int) -> dict[str, float]:
     """PQ of one model, by kind of word, in percent."""
-    predictor = _predictor(preset, weights)
+    predictor = ReferencePredictor(*load_demo(preset, weights))
     by_name, by_synonym = (
         evaluate(predictor, held_out(count, name)) for name in ("scenes-names", "scenes-synonyms")
     )
@@ -68,14 +69,19 @@ def evaluated(preset: str, weights: str, count: int) -> dict[str, float]:
     }
 
 
-def _predictor(preset: str, weights: str) -> ReferencePredictor:
+def load_demo(preset: str, weights: str) -> tuple[ODISE, WeightsDescription]:
+    """A demo model, and where its weights are from.
+
+    Args:
+        preset: "demo" or "demo-caption".
+        weights: "demo", or a folder that reference.demo trained into.
+    """
     if weights == "demo":
-        return ReferencePredictor(load_weights(preset, "demo"), describe_weights(preset, "demo"))
+        return load_weights(preset, "demo"), describe_weights(preset, "demo")
     label, caption = (str(Path(weights) / f"{name}.safetensors") for name in ("demo", "demo-caption"))
     if preset == "demo":
-        return ReferencePredictor(load_weights(preset, label), describe_weights(preset, label))
-    model = load_weights(preset, caption, frozen=label)
-    return ReferencePredictor(model, describe_weights(preset, caption))
+        return load_weights(preset, label), describe_weights(preset, label)
+    return load_weights(preset, caption, frozen=label), describe_weights(preset, caption)
 
 
 def _pq(rows: Iterable[Mapping[str, Any]]) -> float:

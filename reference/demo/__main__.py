@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
+from odise_trt.cli import console
 from odise_trt.errors import OdiseError
 from reference.checkpoint import save_weights
 from reference.demo.recipe import FULL, SMOKE
@@ -16,26 +16,27 @@ from reference.demo.weights import CAPTION, LABEL
 from reference.training.processes import choose_device
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train, and write weights in half precision that `--weights FILE` takes."""
     parser = argparse.ArgumentParser(prog="python -m reference.demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("training/demo"))
     parser.add_argument("--smoke", action="store_true", help="every part for a few steps")
     parser.add_argument("--threads", type=int, help="of PyTorch; all cores by default")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; a GPU if there is one")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    console, output = Console(), options.output
-    label, caption = train(output, SMOKE if options.smoke else FULL, console, choose_device(options.device))
+    out, output = console.output(), options.output
+    try:
+        device = choose_device(options.device)
+        label, caption = train(output, SMOKE if options.smoke else FULL, out, device)
+    except OdiseError as error:
+        console.error(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error
     save_weights(output / LABEL.name, label.half())
     save_weights(output / CAPTION.name, caption.half(), part="trainable")
-    console.print(f"weights: {output / LABEL.name}, {output / CAPTION.name}")
+    console.plain(out, f"weights: {output / LABEL.name}, {output / CAPTION.name}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OdiseError as error:
-        Console(stderr=True).print(f"[red]{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
+    main()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reference.model import ODISE
 from reference.sliding import Origin, extract_windows, join
+from reference.training.errors import TrainingError
 
 #: Scenes that go through the frozen part at a time.
 _BATCH = 16
@@ -54,6 +55,9 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
         model: its frozen part; the captioner is taken as untrained, which says nothing.
         images: uint8 (N, S, S, 3).
         folder: where they are kept; it belongs to these weights and these scenes.
+
+    Raises:
+        TrainingError: the folder has features of another number of scenes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     finished = folder / "finished"
@@ -83,6 +87,11 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
         finished.touch()
     count = len(backbone.feature_projections)
     features = tuple(np.load(_file(folder, index), mmap_mode="r") for index in range(count))
+    if len(features[0]) != len(images):
+        raise TrainingError(
+            f"{folder} has the features of {len(features[0])} scenes, not of {len(images)}",
+            "remove that folder, or train into another one",
+        )
     return RawFeatures(features, origins, side)
 
 

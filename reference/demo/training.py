@@ -54,7 +54,7 @@ class Fitted:
             if not last < first:
                 raise TrainingError(
                     f"the loss of {name} did not fall: {first:.3f} at first, {last:.3f} at last",
-                    "look at losses.json; remove the part's .pt file to fit it again",
+                    "look at losses.json; begin again in another folder, for what came after rests on it",
                 )
 
     def table(self) -> Table:
@@ -128,8 +128,11 @@ def set_constants(model: ODISE) -> None:
     """The embedding of the empty caption, and the noise that every window is given."""
     empty = tokenize([""], model.preset.clip.context_length)
     model.captioner.uncond_inputs.copy_(contrast.text_states(model.clip, empty))
-    # The noise has a seed of its own, the official model's.
-    fill("shared_noise", model.backbone.diffusion.shared_noise, seed=0)
+    # The noise has a seed of its own, the official model's; `fill` draws on the CPU.
+    shared_noise = model.backbone.diffusion.shared_noise
+    drawn = torch.empty(shared_noise.shape)
+    fill("shared_noise", drawn, seed=0)
+    shared_noise.copy_(drawn)
 
 
 @torch.no_grad()

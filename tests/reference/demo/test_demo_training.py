@@ -1,15 +1,22 @@
-"""The whole recipe runs where there is a GPU; without one, `make train-demo SMOKE=1` runs it on the CPU."""
+"""The recipe as a whole: on a GPU where there is one; on the CPU `make train-demo SMOKE=1` runs it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
+from reference.demo import raw_features
+from reference.demo.__main__ import main
 from reference.demo.recipe import SMOKE
-from reference.demo.training import train
+from reference.demo.training import set_constants, train
+from reference.model import ODISE
+from reference.preset import DEMO
+from reference.random_weights import NOISE_SEED
+from reference.training.errors import TrainingError
 
 
 @pytest.mark.gpu
@@ -17,3 +24,29 @@ def test_every_part_learns_on_a_gpu(tmp_path: Path) -> None:
     """A part whose loss does not fall is an error."""
     label, caption = train(tmp_path, SMOKE, Console(quiet=True), torch.device("cuda"))
     assert {p.device.type for model in (label, caption) for p in model.parameters()} == {"cuda"}
+
+
+def test_a_device_that_is_not_there_is_an_error_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--smoke", "--device", "abacus", "--output", str(tmp_path / "out")])
+    assert stop.value.code == 1
+    assert "no device 'abacus'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_of_other_scenes_are_not_taken_for_these(tmp_path: Path) -> None:
+    model = ODISE(DEMO)
+    images = np.zeros((2, 256, 256, 3), np.uint8)
+    assert len(raw_features.compute(model, images, tmp_path).features[0]) == 2
+    with pytest.raises(TrainingError, match="2 scenes, not of 1"):
+        raw_features.compute(model, images[:1], tmp_path)
+
+
+def test_every_window_is_given_the_official_noise() -> None:
+    model = ODISE(DEMO)
+    set_constants(model)
+    noise = model.backbone.diffusion.shared_noise
+    expected = torch.randn(noise.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
+    assert torch.equal(noise, expected)

@@ -1,0 +1,107 @@
+"""Where the demo models go wrong: what pixels are called, and whether any mask covers what is new to them.
+
+`python -m benchmarks.mistakes` looks at both models on held-out scenes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.words import MODELS, load_demo
+from odise_trt.output import write_together
+from reference.datasets.sample import IGNORED
+from reference.demo.held_out import held_out
+from reference.demo.store import NOVEL
+from reference.inference import segment_photo
+from reference.model import ODISE
+
+#: A mask covers a segment if they overlap by more than this: what panoptic quality counts as found.
+FOUND = 0.5
+
+
+def main(
+    weights: Annotated[
+        str, typer.Option(help='"demo", or a folder that reference.demo trained into.')
+    ] = "demo",
+    count: Annotated[int, typer.Option(help="Held-out scenes.")] = 100,
+    output: Annotated[Path, typer.Option(help="Folder for mistakes.json.")] = Path("outputs"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Print, per category and model, what most of its pixels are called; and who covers the novel things."""
+    if threads:
+        torch.set_num_threads(threads)
+    found = {
+        supervision: mistakes(load_demo(preset, weights)[0], count) for supervision, preset in MODELS.items()
+    }
+    table = Table("category", *(f"called, {supervision}" for supervision in found))
+    for name in next(iter(found.values()))["called"]:
+        table.add_row(name, *(_shares(record["called"][name]) for record in found.values()))
+    console = Console()
+    console.print(table)
+    for supervision, record in found.items():
+        covered = record["covered"]
+        said = ", ".join(f"{name} {number}" for name, number in covered["said"].items())
+        console.print(
+            f"{supervision}: {covered['by a mask']} of {covered['segments']} segments of {NOVEL} have a mask"
+            f" that overlaps by more than {FOUND}; it says: {said or '-'}"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    record = {"scenes": count, "weights": weights, "torch": torch.__version__, "models": found}
+    write_together(output, {"mistakes.json": (json.dumps(record, indent=1) + "\n").encode()})
+
+
+def mistakes(model: ODISE, count: int) -> dict[str, Any]:
+    """What one model says.
+
+    Returns:
+        called: per category, the share of its pixels per name, the largest first.
+        covered: of the novel category, how many segments there are, how many are covered by a mask, and what
+            these masks say they are.
+    """
+    scenes = held_out(count, "scenes-names")
+    names, novel = scenes.vocabulary.names, scenes.vocabulary.names.index(NOVEL)
+    encoded = model.encode(scenes.vocabulary.synonyms)
+    pixels = np.zeros((len(names), len(names)), np.int64)
+    segments, said = 0, Counter[str]()
+    for index in track(range(count), model.preset.name):
+        scene = scenes[index]
+        result = segment_photo(model, scene.image, scenes.vocabulary, encoded=encoded)
+        known = scene.semantic != IGNORED
+        np.add.at(pixels, (scene.semantic[known], result.semantic.argmax(0).numpy()[known]), 1)
+        masks, classes = result.mask_pred.numpy() > 0, result.mask_cls.argmax(1)
+        for segment in scene.segments:
+            if segment.category != novel:
+                continue
+            segments += 1
+            truth = scene.panoptic == segment.id
+            overlap = (masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2))
+            best = int(overlap.argmax())
+            if overlap[best] > FOUND:
+                said[[*names, "nothing"][int(classes[best])]] += 1
+    shares = pixels / np.maximum(pixels.sum(1, keepdims=True), 1)
+    called = {
+        name: {names[other]: round(float(row[other]), 3) for other in np.argsort(-row) if row[other] > 0}
+        for name, row in zip(names, shares, strict=True)
+    }
+    return {
+        "called": called,
+        "covered": {"segments": segments, "by a mask": said.total(), "said": dict(said)},
+    }
+
+
+def _shares(called: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in list(called.items())[:3])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from reference.attention import BLOCKED, attention, merge_heads, split_heads
 from reference.pixel_decoder import PixelDecoderOutput
 from reference.position import sine_position
-from reference.precision import at_least_float32
+from reference.precision import at_least_float32, products_as_they_are
 from reference.preset import HeadPreset
 
 MAX_LOGIT_SCALE = 100.0
@@ -133,7 +133,8 @@ class PooledMaskEmbed(nn.Module):
         """
         inside = (pred_masks.detach().sigmoid() > 0.5).to(pred_masks.dtype).flatten(2)
         features = at_least_float32(mask_features).flatten(2).transpose(1, 2)
-        mean = inside @ features / (inside.sum(-1, keepdim=True) + 1e-8)
+        with products_as_they_are(features):
+            mean = inside @ features / (inside.sum(-1, keepdim=True) + 1e-8)
         pooled = self.pool_proj(mean.to(query.dtype)) + query
         return at_least_float32(self.mask_embed(pooled)), pooled
 
@@ -210,7 +211,8 @@ class MaskDecoder(nn.Module):
     def mask_logits(self, query: Tensor, features: Tensor) -> Tensor:
         """Mask logits (B, Q, h, w), at least float32, of `query` (B, Q, D) over `features` (B, D, h, w)."""
         embed = at_least_float32(self.mask_embed(self.decoder_norm(query)))
-        return (embed @ features.flatten(2)).unflatten(2, features.shape[-2:])
+        with products_as_they_are(features):
+            return (embed @ features.flatten(2)).unflatten(2, features.shape[-2:])
 
     def _memories(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         keys, values = [], []

@@ -6,6 +6,7 @@ replaying what came before, and any number of processes sees the same images in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -72,6 +73,7 @@ def batches(
         collate_fn=_collate,
         # Forking a process that has used torch's threads can hang its children.
         multiprocessing_context="spawn" if config.workers else None,
+        worker_init_fn=_apart,
     )
     return iter(loader)
 
@@ -123,6 +125,15 @@ class _Numbers(Sampler[list[int]]):
             for part in range(self._rank * parts, (self._rank + 1) * parts):
                 first = step * self._config.batch + part * self._size
                 yield list(range(first, first + self._size))
+
+
+def _apart(_: int) -> None:
+    """Leave the trainer's process group.
+
+    Ctrl-C and `torchrun` signal whole groups. The trainer finishes its step then, and needs its images for
+    that; it ends its workers itself, and without it they end on their own.
+    """
+    os.setpgid(0, 0)
 
 
 def _collate(samples: list[tuple[Tensor, Target]]) -> Batch:

@@ -79,8 +79,8 @@ class Snapshots:
                 shutil.rmtree(self.path(old))
         return target
 
-    def load(self, step: int, model: ODISE, device: torch.device) -> dict[str, Any]:
-        """Put a checkpoint's weights into a model and return its state.
+    def load(self, step: int, model: ODISE) -> dict[str, Any]:
+        """Put a checkpoint's weights into a model and return its state, with all tensors on the CPU.
 
         Raises:
             TrainingError, WeightsError: it cannot be read, or is of another model.
@@ -89,7 +89,7 @@ class Snapshots:
         with WeightsFile(folder / WEIGHTS) as tensors:
             load_official(model, tensors, part="trainable")
         try:
-            return torch.load(folder / STATE, map_location=device, weights_only=True)
+            return torch.load(folder / STATE, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds for files that are cut off
             raise TrainingError(
                 f"{folder / STATE} cannot be read: {error}",

@@ -40,6 +40,8 @@ CHECKPOINTS = "checkpoints"
 
 #: What of a configuration may change when a run is taken up again: nothing that the numbers depend on.
 _FREE = frozenset({"workers", "log_steps", "checkpoint_steps", "keep"})
+#: Of the loss in half precision: 65,536 halved 16 times. A scaler that is off says 1 too.
+_SMALLEST_SCALE = 1.0
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Losses = Callable[..., dict[str, Tensor]]
@@ -83,7 +85,12 @@ class Trainer:
         """
         check_labels(model, dataset)
         check_truth(dataset, captions=_reads_captions(model))
-        part_size(config, processes.world)
+        images = part_size(config, processes.world) * processes.world
+        if model.preset.kind == "caption" and images < 2:
+            raise TrainingError(
+                "a caption is told from those of the same part of a step, and there is one image in it",
+                "give a larger --batch, or a smaller --accumulate",
+            )
         if config.autocast == "fp16" and processes.device.type != "cuda":
             raise TrainingError("fp16 is for GPUs", "train with --autocast bf16 or none")
         self.step = 0
@@ -107,7 +114,7 @@ class Trainer:
         steps = self._snapshots.steps()
         if not steps:
             raise TrainingError(f"there is no checkpoint in {self._output}", "start without --resume")
-        state = self._snapshots.load(steps[-1], self._model, self._processes.device)
+        state = self._snapshots.load(steps[-1], self._model)
         _check_same(self._recipe(), state["recipe"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
@@ -190,7 +197,7 @@ class Trainer:
             values["data_seconds"] += time.monotonic() - begin
             last = part + 1 == config.accumulate
             with self._averaged(last):
-                with self._autocast():
+                with self._autocast(), self._finite():
                     terms = self._learner(batch, generator)
                     loss = torch.stack(list(terms.values())).sum() / config.accumulate
                 self._scaler.scale(loss).backward()
@@ -206,9 +213,11 @@ class Trainer:
                 f"the loss is {values['loss']} at step {self.step + 1}",
                 "resume from the last checkpoint with --autocast none, or with a lower --learning-rate",
             )
-        if not self._scaler.is_enabled() and not np.isfinite(values["gradient_norm"]):
+        # With a loss scale such a step is skipped and the scale halved, which may go on for a few steps.
+        if not np.isfinite(values["gradient_norm"]) and self._scaler.get_scale() <= _SMALLEST_SCALE:
             raise TrainingError(
-                f"the gradient is not finite at step {self.step + 1}", "train with --autocast none"
+                f"the gradient is not finite at step {self.step + 1}",
+                "resume from the last checkpoint with --autocast bf16 or none",
             )
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -221,6 +230,17 @@ class Trainer:
         if isinstance(learner, DistributedDataParallel) and not last:
             return learner.no_sync()
         return nullcontext()
+
+    @contextmanager
+    def _finite(self) -> Iterator[None]:
+        """Predictions that are not finite are an error that names the step."""
+        try:
+            yield
+        except FloatingPointError as error:
+            raise TrainingError(
+                f"{error}, at step {self.step + 1}",
+                "resume from the last checkpoint with --autocast none, or with a lower --learning-rate",
+            ) from error
 
     def _autocast(self) -> Any:
         if self._config.autocast == "none":

@@ -47,6 +47,20 @@ def test_pooling_takes_the_mean_inside_the_mask_and_zero_for_an_empty_one():
     assert seen[0][0, 1].tolist() == [0, 0, 0, 0]
 
 
+def test_autocast_to_half_precision_leaves_sums_over_a_mask_alone():
+    head = _head()
+    features = torch.full((1, 64, 256, 256), 3.0)
+    seen = []
+    predictor = head.predictor
+    predictor.post_mask_embed.pool_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    query = torch.zeros(1, 1, features.shape[1])
+    with torch.autocast("cpu", torch.float16):
+        # 65,536 times 3 is not a number of half precision.
+        predictor.post_mask_embed(query, torch.ones(1, 1, 256, 256), features.half())
+        assert predictor.mask_logits(query, features).dtype == torch.float32
+    assert seen[0].flatten().tolist() == [3.0] * features.shape[1]
+
+
 def test_the_scale_is_at_most_one_hundred():
     embed = PooledMaskEmbed(4, 4, 4)
     with torch.no_grad():

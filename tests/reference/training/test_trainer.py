@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny_training import CONFIG, TINY, Squares, tiny_model
+from tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
 
 from odise_trt.errors import OutputError, WeightsError
 from reference.checkpoint import load_weights
-from reference.losses import Batch, Target, training_losses
+from reference.losses import training_losses
 from reference.training.errors import TrainingError
-from reference.training.processes import Processes
+from reference.training.processes import Processes, choose_device
 from reference.training.snapshots import Snapshots
 from reference.training.trainer import Trainer
 
@@ -35,7 +35,8 @@ def train(output: Path, *options: str, processes: int = 1) -> int:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*start, str(PROGRAM), str(output), *options]
-    return subprocess.run(command, env=environment, capture_output=True, timeout=300).returncode
+    run = subprocess.run(command, env=environment, capture_output=True, timeout=300, start_new_session=True)
+    return run.returncode
 
 
 def losses(output: Path) -> dict[int, dict[str, float]]:
@@ -71,8 +72,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     assert same_model(tmp_path, whole)
 
 
-def test_a_run_asked_to_stop_saves_first(whole, tmp_path):
-    assert train(tmp_path, "--stop-after=3") == signal.SIGTERM
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_asked_to_stop_saves_first(whole, workers, tmp_path):
+    # With workers: a signal to the whole group, as of Ctrl-C, leaves them alive for the step they read for.
+    assert train(tmp_path, "--stop-after=3", f"--workers={workers}") == signal.SIGTERM
     assert Snapshots(tmp_path / "checkpoints", 2).steps() == [3]
     assert not (tmp_path / "model.safetensors").exists()
     assert train(tmp_path, "--resume") == 0
@@ -146,7 +149,7 @@ def test_a_checkpoint_that_cannot_be_finished_leaves_the_old_ones(tmp_path):
     with pytest.raises(OutputError, match="No space left"):
         snapshots.save(2, model, {"recipe": Full()})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
-    assert snapshots.load(1, model, torch.device("cpu"))["step"] == 1
+    assert snapshots.load(1, model)["step"] == 1
 
 
 def test_what_a_killed_process_left_unfinished_is_no_checkpoint(tmp_path):
@@ -169,37 +172,67 @@ def test_a_damaged_state_is_named(tmp_path):
     state = snapshots.save(1, model, {}) / "state.pt"
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
-        snapshots.load(1, model, torch.device("cpu"))
+        snapshots.load(1, model)
 
 
 def test_a_step_in_parts_follows_the_mean_of_their_gradients(tmp_path):
-    # Both parts of the step are the same two images, so it is as one part's.
     torch.set_num_threads(1)
+    gradients = []
+    for accumulate in (1, 2):
+        # Each image has three segments, so that the mean of the parts is that of the images.
+        config = replace(CONFIG, steps=1, batch=4, accumulate=accumulate, scales=(1.0, 1.0), clip_norm=1e9)
+        model, output = tiny_model(), tmp_path / str(accumulate)
+        trainer = Trainer(model, Squares(), config, output, ALONE, console=QUIET, losses=same_draws_losses)
+        trainer.run()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    whole, parts = gradients
+    assert whole.keys() == parts.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_predictions_that_are_not_finite_stop_the_run_with_the_step(tmp_path):
     model = tiny_model()
-    batch = next(iter(_one_image()))
-    first = Trainer(
-        model, Squares(), replace(CONFIG, steps=1, batch=2, accumulate=2), tmp_path, ALONE, console=QUIET
+    model.mask_head.predictor.query_feat.weight.data[0, 0] = float("nan")
+    trainer = Trainer(model, Squares(), CONFIG, tmp_path, ALONE, console=QUIET)
+    with pytest.raises(TrainingError, match="not finite, so no segment can be matched, at step 1"):
+        trainer.run()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_loss_scale_that_only_falls_stops_the_run(tmp_path):
+    def overflowing(model, batch, *, generator, config):
+        terms = training_losses(model, batch, generator=generator, config=config)
+        return {name: term + (term - term.detach()) * 1e38 * 1e38 for name, term in terms.items()}
+
+    trainer = Trainer(
+        tiny_model(), Squares(), replace(CONFIG, steps=40), tmp_path, ALONE, console=QUIET, losses=overflowing
     )
-
-    def fixed(model, _, *, generator, config):
-        return training_losses(model, batch, generator=torch.Generator().manual_seed(0), config=config)
-
-    first._learner._losses = fixed
-    first.run()
-    alone = {n: p.detach().clone() for n, p in model.named_parameters()}
-    other = tiny_model()
-    second = Trainer(
-        other, Squares(), replace(CONFIG, steps=1), tmp_path / "2", ALONE, console=QUIET, losses=fixed
-    )
-    second.run()
-    for name, parameter in other.named_parameters():
-        assert torch.allclose(parameter, alone[name], atol=1e-7), name
+    trainer._scaler = torch.amp.GradScaler("cpu")
+    with pytest.raises(TrainingError, match="the gradient is not finite at step 17"):
+        trainer.run()
 
 
-def _one_image():
-    masks = torch.zeros(1, 64, 64, dtype=torch.bool)
-    masks[:, 10:40, 10:40] = True
-    yield Batch(torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8), (Target(masks, torch.tensor([0])),))
+def test_a_caption_alone_in_its_part_is_refused(tmp_path):
+    preset = replace(TINY, kind="caption", category_prompt="a photo of a {}.")
+    config = replace(CONFIG, accumulate=2)
+    with pytest.raises(TrainingError, match="there is one image in it"):
+        Trainer(tiny_model(preset), Squares(), config, tmp_path, ALONE, console=QUIET)
+
+
+def test_one_gpu_for_many_processes_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="cuda:1 was given to every process"):
+        choose_device("cuda:1")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("autocast", ["bf16", "fp16"])
+def test_a_gpu_trains_in_half_precision(autocast, tmp_path):
+    config = replace(CONFIG, autocast=autocast, steps=20)
+    group = Processes(torch.device("cuda"))
+    Trainer(tiny_model(), Squares(), config, tmp_path, group, console=QUIET).run()
+    assert all(line["loss"] < float("inf") for line in losses(tmp_path).values())
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):

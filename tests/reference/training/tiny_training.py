@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ def main() -> int:
     parser.add_argument("--checkpoint-steps", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--die-after", type=int, help="end the hard way after this step")
-    parser.add_argument("--stop-after", type=int, help="send SIGTERM to itself in this step")
+    parser.add_argument("--stop-after", type=int, help="SIGTERM to the process group in this step")
     parser.add_argument("--same-draws", action="store_true")
     parser.add_argument("--whole", action="store_true", help="images as they are, three segments in each")
     asked = parser.parse_args()
@@ -121,7 +122,8 @@ def main() -> int:
         nonlocal calls
         calls += 1
         if calls == asked.stop_after:
-            os.kill(os.getpid(), signal.SIGTERM)
+            # From another process, as a terminal or torchrun does: from its parent a worker would take it.
+            subprocess.run(["kill", "-TERM", "--", str(-os.getpgrp())], check=False)
         if asked.die_after is not None and calls > asked.die_after:
             os.kill(os.getpid(), signal.SIGKILL)
         chosen = same_draws_losses if asked.same_draws else training_losses

@@ -6,13 +6,15 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+
+from reference.training.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ def fit(
 
     Returns:
         The loss of every step.
+
+    Raises:
+        TrainingError: the checkpoint is of another schedule.
     """
     named = dict(parameters)
     matrices = [p for p in named.values() if p.ndim > 1]
@@ -80,7 +85,7 @@ def fit(
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=schedule.rate)
     losses: list[float] = []
     if checkpoint.is_file():
-        losses = _read(checkpoint, named, optimizer)
+        losses = _read(checkpoint, named, optimizer, schedule)
     end = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -99,25 +104,41 @@ def fit(
             recent = statistics.median(losses[-50:])
             progress.update(task, advance=1, description=f"{name} {recent:.4f}")
             if (step + 1) % every == 0 or step + 1 == end:
-                _write(checkpoint, named, optimizer, losses)
+                _write(checkpoint, named, optimizer, losses, schedule)
                 if not progress.console.is_terminal:  # a bar that nobody sees move
                     progress.console.print(f"{name}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
     return losses
 
 
 def _write(
-    path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, losses: list[float]
+    path: Path,
+    named: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    losses: list[float],
+    schedule: Schedule,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    state = {name: parameter.detach() for name, parameter in named.items()}
-    torch.save({"parameters": state, "optimizer": optimizer.state_dict(), "losses": losses}, temporary)
+    state = {
+        "parameters": {name: parameter.detach() for name, parameter in named.items()},
+        "optimizer": optimizer.state_dict(),
+        "losses": losses,
+        "schedule": asdict(schedule),
+    }
+    torch.save(state, temporary)
     os.replace(temporary, path)
 
 
-def _read(path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> list[float]:
+def _read(
+    path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Schedule
+) -> list[float]:
     # Onto the CPU first: it may have been written on a machine with a GPU.
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["schedule"] != asdict(schedule):
+        raise TrainingError(
+            f"{path} is of another schedule: {Schedule(**state['schedule'])}, not {schedule}",
+            "begin again in another folder, or with the recipe it was begun with",
+        )
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(state["parameters"][name])

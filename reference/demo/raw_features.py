@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference.model import ODISE
 from reference.sliding import Origin, extract_windows, join
@@ -54,15 +55,16 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
     Args:
         model: its frozen part; the captioner is taken as untrained, which says nothing.
         images: uint8 (N, S, S, 3).
-        folder: where they are kept; it belongs to these weights and these scenes.
+        folder: where they are kept.
 
     Raises:
-        TrainingError: the folder has features of another number of scenes.
+        TrainingError: the folder has features of other weights, or of another number of scenes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     finished = folder / "finished"
     side, backbone = images.shape[1], model.backbone
     silent = backbone.feature_extractor.uncond_inputs
+    source = f"{len(images)} scenes, frozen part {_digest(backbone.diffusion, silent)}\n"
     origins = extract_windows(torch.zeros(1, 3, side, side), backbone.window)[1]
     if not finished.is_file():
         files: list[np.ndarray] = []
@@ -84,15 +86,23 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
                 file[start : start + _BATCH] = feature.unflatten(0, (len(planes), -1)).half().cpu().numpy()
         for file in files:
             file.flush()
-        finished.touch()
-    count = len(backbone.feature_projections)
-    features = tuple(np.load(_file(folder, index), mmap_mode="r") for index in range(count))
-    if len(features[0]) != len(images):
+        finished.write_text(source)
+    elif finished.read_text() != source:
         raise TrainingError(
-            f"{folder} has the features of {len(features[0])} scenes, not of {len(images)}",
+            f"{folder} has the features of {finished.read_text().strip()}, not of {source.strip()}",
             "remove that folder, or train into another one",
         )
+    count = len(backbone.feature_projections)
+    features = tuple(np.load(_file(folder, index), mmap_mode="r") for index in range(count))
     return RawFeatures(features, origins, side)
+
+
+def _digest(diffusion: nn.Module, silent: Tensor) -> str:
+    """Of all that the features follow from but the scenes."""
+    digest = hashlib.sha256()
+    for tensor in (*diffusion.state_dict().values(), silent):
+        digest.update(tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()[:12]
 
 
 def _file(folder: Path, index: int) -> Path:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reference.demo.fitting import Schedule, fit
+from reference.training.errors import TrainingError
 
 
 def _fit(checkpoint: Path, steps: int = 12, **options: int) -> tuple[nn.Linear, list[float]]:
@@ -41,6 +42,12 @@ def test_a_finished_part_is_read_and_not_fitted_again(tmp_path: Path) -> None:
     assert (tmp_path / "layer.pt").stat().st_mtime_ns == stamp
     assert same == losses
     assert torch.equal(again.weight, first.weight)
+
+
+def test_a_checkpoint_of_another_schedule_is_refused(tmp_path: Path) -> None:
+    _fit(tmp_path / "layer.pt", stop_after=5)
+    with pytest.raises(TrainingError, match=r"steps=12.* not Schedule\(steps=20"):
+        _fit(tmp_path / "layer.pt", steps=20)
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:

@@ -36,12 +36,15 @@ def test_a_device_that_is_not_there_is_an_error_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_features_of_other_scenes_are_not_taken_for_these(tmp_path: Path) -> None:
+def test_features_of_other_scenes_or_weights_are_not_taken_for_these(tmp_path: Path) -> None:
     model = ODISE(DEMO)
     images = np.zeros((2, 256, 256, 3), np.uint8)
     assert len(raw_features.compute(model, images, tmp_path).features[0]) == 2
-    with pytest.raises(TrainingError, match="2 scenes, not of 1"):
+    with pytest.raises(TrainingError, match=r"features of 2 scenes, .* not of 1 scenes"):
         raw_features.compute(model, images[:1], tmp_path)
+    next(model.backbone.diffusion.unet.parameters()).data.add_(1)
+    with pytest.raises(TrainingError, match="features of 2 scenes, frozen part"):
+        raw_features.compute(model, images, tmp_path)
 
 
 def test_every_window_is_given_the_official_noise() -> None:

@@ -40,7 +40,7 @@ class Job:
         workers: processes; None: as many as there are GPUs or processors for.
         gpus: GPUs of each worker, 0.5 for two workers on one; None: 1 if the bundle runs on GPUs, else 0.
         device: "cpu" or "cuda"; None: the bundle's own. Which GPU is for Ray to say.
-        threads: CPU threads of each worker; None: up to 4.
+        threads: CPU threads of each worker; None: up to 4, as many as there are for those that share GPUs.
     """
 
     engines: Path
@@ -82,20 +82,53 @@ def segment_with_ray(job: Job, images: Iterable[str | os.PathLike[str]]) -> Iter
         local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         ray.init(logging_level="error", log_to_driver=False, **local)
     try:
-        yield from _outcomes(ray, job, _resources(ray, job, bundle), rows)
+        yield from _outcomes(ray, job, resources(job, bundle, _machines(ray)), rows)
     finally:
         if started:
             ray.shutdown()
 
 
 @dataclass(frozen=True)
-class _Resources:
+class Machine:
+    """What a machine of the cluster has.
+
+    Attributes:
+        cpus, gpus: how many.
+    """
+
+    cpus: int
+    gpus: int = 0
+
+    def on_gpus(self, gpus: float) -> int:
+        """Workers that its GPUs have room for: a worker's share of a GPU is of one."""
+        return self.gpus * int(1 / gpus) if gpus < 1 else int(self.gpus // gpus)
+
+    def room(self, gpus: float, threads: int) -> int:
+        """Workers it has room for."""
+        on_cpus = self.cpus // threads
+        return min(on_cpus, self.on_gpus(gpus)) if gpus else on_cpus
+
+    def threads(self, gpus: float) -> int:
+        """CPU threads of a worker, at most `_THREADS`, so that as many as can share its GPUs."""
+        sharing = self.on_gpus(gpus) if gpus else 1
+        return min(_THREADS, self.cpus // sharing) if sharing else 0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How many workers, and what each is given.
+
+    Attributes:
+        workers: how many.
+        gpus, threads: of each.
+    """
+
     workers: int
     gpus: float
     threads: int
 
 
-def _outcomes(ray: Any, job: Job, resources: _Resources, rows: list[dict[str, str]]) -> Iterator[Outcome]:
+def _outcomes(ray: Any, job: Job, resources: Resources, rows: list[dict[str, str]]) -> Iterator[Outcome]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     blocks = min(len(rows), max(_BLOCKS, _BLOCKS_PER_WORKER * resources.workers))
     done = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
@@ -157,21 +190,31 @@ def _outcome(facts: Mapping[str, Any]) -> Outcome:
     raise error
 
 
-def _resources(ray: Any, job: Job, bundle: Bundle) -> _Resources:
+def _machines(ray: Any) -> list[Machine]:
+    alive = (node["Resources"] for node in ray.nodes() if node["Alive"])
+    return [Machine(int(there.get("CPU", 0)), int(there.get("GPU", 0))) for there in alive]
+
+
+def resources(job: Job, bundle: Bundle, machines: list[Machine]) -> Resources:
+    """Workers that find room: each is on one machine, which has to have all that it is given.
+
+    Raises:
+        BackendError: there is no room for what the job asks, or for a single worker.
+    """
     device = job.device or ("cpu" if bundle.manifest.backend["name"] == "onnxruntime" else "cuda")
     gpus = float(device != "cpu") if job.gpus is None else job.gpus
-    there = ray.cluster_resources()
-    cpus = int(there.get("CPU", 0))
-    threads = min(_THREADS, max(1, cpus)) if job.threads is None else job.threads
-    room = int(there.get("GPU", 0) / gpus) if gpus else cpus // threads
+    usable = [threads for machine in machines if (threads := machine.threads(gpus))]
+    threads = min(usable, default=1) if job.threads is None else job.threads
+    room = sum(machine.room(gpus, threads) for machine in machines)
     workers = room if job.workers is None else job.workers
     if room < max(1, workers):
         wanted = f"{workers or 1} workers of {threads} CPUs and {gpus:g} GPUs each"
+        there = ", ".join(f"{machine.cpus} CPUs and {machine.gpus} GPUs" for machine in machines)
         raise BackendError(
-            f"Ray has no room for {wanted}: it has {cpus} CPUs and {there.get('GPU', 0):g} GPUs",
+            f"Ray has no room for {wanted}: its machines have {there or 'nothing'}",
             "ask for fewer with --workers, --threads or --gpus, or add machines to the cluster",
         )
-    return _Resources(workers, gpus, threads)
+    return Resources(workers, gpus, threads)
 
 
 def _import_ray() -> Any:

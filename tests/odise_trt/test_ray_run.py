@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.batch import segment_files
+from odise_trt.bundle import Bundle
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import BackendError, ImageError, VocabularyError
-from odise_trt.ray_run import Job, segment_with_ray
+from odise_trt.ray_run import Job, Machine, resources, segment_with_ray
 
 WORDS = Vocabulary.parse("red; green; blue")
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +108,46 @@ def test_more_workers_than_there_is_room_for_are_refused(
     for wanted in (Job(bundle, tmp_path, WORDS, workers=3, threads=1), Job(bundle, tmp_path, WORDS, gpus=1)):
         with pytest.raises(BackendError, match="Ray has no room for"):
             list(segment_with_ray(wanted, photos))
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked", "expected"),
+    [
+        ([Machine(16)], {}, (4, 0, 4)),
+        ([Machine(2)], {}, (1, 0, 2)),
+        # A worker does not lie on two machines.
+        ([Machine(2)] * 4, {}, (4, 0, 2)),
+        ([Machine(16), Machine(3)], {"threads": 2}, (9, 0, 2)),
+        # Nor on two GPUs, if it has a part of one; and its share of the processors has to be there.
+        ([Machine(16, 2)], {"device": "cuda"}, (2, 1, 4)),
+        ([Machine(4, 1)], {"gpus": 0.5}, (2, 0.5, 2)),
+        ([Machine(16, 2)], {"gpus": 0.6}, (2, 0.6, 4)),
+        ([Machine(16, 4)], {"gpus": 2}, (2, 2, 4)),
+        ([Machine(16), Machine(8, 1)], {"device": "cuda"}, (1, 1, 4)),
+    ],
+)
+def test_every_worker_has_room_on_one_machine(
+    bundle: Path, tmp_path: Path, machines: list[Machine], asked: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    found = resources(Job(bundle, tmp_path, WORDS, **asked), Bundle.open(bundle), machines)
+    assert (found.workers, found.gpus, found.threads) == expected
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked"),
+    [
+        ([Machine(2)] * 4, {"threads": 4}),
+        ([Machine(4, 1)], {"gpus": 0.5, "threads": 4, "workers": 2}),
+        ([Machine(16, 2)], {"gpus": 0.6, "workers": 3}),
+        ([Machine(16), Machine(16)], {"device": "cuda"}),
+        ([], {}),
+    ],
+)
+def test_workers_without_room_are_refused(
+    bundle: Path, tmp_path: Path, machines: list[Machine], asked: dict[str, Any]
+) -> None:
+    with pytest.raises(BackendError, match="Ray has no room for"):
+        resources(Job(bundle, tmp_path, WORDS, **asked), Bundle.open(bundle), machines)
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

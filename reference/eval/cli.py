@@ -43,7 +43,9 @@ DatasetName = Annotated[
     ),
 ]
 Data = Annotated[Path | None, typer.Option(help="Where the dataset is.", show_default=False)]
-Split = Annotated[str | None, typer.Option(help="Part of the dataset; its validation part, if left out.")]
+Split = Annotated[
+    str | None, typer.Option(help="Part of the dataset: train or val; val, if left out.", show_default=False)
+]
 Output = Annotated[Path, typer.Option(help="Folder for predictions and reports, one folder within for each.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many images.")]
 TaskOption = Annotated[
@@ -89,8 +91,8 @@ def eval_command(
     Predictions are kept; the same command goes on where it was stopped.
     """
     openers = {folder.resolve().name: _bundle(folder, device, threads) for folder in engines or ()}
-    if len(openers) < len(engines or ()):
-        raise typer.BadParameter("bundles of the same name cannot be told apart", param_hint="--engines")
+    if len(openers) < len(engines or ()) or (reference and "reference" in openers):
+        raise typer.BadParameter("models of the same name cannot be told apart", param_hint="--engines")
     if reference:
         # First: the others are compared with it.
         openers = {"reference": _reference(preset, weights, device, threads), **openers}
@@ -131,7 +133,7 @@ def reference_command(
         features=features,
     )
     opener = _reference(preset, weights, device, threads, ablation)
-    _run({"reference": opener}, dataset, data, split, output, limit, task, per_category)
+    _run({_reference_name(ablation): opener}, dataset, data, split, output, limit, task, per_category)
 
 
 def open_named(name: str, data: Path | None, split: str | None, limit: int | None) -> Dataset:
@@ -143,12 +145,20 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
     if name in SCENES:
         from reference.demo.held_out import held_out
 
+        if split is not None:
+            raise typer.BadParameter(f"{name} has no parts: leave it out", param_hint="--split")
         return held_out(max(_SCENES, limit or 0), name)
     if data is None:
         raise typer.BadParameter(f"say where {name} is", param_hint="--data")
     from reference.datasets import open_dataset
 
     return open_dataset(name, data) if split is None else open_dataset(name, data, split)
+
+
+def folder_name(dataset: Dataset) -> str:
+    """The folder of a dataset's predictions within --output, by whichever of its names it was opened."""
+    split = getattr(dataset, "split", None)
+    return dataset.name if split is None else f"{dataset.name}-{split}"
 
 
 def _run(
@@ -170,7 +180,7 @@ def _run(
         from reference.eval.show import show_comparison, show_report
 
         dataset = open_named(dataset_name, data, split, limit)
-        home = prepare_folder(output) / (dataset_name if split is None else f"{dataset_name}-{split}")
+        home = prepare_folder(output) / folder_name(dataset)
     reports = []
     for name, opener in openers.items():
         with opener() as predictor, _progress(notes, name) as progress:
@@ -203,6 +213,14 @@ def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
     return opened
 
 
+def _reference_name(ablation: Ablation) -> str:
+    """A name for every ablated model, as "reference-classifier-1,1": none finds predictions of another."""
+    from reference.ablation import Ablation
+
+    options = [] if ablation == Ablation() else ablation.summary().replace("--", "").split()
+    return "-".join(("reference", *options))
+
+
 def _reference(
     preset: str, weights: str, device: str | None, threads: int | None, ablation: Ablation | None = None
 ) -> Opener:
@@ -213,7 +231,10 @@ def _reference(
         from reference.ablation import Ablation, AblationError
         from reference.checkpoint import describe_weights, find_preset, load_weights
         from reference.eval.predictors import ReferencePredictor
+        from reference.training.processes import choose_device
 
+        # Before the weights, which can take a minute to read.
+        place = choose_device(device or "cpu")
         chosen = ablation or Ablation()
         if chosen.captioner == "given":
             raise AblationError("evaluation gives no captions", "use --captioner empty or implicit")
@@ -221,7 +242,7 @@ def _reference(
         if threads is not None:
             torch.set_num_threads(threads)
         ablated = chosen.apply(find_preset(preset))
-        model = load_weights(ablated, weights).to(device or "cpu")
+        model = load_weights(ablated, weights).to(place)
         yield ReferencePredictor(model, describe_weights(ablated, weights))
 
     return opened

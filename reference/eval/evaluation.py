@@ -20,7 +20,7 @@ from reference.datasets.sample import Dataset, Example
 from reference.eval.prediction import TASKS, Predictor, Task
 from reference.eval.report import Report
 from reference.eval.scores import Scores
-from reference.eval.storage import PredictionFolder, Stored
+from reference.eval.storage import PredictionFolder, Stored, sha256_of_image
 
 #: Told after every image: images done, images in all, seconds of this one (None: it was stored already).
 Progress = Callable[[int, int, float | None], None]
@@ -41,13 +41,14 @@ def evaluate(
         predictor: what is evaluated.
         dataset: images and truth.
         output: folder for the predictions and the report. Predictions of the same predictor for the same
-            dataset that are there already are not made again. None: nothing is stored.
+            images that are there already are not made again. None: nothing is stored.
         limit: evaluate only the first images.
         tasks: evaluate only these; None: all the dataset has truth for, judging by its first image.
         progress: see `Progress`.
 
     Raises:
-        OutputError: the folder cannot be written to, or has predictions of another configuration.
+        OutputError: the folder cannot be written to, or has predictions of another configuration, or of
+            other pictures by the same ids.
         DatasetError: the dataset has no images, or no truth for a task that is asked for.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
@@ -60,14 +61,15 @@ def evaluate(
     stored = None if output is None else _open(output, predictor, dataset, wanted)
     predictor.look_for(dataset.vocabulary)
     scores = Scores(dataset, wanted)
-    seconds = []
+    hashes, seconds = [], []
     for index, image_id in enumerate(image_ids):
         example = dataset[index]
         _check_truth(dataset, example, wanted)
-        known = None if stored is None else stored.load(image_id)
+        hashes.append(sha256_of_image(example.image))
+        known = None if stored is None else stored.load(image_id, hashes[-1])
         result = known or _timed(predictor, example.image, wanted)
         if known is None and stored is not None:
-            stored.save(image_id, example.image.shape[:2], result)
+            stored.save(image_id, hashes[-1], example.image.shape[:2], result)
         scores.add(index, example, result.prediction)
         seconds.append(result.seconds)
         if progress is not None:
@@ -80,7 +82,7 @@ def evaluate(
             "name": dataset.name,
             "images": count,
             "of": len(dataset),
-            "image_ids_sha256": _digest(image_ids),
+            "images_sha256": _digest(list(zip(image_ids, hashes, strict=True))),
         },
         tasks=wanted,
         metrics=metrics,
@@ -105,23 +107,20 @@ def tasks_of(example: Example) -> tuple[Task, ...]:
 
 
 def _open(output: Path, predictor: Predictor, dataset: Dataset, tasks: Sequence[Task]) -> PredictionFolder:
-    every = [dataset.image_id(index) for index in range(len(dataset))]
+    given: Sequence[int] | None = getattr(dataset, "category_ids", None)
+    ids = given if given is not None else range(1, len(dataset.vocabulary) + 1)
+    # Which images is not asked: each record has the hash of its own, and a dataset may grow.
     configuration = {
+        # What is made of the engines' outputs is the product's doing.
+        "odise-trt": odise_trt.__version__,
         "dataset": {
             "name": dataset.name,
-            "image_ids_sha256": _digest(every),
-            "vocabulary_sha256": _digest(_facts(dataset.vocabulary)),
+            "categories_sha256": _digest(_facts(dataset.vocabulary, ids)),
         },
         "tasks": list(tasks),
         "predictor": dict(predictor.identity),
     }
-    ids: Sequence[int] | None = getattr(dataset, "category_ids", None)
-    return PredictionFolder(
-        output,
-        dataset.vocabulary,
-        ids if ids is not None else range(1, len(dataset.vocabulary) + 1),
-        configuration,
-    )
+    return PredictionFolder(output, dataset.vocabulary, ids, configuration)
 
 
 def _timed(predictor: Predictor, image: np.ndarray, tasks: Sequence[Task]) -> Stored:
@@ -139,8 +138,11 @@ def _check_truth(dataset: Dataset, example: Example, tasks: Sequence[Task]) -> N
         )
 
 
-def _facts(vocabulary: Vocabulary) -> list[Any]:
-    return [[list(category.names), category.isthing] for category in vocabulary]
+def _facts(vocabulary: Vocabulary, ids: Sequence[int]) -> list[Any]:
+    return [
+        [number, list(category.names), category.isthing]
+        for number, category in zip(ids, vocabulary, strict=True)
+    ]
 
 
 def _digest(data: object) -> str:

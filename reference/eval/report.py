@@ -21,7 +21,8 @@ class Report:
     Attributes:
         name: of the predictor, for tables.
         predictor: its identity: weights or bundle, precision, what it runs on.
-        dataset: "name", "images" (evaluated), "of" (in the dataset), "image_ids_sha256" of those evaluated.
+        dataset: "name", "images" (evaluated), "of" (in the dataset), "images_sha256": ids and pixels of those
+            evaluated.
         tasks: what was evaluated.
         metrics: percentages by name, see docs/evaluation.md; None where the dataset has nothing to score.
         categories: one row per category, "name" and "isthing" first.

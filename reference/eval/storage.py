@@ -1,7 +1,7 @@
 """Predictions on disk, in COCO's formats, image by image: an evaluation that was cut off goes on from there.
 
-predictions.json      what made them, and for which dataset
-records/NAME.json     what is known of one image; written last, so its being there means it is complete
+predictions.json      what made them, and for which categories of which dataset
+records/NAME.json     what is known of one image, its hash too; written last, so if it is there, all is
 panoptic/NAME.png     the map of segment ids (R + 256 G + 65536 B), 0: none
 semantic/NAME.png     category plus one, 0: none; 16 bits from 256 categories on
 panoptic.json         COCO's panoptic results, of all images together
@@ -10,6 +10,7 @@ instances.json        COCO's detection results, of all images together
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -30,8 +31,8 @@ from odise_trt.vocabulary import Vocabulary
 from reference.eval.prediction import Detection, Prediction, Region
 
 CONFIGURATION = "predictions.json"
-_FORMAT = 1
-_MAPS = ("panoptic", "semantic")
+_FORMAT = 2
+_OTHER_PLACE = "choose another folder with --output, or remove this one"
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,25 @@ class PredictionFolder:
         else:
             write_together(self._folder, {CONFIGURATION: _json(now)})
 
-    def load(self, image_id: int | str) -> Stored | None:
+    def load(self, image_id: int | str, image_sha256: str) -> Stored | None:
         """What was stored for an image; None: nothing, or not all of it.
 
+        Args:
+            image_id: as the dataset names it.
+            image_sha256: see `sha256_of_image`.
+
         Raises:
-            OutputError: a file cannot be read.
+            OutputError: a file cannot be read, or is about another picture.
         """
         name = file_name(image_id)
         path = self._folder / "records" / f"{name}.json"
         if not path.exists():
             return None
         record = _read_json(path)
+        if record["image_sha256"] != image_sha256:
+            raise OutputError(
+                f"{self._folder} has a prediction for another picture by the id {image_id!r}", _OTHER_PLACE
+            )
         maps = {kind: self._read_map(kind, name) for kind in record["maps"]}
         detections = record.get("instances")
         prediction = Prediction(
@@ -107,8 +116,13 @@ class PredictionFolder:
         )
         return Stored(prediction, record["seconds"])
 
-    def save(self, image_id: int | str, size: tuple[int, int], stored: Stored) -> None:
+    def save(self, image_id: int | str, image_sha256: str, size: tuple[int, int], stored: Stored) -> None:
         """Store the prediction for an image.
+
+        Args:
+            image_id, image_sha256: see `load`.
+            size: height and width.
+            stored: the prediction.
 
         Raises:
             OutputError: it cannot be written.
@@ -117,6 +131,7 @@ class PredictionFolder:
         height, width = size
         record: dict[str, Any] = {
             "image_id": image_id,
+            "image_sha256": image_sha256,
             "height": height,
             "width": width,
             "seconds": stored.seconds,
@@ -191,6 +206,13 @@ class PredictionFolder:
             raise OutputError(f"{path} cannot be read", f"remove {self._folder} and start again") from error
 
 
+def sha256_of_image(image: np.ndarray) -> str:
+    """Of the pixels of an image (H, W, 3), and of its size: the same bytes can be wide or high."""
+    digest = hashlib.sha256(f"{image.dtype} {image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
 def file_name(image_id: int | str) -> str:
     """The name of the files about an image, without suffix: COCO's for numbers, and for names what file
     systems allow of them."""
@@ -201,10 +223,7 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
     differences = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if differences:
         shown = "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in differences)
-        raise OutputError(
-            f"{path.parent} has predictions of another configuration ({shown})",
-            "choose another folder with --output, or remove this one",
-        )
+        raise OutputError(f"{path.parent} has predictions of another configuration ({shown})", _OTHER_PLACE)
 
 
 def _read_json(path: Path) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,22 @@ class ToyDataset:
             semantic,
             tuple(Instance(one.category, panoptic == one.id, one.iscrowd) for one in things),
         )
+
+
+class Foggy(ToyDataset):
+    """The same ids and the same truth of objects; one image has other pixels, or its pixels in another order
+    of rows and columns."""
+
+    def __init__(self, index: int, changed: str) -> None:
+        super().__init__()
+        self._index, self._changed = index, changed
+
+    def __getitem__(self, index: int) -> Example:
+        example = super().__getitem__(index)
+        if index != self._index:
+            return example
+        fog = example.image + 1 if self._changed == "pixels" else example.image.reshape(WIDTH, HEIGHT, 3)
+        return replace(example, image=fog)
 
 
 class Knowing:
@@ -111,6 +128,28 @@ class Shaky(Knowing):
                 for one in truth.instances
             ),
         )
+
+
+class Blank:
+    """Predicts nothing, of any dataset.
+
+    Attributes:
+        asked: how many images it was asked about.
+    """
+
+    name = "blank"
+    identity: Mapping[str, Any] = {"kind": name}
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def look_for(self, vocabulary: Vocabulary) -> None:
+        """It looks for nothing."""
+
+    def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
+        self.asked += 1
+        nothing = np.zeros(image.shape[:2], dtype=np.int32)
+        return Prediction(nothing, (), nothing - 1, ())
 
 
 class Killed(Shaky):

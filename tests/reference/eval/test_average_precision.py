@@ -160,6 +160,23 @@ def test_lvis_detections_of_a_category_not_marked_completely_are_not_wrong() -> 
     assert lvis(Federation(), in_second_image=False).averages["AP"] == pytest.approx(50)
 
 
+@pytest.mark.parametrize(("category", "expected"), [(0, 100 / 300), (1, 100)])
+def test_lvis_looks_at_300_detections_of_an_image_whatever_their_categories(
+    category: int, expected: float
+) -> None:
+    # Better-scored detections of nothing, of the object's own category or of another one, then the object:
+    # as the 300th it counts (with a precision of 1 in 300 among its own), as the 301st it does not.
+    wrong = [found(category, 1 - 0.001 * one, box(60, one % 160, 1 + one // 160, 1)) for one in range(300)]
+    scores = []
+    for before in (wrong[:299], wrong):
+        precision = AveragePrecision([True, True], ["r", "f"])
+        precision.add(
+            SIZE, [Instance(0, FIRST)], [*before, found(0, 0.5, FIRST)], Federation(absent=frozenset({1}))
+        )
+        scores.append(precision.result().categories[0])
+    assert scores == pytest.approx([expected, 0])
+
+
 def test_lvis_has_averages_by_frequency() -> None:
     averages = lvis(Federation(absent=frozenset({0})), in_second_image=True).averages
     assert averages["AP_r"] == pytest.approx(50)

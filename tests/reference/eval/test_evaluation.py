@@ -11,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eval_toys import HEIGHT, VOCABULARY, WIDTH, Knowing, Shaky, ToyDataset
+import typer
+from eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+import odise_trt
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import OdiseError, OutputError
 from reference.datasets.errors import DatasetError
 from reference.datasets.sample import Example
 from reference.eval import Report, compare, evaluate
+from reference.eval.cli import folder_name, open_named
 
 
 def numbers(report: Report) -> tuple[object, ...]:
@@ -163,11 +166,50 @@ def test_a_longer_evaluation_takes_over_what_a_shorter_one_stored(tmp_path: Path
     assert numbers(report) == numbers(evaluate(Shaky(), ToyDataset()))
 
 
+def test_a_dataset_that_grew_takes_over_what_was_stored_before(tmp_path: Path) -> None:
+    evaluate(Shaky(), ToyDataset(4), output=tmp_path)
+    predictor = Shaky()
+    report = evaluate(predictor, ToyDataset(6), output=tmp_path)
+    assert predictor.asked == [4, 5]
+    assert numbers(report) == numbers(evaluate(Shaky(), ToyDataset(6)))
+
+
+def test_more_than_100_scenes_take_over_what_fewer_stored(tmp_path: Path) -> None:
+    # As many scenes are opened as --limit says, from 100 on; here the first of them stand for all.
+    asked = []
+    for limit, first in ((150, 1), (200, 2)):
+        predictor = Blank()
+        evaluate(predictor, open_named("scenes", None, None, limit), output=tmp_path, limit=first)
+        asked.append(predictor.asked)
+    assert asked == [1, 1]
+
+
+@pytest.mark.parametrize("changed", ["pixels", "size"])
+def test_a_prediction_is_not_used_for_another_picture_of_the_same_id(tmp_path: Path, changed: str) -> None:
+    evaluate(Shaky(), ToyDataset(), output=tmp_path, tasks=["instance"])
+    other = Shaky()
+    with pytest.raises(OutputError, match=r"another picture by the id 'city/2'.*\n  .*--output"):
+        evaluate(other, Foggy(2, changed), output=tmp_path, tasks=["instance"])
+    assert other.asked == []
+
+
+def test_predictions_of_another_version_are_not_mixed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(Shaky(), ToyDataset(), output=tmp_path, limit=1)
+    monkeypatch.setattr(odise_trt, "__version__", "99.0")
+    with pytest.raises(OutputError, match=r"configuration \(odise-trt: .*, now 99\.0\)"):
+        evaluate(Shaky(), ToyDataset(), output=tmp_path, limit=1)
+
+
 def test_predictions_of_another_configuration_are_not_mixed_in(tmp_path: Path) -> None:
     evaluate(Shaky(), ToyDataset(), output=tmp_path, limit=1)
+    renamed, renumbered = ToyDataset(), ToyDataset()
+    renamed.name, renumbered.category_ids = "others", (7, 3, 12)
     for predictor, dataset, tasks, what in (
         (Knowing(), ToyDataset(), None, "predictor"),
-        (Shaky(), ToyDataset(5), None, "dataset"),
+        (Shaky(), renamed, None, "dataset"),
+        (Shaky(), renumbered, None, "dataset"),
         (Shaky(), ToyDataset(), ["semantic"], "tasks"),
     ):
         with pytest.raises(OutputError, match=f"of another configuration \\({what}"):
@@ -221,5 +263,30 @@ def test_predictors_are_compared_with_the_first() -> None:
 
 
 def test_evaluations_of_other_images_are_not_compared() -> None:
-    with pytest.raises(OdiseError, match="not evaluated on the same images"):
-        compare([evaluate(Knowing(), ToyDataset()), evaluate(Shaky(), ToyDataset(), limit=3)])
+    first = evaluate(Knowing(), ToyDataset())
+    for other in (evaluate(Shaky(), ToyDataset(), limit=3), evaluate(Shaky(), Foggy(2, "pixels"))):
+        with pytest.raises(OdiseError, match="not evaluated on the same images"):
+            compare([first, other])
+
+
+def test_a_dataset_has_one_folder_by_whichever_name_it_was_opened(tmp_path: Path) -> None:
+    write_one_picture(tmp_path)
+    for name, split in (("panoptic", None), ("Coco-Panoptic", "val")):
+        assert folder_name(open_named(name, tmp_path, split, None)) == "panoptic-val"
+    assert folder_name(open_named("panoptic", tmp_path, "train", None)) == "panoptic-train"
+    assert folder_name(open_named("scenes-names", None, None, None)) == "scenes-names"
+    with pytest.raises(typer.BadParameter, match="scenes has no parts"):
+        open_named("scenes", None, "val", None)
+
+
+def write_one_picture(folder: Path) -> None:
+    """The smallest dataset in COCO's panoptic format."""
+    for kind in ("images", "panoptic"):
+        (folder / kind).mkdir()
+        Image.new("RGB", (8, 8)).save(folder / kind / "one.png")
+    facts = {
+        "images": [{"id": 1, "file_name": "one.png"}],
+        "annotations": [{"image_id": 1, "file_name": "one.png", "segments_info": []}],
+        "categories": [{"id": 1, "name": "cat", "isthing": 1}],
+    }
+    (folder / "panoptic.json").write_text(json.dumps(facts))

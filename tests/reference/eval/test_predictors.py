@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from odise_trt import Segmenter, Vocabulary
 from reference.checkpoint import describe_weights, load_weights
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
+from reference.eval.cli import app
 from reference.eval.metrics.rle import decode_mask
 from reference.eval.prediction import TASKS
 from reference.inference import segment_photo
 from reference.model import ODISE
 from reference.scenes import make_scene
+from reference.training.errors import TrainingError
 from tests.odise_trt import toy_bundle
 
 WORDS = Vocabulary.parse("red; green; blue, azure").with_stuff("green")
@@ -137,6 +140,16 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def module(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reference.eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[3],
+    )
+
+
 def test_the_reference_and_a_bundle_are_put_side_by_side(segmenter: Segmenter, tmp_path: Path) -> None:
     engines = segmenter.bundle.folder
     arguments = ("--dataset", "scenes", "--limit", 2, "--threads", 1, "--output", tmp_path, "--per-category")
@@ -152,19 +165,48 @@ def test_the_reference_and_a_bundle_are_put_side_by_side(segmenter: Segmenter, t
     assert "| toy | fp32 | onnxruntime" in table
 
 
-def test_python_evaluates_the_reference_alone_and_names_what_is_wrong(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "reference.eval", "--dataset", "nothing", "--data", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).resolve().parents[3],
+def test_python_evaluates_the_reference_alone_and_an_ablation_beside_it(tmp_path: Path) -> None:
+    arguments = ["--dataset", "scenes", "--limit", "1", "--weights", WEIGHTS, "--output", str(tmp_path)]
+    done = module(*arguments, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert "reference on scenes, 1 of 100 images" in done.stdout
+    beside = CliRunner().invoke(app, [*arguments, "--classifier", "diffusion"])
+    assert beside.exit_code == 0, beside.exception
+    plain, ablated = (
+        Report.read(tmp_path / "scenes" / name) for name in ("reference", "reference-classifier-1,1")
     )
+    assert plain.predictor["ablation"] == "the paper's model"
+    assert ablated.predictor["ablation"] == "--classifier 1,1"
+    assert plain.metrics.keys() == ablated.metrics.keys() >= {"PQ", "mIoU", "AP"}
+    assert all(0 <= value <= 100 for value in plain.metrics.values() if value is not None)
+
+
+def test_python_names_what_is_wrong(tmp_path: Path) -> None:
+    done = module("--dataset", "nothing", "--data", tmp_path)
     assert done.returncode == 1
     assert "DatasetError: there is no dataset 'nothing'" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_named_before_weights_are_read(device: str, tmp_path: Path) -> None:
+    arguments = ["--dataset", "scenes", "--weights", "missing.safetensors", "--output", tmp_path]
+    done = CliRunner().invoke(app, [str(one) for one in (*arguments, "--device", device)])
+    assert isinstance(done.exception, TrainingError)
+    assert device.removeprefix("cuda:") in done.exception.message
+    assert done.exception.hint is not None
 
 
 def test_something_to_evaluate_has_to_be_named() -> None:
     done = command("--dataset", "scenes")
     assert done.returncode == 2
     assert "--engines" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "models",
+    [("--engines", "one/toy", "--engines", "two/toy"), ("--engines", "one/reference", "--reference")],
+)
+def test_models_of_one_name_are_refused(models: tuple[str, ...]) -> None:
+    done = command("--dataset", "scenes", *models)
+    assert done.returncode == 2
+    assert "cannot be told apart" in done.stderr

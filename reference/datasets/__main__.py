@@ -16,6 +16,7 @@ from odise_trt.errors import OdiseError
 
 from . import catalogue
 from .errors import DatasetError
+from .layout import command
 from .overlap import overlap_with
 from .prepare.jobs import carry_out
 from .verify import verify as verify_dataset
@@ -119,7 +120,7 @@ def prepare(
     if layout.work is None:
         raise DatasetError(
             f"{layout.name} is read as it was downloaded: there is nothing to prepare",
-            f"check it: python -m reference.datasets verify {layout.name} {path}",
+            f"check it: {command('verify', layout.name, path, chosen)}",
         )
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder", f"give the folder that holds the dataset {layout.name}")

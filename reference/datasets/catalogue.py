@@ -58,5 +58,5 @@ def open_dataset(name: str, path: str | Path, split: str = "val") -> ImageDatase
     layout = layout_of(name)
     check_split(split)
     folder = Path(path).expanduser()
-    require(layout.name, folder, layout.needs(folder, split))
+    require(layout.name, folder, split, layout.needs(folder, split))
     return layout.open(folder, split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from odise_trt.vocabulary import Category, Vocabulary
 
 from .errors import DatasetError
 from .parts import ImageId, InstanceMasks, PanopticMaps
+from .rows import ANNOTATION, CAPTION, CATEGORY, IMAGE, SEGMENT
 from .sample import IGNORED, Federation
 
 Row = Mapping[str, Any]
@@ -82,7 +83,7 @@ def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[in
     separated by commas.
 
     Raises:
-        DatasetError: none, or one without id or name, or an id or a name twice.
+        DatasetError: none, or one that is not written like that, or an id or a name twice.
         VocabularyError: a name in which nothing can be seen.
     """
     if not rows:
@@ -90,12 +91,7 @@ def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[in
             f"{path} has no categories", "describe them under `categories`; see docs/datasets.md"
         )
     for place, row in enumerate(rows):
-        gone = [key for key in ("id", "name", "isthing") if key not in row]
-        if gone:
-            raise DatasetError(
-                f"category {place} of {path} has no {', '.join(gone)}",
-                'write it as {"id": 1, "name": "cat", "isthing": 1, "synonyms": ["cats"]}',
-            )
+        CATEGORY.check(row, path, place)
     ordered = sorted(rows, key=lambda row: row["id"])
     for key in ("id", "name"):
         values = [row[key] for row in ordered]
@@ -106,6 +102,11 @@ def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[in
             )
     categories = tuple(Category((row["name"], *_synonyms(row)), bool(row["isthing"])) for row in ordered)
     return Vocabulary(categories), {row["id"]: index for index, row in enumerate(ordered)}
+
+
+def category_ids(indices: Mapping[int, int]) -> tuple[int, ...]:
+    """The category ids of a JSON, in the order of the vocabulary."""
+    return tuple(sorted(indices, key=indices.__getitem__))
 
 
 def panoptic_index(
@@ -126,20 +127,29 @@ def panoptic_index(
         place: from the `file_name` of an image to where it lies in `images`.
 
     Raises:
-        DatasetError: an annotation of an image, or with a category, that the JSON does not have; segments
-            without an id of their own.
+        DatasetError: a row that is not written as it should be; an annotation of an image, or with a
+            category, that the JSON does not have; an image without annotation; segments without an id of
+            their own.
     """
-    names = {row["id"]: row["file_name"] for row in data["images"]}
+    names: dict[ImageId, str] = {}
+    for position, row in enumerate(data["images"]):
+        IMAGE.check(row, path, position)
+        if row["id"] in names:
+            raise DatasetError(f"{path} has two images with the id {row['id']!r}")
+        names[row["id"]] = row["file_name"]
     files: dict[ImageId, Path] = {}
     rows: dict[ImageId, tuple[str, np.ndarray]] = {}
-    for annotation in data["annotations"]:
+    for position, annotation in enumerate(data["annotations"]):
+        ANNOTATION.check(annotation, path, position)
         image_id = annotation["image_id"]
         if image_id not in names:
             raise DatasetError(f"{path} has an annotation of the image {image_id!r}, which it does not list")
         if image_id in rows:
             raise DatasetError(f"{path} has two annotations of the image {image_id!r}")
+        for segment in annotation["segments_info"]:
+            SEGMENT.check(segment, path, f"of the image {image_id!r}")
         segments = [
-            (s["id"], _index(s["category_id"], indices, path), s.get("iscrowd", 0))
+            (s["id"], _index(s["category_id"], indices, path), s.get("iscrowd") or 0)
             for s in annotation["segments_info"]
         ]
         numbers = [row[0] for row in segments]
@@ -150,6 +160,12 @@ def panoptic_index(
             )
         files[image_id] = images / place(names[image_id])
         rows[image_id] = annotation["file_name"], np.array(segments, dtype=np.int32).reshape(-1, 3)
+    without = [image_id for image_id in names if image_id not in rows]
+    if without:
+        raise DatasetError(
+            f"{path} has no annotation of {len(without)} of its images, the first is {without[0]!r}",
+            "annotate them, or take them out of `images`",
+        )
     return files, PanopticMaps(maps, rows)
 
 
@@ -185,11 +201,25 @@ def federations(data: Mapping[str, Any], path: Path, indices: Mapping[int, int])
     }
 
 
-def caption_index(path: Path) -> dict[ImageId, tuple[str, ...]]:
-    """Image -> its sentences, of a COCO caption JSON."""
+def caption_index(path: Path, images: Iterable[ImageId]) -> dict[ImageId, tuple[str, ...]]:
+    """Image -> its sentences, of a COCO caption JSON.
+
+    Args:
+        path: of the JSON.
+        images: of the dataset.
+
+    Raises:
+        DatasetError: a row that is not written as it should be, or not one caption of these images.
+    """
     found: dict[ImageId, list[str]] = defaultdict(list)
-    for row in read_json(path, "annotations")["annotations"]:
+    for position, row in enumerate(read_json(path, "annotations")["annotations"]):
+        CAPTION.check(row, path, position)
         found[row["image_id"]].append(row["caption"].strip())
+    if found.keys().isdisjoint(images):
+        raise DatasetError(
+            f"{path} has no caption of any image of this dataset",
+            'write each image_id as `images` has the id: 1 is another id than "1"',
+        )
     return {image_id: tuple(sentences) for image_id, sentences in found.items()}
 
 

@@ -25,6 +25,8 @@ class ImageDataset:
     Attributes:
         name, vocabulary: see `Dataset`.
         split: "train" or "val".
+        category_ids: what the JSON of the dataset calls the categories, in the order of the vocabulary: files
+            with them can be scored by official tools. None: there is no such JSON.
 
     Args:
         images: image -> its file.
@@ -45,6 +47,7 @@ class ImageDataset:
         semantic: SemanticMaps | None = None,
         instances: InstanceMasks | None = None,
         captions: Mapping[ImageId, tuple[str, ...]] | None = None,
+        category_ids: tuple[int, ...] | None = None,
     ) -> None:
         if not images:
             raise DatasetError(
@@ -53,6 +56,7 @@ class ImageDataset:
         self.name = name
         self.split = split
         self.vocabulary = vocabulary
+        self.category_ids = category_ids
         self._ids = tuple(images)
         self._images = images
         self._panoptic = panoptic

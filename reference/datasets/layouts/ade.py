@@ -6,7 +6,7 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
-from ..coco_format import category_indices, panoptic_index, read_json
+from ..coco_format import category_ids, category_indices, panoptic_index, read_json
 from ..images import ImageDataset, by_stem
 from ..layout import Need, find_root
 from ..parts import ImageId, SemanticMaps
@@ -45,7 +45,15 @@ def _open(path: Path, split: str) -> ImageDataset:
     folder = root / "annotations" / _FOLDERS[split]
     files: dict[ImageId, Path] = {image_id: folder / f"{path.stem}.png" for image_id, path in images.items()}
     semantic = SemanticMaps(files, len(_ADE150), first=1, ignored=frozenset({0}))
-    return ImageDataset("ade150", split, _ADE150, images, panoptic=maps, semantic=semantic)
+    return ImageDataset(
+        "ade150",
+        split,
+        _ADE150,
+        images,
+        panoptic=maps,
+        semantic=semantic,
+        category_ids=category_ids(indices),
+    )
 
 
 def _work(path: Path, split: str) -> Work:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
-from ..coco_format import caption_index, category_indices, instance_index, panoptic_index, read_json
+from ..coco_format import (
+    caption_index,
+    category_ids,
+    category_indices,
+    instance_index,
+    panoptic_index,
+    read_json,
+)
 from ..images import ImageDataset
 from ..layout import Need, find_root
 from ..parts import InstanceMasks
@@ -51,7 +58,8 @@ def _dataset(path: Path, split: str, name: str, captions: bool) -> ImageDataset:
         images,
         panoptic=maps,
         instances=_objects(annotations / f"instances_{split}2017.json", split),
-        captions=caption_index(annotations / f"captions_{split}2017.json") if captions else None,
+        captions=caption_index(annotations / f"captions_{split}2017.json", images) if captions else None,
+        category_ids=category_ids(indices),
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from odise_trt.vocabulary import Category, Vocabulary
 
-from ..coco_format import category_indices, federations, instance_index, read_json
+from ..coco_format import category_ids, category_indices, federations, instance_index, read_json
 from ..errors import DatasetError
 from ..images import FederatedDataset, ImageDataset
-from ..layout import Need, first_existing
+from ..layout import Need, first_existing, require
 from ..parts import ImageId
 from .layout import Layout
 
@@ -27,20 +28,14 @@ def _lvis_json(path: Path, split: str) -> Path:
     )
 
 
-def _coco_images(path: Path) -> Path:
-    """The folder that train2017 and val2017 are in."""
+def _coco_images(path: Path, folders: Collection[str]) -> Path:
+    """The folder that most of these folders are in."""
     places = [path / "coco", path, path / "lvis", path.parent / "coco", path.parent]
-    return next((place for place in places if (place / "val2017").is_dir()), places[0])
+    return max(places, key=lambda place: sum((place / folder).is_dir() for folder in folders))
 
 
 def _lvis_needs(path: Path, split: str) -> tuple[Need, ...]:
-    images = _coco_images(path)
-    # Images of the validation split come from COCO's training split for the most part.
-    return (
-        Need(_lvis_json(path, split), "objects"),
-        Need(images / "train2017", "images of COCO"),
-        Need(images / "val2017", "images of COCO"),
-    )
+    return (Need(_lvis_json(path, split), "objects"),)
 
 
 def _open_lvis(path: Path, split: str) -> ImageDataset:
@@ -48,14 +43,19 @@ def _open_lvis(path: Path, split: str) -> ImageDataset:
     data = read_json(file, "images", "annotations", "categories")
     indices = category_indices(data["categories"], _LVIS, file)
     frequency = {indices[row["id"]]: row["frequency"] for row in data["categories"]}
-    folder = _coco_images(path)
-    images = {row["id"]: folder / _from_url(row) for row in data["images"]}
+    names = {row["id"]: _from_url(row) for row in data["images"]}
+    # The JSON alone says which: the validation split has images of COCO's training split for the most part.
+    folders = sorted({name.split("/")[0] for name in names.values()})
+    root = _coco_images(path, folders)
+    require("lvis", path, split, [Need(root / folder, "images of COCO") for folder in folders])
+    images = {image_id: root / name for image_id, name in names.items()}
     return FederatedDataset(
         "lvis",
         split,
         _LVIS,
         images,
         instances=instance_index(data, file, indices),
+        category_ids=category_ids(indices),
         frequency=tuple(frequency[index] for index in range(len(_LVIS))),
         federations=federations(data, file, indices),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..coco_format import caption_index, own_vocabulary, panoptic_index, read_json
+from ..coco_format import caption_index, category_ids, own_vocabulary, panoptic_index, read_json
 from ..images import ImageDataset
 from ..layout import Need
 from .layout import Layout
@@ -37,7 +37,8 @@ def _open(path: Path, split: str) -> ImageDataset:
         vocabulary,
         images,
         panoptic=maps,
-        captions=caption_index(captions) if captions.is_file() else None,
+        captions=caption_index(captions, images) if captions.is_file() else None,
+        category_ids=category_ids(indices),
     )
 
 

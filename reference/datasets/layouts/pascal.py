@@ -16,7 +16,7 @@ from odise_trt.vocabulary import Vocabulary
 
 from ..errors import DatasetError
 from ..images import ImageDataset, by_stem
-from ..layout import Need, find_root, first_existing
+from ..layout import Need, find_root, first_existing, is_there
 from ..parts import ImageId, SemanticMaps
 from ..prepare import pascal_context
 from ..prepare.jobs import Work
@@ -49,7 +49,7 @@ class _Task:
         """Images and maps."""
         root = find_root(path, self.split_root)
         by_split = root / self.split_maps / _FOLDERS[split]
-        if by_split.is_dir():
+        if is_there(by_split):
             return root / "images" / _FOLDERS[split], by_split
         voc = self.voc(path)
         return voc / "JPEGImages", voc / "annotations_detectron2" / f"{self.maps}_{split}"
@@ -117,7 +117,9 @@ def _context_work(task: _Task, path: Path, split: str) -> Work:
     names = first_existing(
         root / "ImageSets" / "Main" / f"{split}.txt", root / "ImageSets" / "Segmentation" / f"{split}.txt"
     )
-    return pascal_context.work(root, names, target, Vocabulary.preset("pc459"), all_categories=task is _PC459)
+    return pascal_context.work(
+        root, split, names, target, Vocabulary.preset("pc459"), all_categories=task is _PC459
+    )
 
 
 LAYOUTS = (

@@ -8,8 +8,8 @@ from typing import Any
 
 from odise_trt.vocabulary import Category, Vocabulary
 
-from ..cityscapes_ids import CATEGORY_OF_LABEL, InstanceIdMaps
-from ..coco_format import own_vocabulary, panoptic_index, read_json
+from ..cityscapes_ids import CATEGORY_OF_LABEL, LABELS, InstanceIdMaps
+from ..coco_format import category_ids, own_vocabulary, panoptic_index, read_json
 from ..errors import DatasetError
 from ..images import ImageDataset
 from ..layout import Need, find_root, first_existing
@@ -34,8 +34,9 @@ def _city_maps(path: Path, split: str) -> Path:
 def _city_needs(path: Path, split: str) -> tuple[Need, ...]:
     root, maps = _city_root(path), _city_maps(path, split)
     images = Need(root / "leftImg8bit" / split, "images, by city")
-    if maps.with_suffix(".json").is_file():
-        return images, Need(maps, "panoptic maps", prepared=True)
+    file = maps.with_suffix(".json")
+    if file.is_file():
+        return images, Need(maps, "panoptic maps", prepared=True), Need(file, "segments", prepared=True)
     return images, Need(root / "gtFine" / split, "*_gtFine_instanceIds.png, by city")
 
 
@@ -49,7 +50,7 @@ def _open_city(path: Path, split: str) -> ImageDataset:
         images: dict[ImageId, Path] = {
             name: folder / name.split("_")[0] / f"{name}_leftImg8bit.png" for name in maps.names()
         }
-        return ImageDataset("cityscapes", split, _CITYSCAPES, images, panoptic=maps)
+        return ImageDataset("cityscapes", split, _CITYSCAPES, images, panoptic=maps, category_ids=LABELS)
     data = read_json(file, "images", "annotations", "categories")
     indices = {row["id"]: CATEGORY_OF_LABEL.get(row["id"], IGNORED) for row in data["categories"]}
     if sorted(indices.values())[-len(_CITYSCAPES) :] != list(range(len(_CITYSCAPES))):
@@ -58,7 +59,7 @@ def _open_city(path: Path, split: str) -> ImageDataset:
             "make it again without --use-train-id, or delete it: gtFine/*_instanceIds.png is read as well",
         )
     images, found = panoptic_index(data, file, folder, maps_folder, indices, _in_its_city)
-    return ImageDataset("cityscapes", split, _CITYSCAPES, images, panoptic=found)
+    return ImageDataset("cityscapes", split, _CITYSCAPES, images, panoptic=found, category_ids=LABELS)
 
 
 def _in_its_city(name: str) -> str:
@@ -96,7 +97,9 @@ def _open_vistas(path: Path, split: str) -> ImageDataset:
     if config.is_file():
         vocabulary = _configured(data["categories"], indices, config)
     images, maps = panoptic_index(data, file, folder / "images", maps_folder, indices, _as_jpeg)
-    return ImageDataset("mapillary", split, vocabulary, images, panoptic=maps)
+    return ImageDataset(
+        "mapillary", split, vocabulary, images, panoptic=maps, category_ids=category_ids(indices)
+    )
 
 
 def _configured(rows: list[dict[str, Any]], indices: dict[int, int], config: Path) -> Vocabulary:

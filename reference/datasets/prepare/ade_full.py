@@ -44,7 +44,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
         DatasetError: what it is made from is not there, or its index has other categories.
     """
     index_file = root / "index_ade20k.pkl"
-    require("ade847", root, [Need(root / "images", "images, by scene"), Need(index_file, "index")])
+    require("ade847", root, split, [Need(root / "images", "images, by scene"), Need(index_file, "index")])
     index = read_index(index_file)
     table = category_table(index["objectnames"], vocabulary, index_file)
     images, maps = root / "images_detectron2" / folder, root / "annotations_detectron2" / folder
@@ -56,7 +56,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
             stem = Path(name).stem
             targets = images / f"{stem}.jpg", maps / f"{stem}.tif"
             jobs.append(Job(stem, targets, partial(_convert, source, *targets, table)))
-    return Work(jobs)
+    return Work(jobs, maps)
 
 
 def numbers() -> tuple[tuple[int, str], ...]:

@@ -40,6 +40,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
     require(
         "ade150",
         root,
+        split,
         [Need(images, "images"), Need(semantic, "category maps"), Need(instances, "instance maps")],
     )
     target = root / f"ade20k_panoptic_{split}"

@@ -25,7 +25,7 @@ def work(root: Path, split: str, target: Path, vocabulary: Vocabulary) -> Work:
         DatasetError: what it is made from is not there.
     """
     source = root / "gtFine" / split
-    require("cityscapes", root, [Need(source, f"*{SUFFIX}, by city")])
+    require("cityscapes", root, split, [Need(source, f"*{SUFFIX}, by city")])
     jobs = []
     for path in sorted(source.glob(f"*/*{SUFFIX}")):
         name = path.name.removesuffix(SUFFIX)

@@ -1,6 +1,6 @@
 """Converting many files: in parallel, each one whole or not at all, and going on where it was left.
 
-Nothing that exists is written over unless that is asked for.
+No image or map that exists is written over unless that is asked for.
 """
 
 from __future__ import annotations
@@ -8,26 +8,29 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
 
+from ..coco_format import read_json
 from ..errors import DatasetError
+from ..layout import partial_of
+from ..rows import IMAGE
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a job made: contents of files, and a row for the JSON about all of them."""
+    """What a job made: contents of files, and where there is a JSON about all of them, a row for it."""
 
     files: dict[Path, bytes]
-    row: Row | None = None
+    row: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Job:
     """One image to convert.
 
     Attributes:
-        name: unique in the work.
+        name: unique in the work; the id of its image, where there is a JSON about all of them.
         targets: the files that `make` makes.
         make: does it.
     """
@@ -51,12 +54,12 @@ class Work:
 
     Attributes:
         jobs: the images.
-        summary: the JSON about all of them, written last; None: there is none.
-        summarize: rows of the jobs, in order -> its content.
+        target: the JSON about all of them, written last; where there is none, the folder of their maps.
+        summarize: rows of the jobs, in order -> content of the JSON; None: there is none.
     """
 
     jobs: Sequence[Job]
-    summary: Path | None = None
+    target: Path
     summarize: Callable[[list[Row]], Any] | None = None
 
 
@@ -69,8 +72,8 @@ def carry_out(
 ) -> int:
     """Do what is not done yet.
 
-    Rows of finished images are kept beside the summary, in a journal, until it is complete: a run that was
-    stopped is taken up there.
+    Finished images are noted in a journal beside the target until all are: a run that was stopped is taken
+    up there, and a dataset with a journal is not opened.
 
     Args:
         overwrite: make everything again.
@@ -81,70 +84,93 @@ def carry_out(
         How many images were converted now.
 
     Raises:
-        DatasetError: a file exists that was not made from this data.
+        DatasetError: a file exists that was not made from this data, or a JSON about more than this data.
         OutputError: a file cannot be written.
     """
-    if work.summary is not None and work.summary.exists() and not overwrite:
-        progress(len(work.jobs))
-        return 0
-    journal = _Journal(work.summary) if work.summary is not None else None
-    rows = journal.start(overwrite) if journal is not None else {}
-    todo = []
-    for job in work.jobs:
-        there = all(target.exists() for target in job.targets)
-        finished = there and not overwrite and (journal is None or job.name in rows)
-        if not finished:
-            todo.append(job)
+    journal = _Journal(partial_of(work.target))
+    there = {job.name for job in work.jobs if all(target.exists() for target in job.targets)}
+    rows = {} if overwrite else journal.read()
+    if rows is None:
+        if _covers(work) and len(there) == len(work.jobs):
+            progress(len(work.jobs))
+            return 0
+        # Without a journal, an image whose row is needed has to be made again.
+        rows = {name: {} for name in there} if work.summarize is None else {}
+    rows = {name: row for name, row in rows.items() if name in there}
+    todo = [job for job in work.jobs if job.name not in rows]
+    journal.start(rows)
     progress(len(work.jobs) - len(todo))
     for job, made in _in_parallel(todo, threads or os.cpu_count() or 1):
         for path, content in made.files.items():
             _write(path, content, overwrite)
-        if journal is not None and made.row is not None:
-            rows[job.name] = made.row
-            journal.add(job.name, made.row)
+        rows[job.name] = made.row
+        journal.add(job.name, made.row)
         progress(1)
-    if work.summary is not None and work.summarize is not None:
+    if work.summarize is not None:
         data = work.summarize([rows[job.name] for job in work.jobs])
-        _replace(work.summary, json.dumps(data).encode())
-        assert journal is not None
-        journal.remove()
+        _replace(work.target, json.dumps(data).encode())
+    journal.remove()
     return len(todo)
 
 
+def _covers(work: Work) -> bool:
+    """Whether the JSON, where there is one, is about all images.
+
+    Raises:
+        DatasetError: it is about others as well.
+    """
+    if work.summarize is None:
+        return True
+    if not work.target.exists():
+        return False
+    names = {job.name for job in work.jobs}
+    listed = set()
+    for place, row in enumerate(read_json(work.target, "images")["images"]):
+        IMAGE.check(row, work.target, place)
+        listed.add(row["id"])
+    others = sorted(map(str, listed - names))
+    if others:
+        raise DatasetError(
+            f"{work.target} is about {len(others)} images that are not here: {others[0]} ...",
+            "unpack them again, or make it of what is here with --overwrite",
+        )
+    return listed == names
+
+
 class _Journal:
-    """One line of JSON per finished image."""
+    """One line of JSON per finished image: its name, and its row for the JSON about all images."""
 
-    def __init__(self, summary: Path) -> None:
-        self._path = summary.with_name(f"{summary.name}.partial")
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-    def start(self, anew: bool) -> dict[str, Row]:
-        """What is in it; nothing when `anew`."""
-        if anew:
-            self.remove()
+    def read(self) -> dict[str, Row] | None:
+        """What is in it; None: there is no journal."""
         rows: dict[str, Row] = {}
         try:
             lines = self._path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
-            return {}
+            return None
         # A line that a power cut tore apart is an image to be made again.
         for line in lines:
             with suppress(ValueError):
                 name, row = json.loads(line)
                 rows[name] = row
-        _replace(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
         return rows
+
+    def start(self, rows: Mapping[str, Row]) -> None:
+        """Have these in it, and nothing else."""
+        _replace(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
 
     def add(self, name: str, row: Row) -> None:
         """Note that an image is finished."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(_line(name, row))
         except OSError as error:
             raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def remove(self) -> None:
-        """All is in the summary now."""
+        """All is finished."""
         self._path.unlink(missing_ok=True)
 
 

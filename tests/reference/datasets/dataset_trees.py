@@ -121,6 +121,31 @@ def city_tree(root: Path) -> Path:
     return root
 
 
+def scripts_json(root: Path, train_ids: bool = False) -> None:
+    """The panoptic maps and JSON that cityscapesscripts' createPanopticImgs makes of a `city_tree`."""
+    labels = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+    numbers = {label: train_id if train_ids else label for train_id, label in enumerate(labels)}
+    # Its labels and the vocabulary have the same names in the same order.
+    categories = [
+        {"id": numbers[label], "name": category.name, "isthing": int(category.isthing), "color": [0, 0, 0]}
+        for label, category in zip(labels, Vocabulary.preset("cityscapes"), strict=True)
+    ]
+    segments = [segment(7, numbers[7]), segment(26, numbers[26], 1), segment(26003, numbers[26])]
+    names = ("bonn_000001_000019", "ulm_000002_000019")
+    data = panoptic_json(
+        categories,
+        dict.fromkeys(names, segments),
+        "{}_gtFine_leftImg8bit.png",
+        "{}_gtFine_panoptic.png",
+    )
+    maps = root / "gtFine" / "cityscapes_panoptic_val"
+    write_json(maps.with_suffix(".json"), data)
+    ids = np.zeros((HEIGHT, WIDTH), np.int32)
+    ids[:, :2], ids[:, 2:4], ids[:, 4:6] = 7, 26003, 26
+    for name in names:
+        write_array(maps / f"{name}_gtFine_panoptic.png", encode_ids(ids))
+
+
 def vistas_tree(root: Path, version: str = "v1.2") -> Path:
     labels = [
         {"name": "animal--bird", "readable": "Bird", "instances": True},

@@ -34,6 +34,20 @@ def test_what_is_missing_is_named_and_the_status_is_one(tmp_path: Path) -> None:
     assert "docs/datasets.md" in shown.stderr
 
 
+def test_advice_is_about_the_split_that_was_asked_for(tmp_path: Path) -> None:
+    assert (
+        f"verify panoptic {tmp_path} --split train`"
+        in run("verify", "panoptic", tmp_path, "--split", "train").stderr
+    )
+    ade_tree(tmp_path)
+    for folder in tmp_path.glob("*/validation"):
+        folder.rename(folder.with_name("training"))
+    advice = f"make it: python -m reference.datasets prepare ade150 {tmp_path} --split train"
+    assert advice in run("verify", "ade150", tmp_path, "--split", "train").stderr
+    assert run(*advice.split()[5:]).exit_code == 0
+    assert run("verify", "ade150", tmp_path, "--split", "train").exit_code == 0
+
+
 def test_an_empty_folder_counts_as_missing(tmp_path: Path) -> None:
     own_tree(tmp_path)
     for path in (tmp_path / "images").iterdir():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from dataset_trees import HEIGHT, WIDTH, ade_tree, city_tree, halves, voc_tree, 
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
+from odise_trt.errors import ImageError
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import IGNORED, DatasetError, open_dataset
 from reference.datasets.catalogue import layout_of
@@ -45,6 +48,39 @@ def test_ade_objects_without_a_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"object 4 .* kinds \[1, 2\]"):
         prepare("ade150", tmp_path)
     assert not (tmp_path / "ade20k_panoptic_val.json").exists()
+
+
+def test_panoptic_maps_that_went_missing_are_made_again(tmp_path: Path) -> None:
+    ade_tree(tmp_path)
+    prepare("ade150", tmp_path)
+    shutil.rmtree(tmp_path / "ade20k_panoptic_val")
+    with pytest.raises(DatasetError, match="ade20k_panoptic_val "):
+        open_dataset("ade150", tmp_path)
+    assert prepare("ade150", tmp_path) == 2
+    assert open_dataset("ade150", tmp_path)[1].panoptic is not None
+
+
+def test_a_json_about_fewer_images_than_there_are_is_made_again(tmp_path: Path) -> None:
+    ade_tree(tmp_path)
+    later = list(tmp_path.glob("*/validation/ADE_val_00000002.*"))
+    assert len(later) == 3
+    for path in later:
+        path.rename(path.with_suffix(".later"))
+    assert prepare("ade150", tmp_path) == 1
+    for path in later:
+        path.with_suffix(".later").rename(path)
+    assert prepare("ade150", tmp_path) == 2
+    assert len(open_dataset("ade150", tmp_path)) == 2
+
+
+def test_a_json_about_more_images_than_there_are_is_not_lost(tmp_path: Path) -> None:
+    ade_tree(tmp_path)
+    prepare("ade150", tmp_path)
+    (tmp_path / "images" / "validation" / "ADE_val_00000002.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"about 1 images that are not here: ADE_val_00000002"):
+        prepare("ade150", tmp_path)
+    assert prepare("ade150", tmp_path, overwrite=True) == 1
+    assert len(open_dataset("ade150", tmp_path)) == 1
 
 
 def test_cityscapes_panoptic_maps_say_what_instance_ids_say(tmp_path: Path) -> None:
@@ -89,6 +125,24 @@ def test_pascal_context_maps_come_from_the_mat_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(narrow[0].semantic, expected)
 
 
+@pytest.mark.parametrize("name", ["pc59", "pc459"])
+def test_what_was_prepared_in_part_is_no_dataset(tmp_path: Path, name: str) -> None:
+    folder = context_tree(tmp_path)
+    # First one image, so that there is one whichever thread is the faster.
+    prepare(name, tmp_path)
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("b\na\n")
+    sound = (folder / "trainval" / "a.mat").read_bytes()
+    (folder / "trainval" / "a.mat").write_bytes(b"cut short")
+    with pytest.raises(DatasetError, match=r"a\.mat cannot be read"):
+        prepare(name, tmp_path)
+    with pytest.raises(DatasetError, match=f"{name}_val was prepared in part") as caught:
+        open_dataset(name, tmp_path)
+    assert f"prepare {name} {tmp_path} --split val" in caught.value.hint
+    (folder / "trainval" / "a.mat").write_bytes(sound)
+    assert prepare(name, tmp_path) == 1
+    assert len(open_dataset(name, tmp_path)) == 2
+
+
 def test_the_59_categories_are_the_same_things_among_the_459() -> None:
     wide, narrow = Vocabulary.preset("pc459"), Vocabulary.preset("pc59")
     for label, category in zip(LABELS_59, narrow, strict=True):
@@ -101,6 +155,25 @@ def test_labels_in_another_order_are_not_guessed(tmp_path: Path) -> None:
     (context_tree(tmp_path) / "labels.txt").write_text("1: accordion\n2: zebra\n")
     with pytest.raises(DatasetError, match="calls category 2 'zebra'"):
         prepare("pc459", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pc59", "pc459"])
+def test_the_publishers_own_names_are_those_of_the_vocabulary(tmp_path: Path, name: str) -> None:
+    labels = Path(__file__).with_name("pascal_context_labels.txt").read_text(encoding="utf-8")
+    assert (labels.count("\n"), labels.splitlines()[2]) == (459, "3: airconditioner")
+    (context_tree(tmp_path) / "labels.txt").write_text(labels)
+    assert prepare(name, tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("62: case", "62: light"), ("459: wool", "459: wood"), ("459: wool", "460: wool")]
+)
+def test_a_name_at_another_number_is_refused(tmp_path: Path, right: str, wrong: str) -> None:
+    labels = Path(__file__).with_name("pascal_context_labels.txt").read_text(encoding="utf-8")
+    assert right in labels
+    (context_tree(tmp_path) / "labels.txt").write_text(labels.replace(right, wrong))
+    with pytest.raises(DatasetError, match=f"calls category {wrong.split(':')[0]}"):
+        prepare("pc59", tmp_path)
 
 
 def ade_full_tree(root: Path, height: int, width: int, names: list[str] | None = None) -> Path:
@@ -148,6 +221,16 @@ def test_large_images_of_ade_full_are_shrunk_with_their_maps(tmp_path: Path) -> 
         assert np.asarray(stored).dtype == np.uint16
 
 
+def test_ade_full_of_which_a_part_was_written_over_is_no_dataset(tmp_path: Path) -> None:
+    root = ade_full_tree(tmp_path, HEIGHT, 9)
+    prepare("ade847", tmp_path)
+    next(root.rglob("*_seg.png")).unlink()
+    with pytest.raises(ImageError):
+        prepare("ade847", tmp_path, overwrite=True)
+    with pytest.raises(DatasetError, match="validation was prepared in part"):
+        open_dataset("ade847", tmp_path)
+
+
 def test_an_index_with_other_categories_is_not_guessed(tmp_path: Path) -> None:
     ade_full_tree(tmp_path, HEIGHT, 9, [f"other {number}" for number in range(3688)])
     with pytest.raises(DatasetError, match="'other 2977', and 'wall'") as caught:
@@ -182,7 +265,11 @@ def _work(folder: Path, made: list[str], fail: str = "") -> Work:
         return Made({folder / name: name.encode()}, {"name": name})
 
     jobs = [Job(name, (folder / name,), lambda name=name: make(name)) for name in "abcd"]
-    return Work(jobs, folder / "all.json", lambda rows: [row["name"] for row in rows])
+    return Work(
+        jobs,
+        folder / "all.json",
+        lambda rows: {"images": [{"id": row["name"], "file_name": row["name"]} for row in rows]},
+    )
 
 
 def test_a_run_that_was_stopped_is_taken_up_where_it_was(tmp_path: Path) -> None:
@@ -194,7 +281,8 @@ def test_a_run_that_was_stopped_is_taken_up_where_it_was(tmp_path: Path) -> None
     second: list[str] = []
     assert carry_out(_work(tmp_path, second), threads=1) == 4 - len(finished)
     assert set(second) == set("abcd") - finished
-    assert (tmp_path / "all.json").read_text() == '["a", "b", "c", "d"]'
+    listed = json.loads((tmp_path / "all.json").read_text())["images"]
+    assert [row["id"] for row in listed] == ["a", "b", "c", "d"]
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d", "all.json"}
 
 
@@ -206,6 +294,26 @@ def test_what_is_complete_is_made_again_only_when_told(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "mine"
     assert carry_out(_work(tmp_path, made), overwrite=True) == 4
     assert (tmp_path / "a").read_text() == "a"
+
+
+def test_writing_over_that_was_stopped_is_not_taken_for_finished(tmp_path: Path) -> None:
+    def work(content: bytes, fail: str = "") -> Work:
+        def make(name: str) -> Made:
+            if name == fail:
+                raise DatasetError("stop")
+            return Made({tmp_path / "maps" / name: content})
+
+        jobs = [Job(name, (tmp_path / "maps" / name,), lambda name=name: make(name)) for name in "abcd"]
+        return Work(jobs, tmp_path / "maps")
+
+    carry_out(work(b"old"))
+    with pytest.raises(DatasetError, match="stop"):
+        carry_out(work(b"new", fail="c"), overwrite=True, threads=1)
+    with pytest.raises(DatasetError, match="holds something else"):
+        carry_out(work(b"new"))
+    assert carry_out(work(b"new"), overwrite=True) == 4
+    assert {path.read_bytes() for path in (tmp_path / "maps").iterdir()} == {b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
 
 
 def test_a_file_of_someone_else_is_not_written_over(tmp_path: Path) -> None:

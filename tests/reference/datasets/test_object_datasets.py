@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from reference.datasets import DatasetError, Federation, open_dataset
 from reference.datasets.parts import decode_segmentation
 
 
-def lvis_tree(root: Path) -> Path:
-    """One image of each COCO split; rare, common and frequent in turns; category i has the id i + 1."""
+def lvis_tree(root: Path, split: str = "val") -> Path:
+    """Rare, common and frequent in turns; category i has the id i + 1.
+
+    The validation split has an image of each split of COCO, the training split one of COCO's.
+    """
+    sources = ((21, "train"), (22, "val")) if split == "val" else ((21, "train"),)
     rows = category_rows(Vocabulary.preset("lvis"), 1, 1)
     for index, row in enumerate(rows):
         row["frequency"] = "rcf"[index % 3]
@@ -23,14 +28,14 @@ def lvis_tree(root: Path) -> Path:
     images = [
         {
             "id": number,
-            "coco_url": f"http://images.cocodataset.org/{split}2017/{number:012d}.jpg",
+            "coco_url": f"http://images.cocodataset.org/{source}2017/{number:012d}.jpg",
             "neg_category_ids": [3],
             "not_exhaustive_category_ids": [1203],
         }
-        for number, split in ((21, "train"), (22, "val"))
+        for number, source in sources
     ]
     write_json(
-        root / "lvis" / "lvis_v1_val.json",
+        root / "lvis" / f"lvis_v1_{split}.json",
         {
             "images": images,
             "annotations": [
@@ -40,8 +45,8 @@ def lvis_tree(root: Path) -> Path:
             "categories": rows,
         },
     )
-    for number, split in ((21, "train"), (22, "val")):
-        write_picture(root / "coco" / f"{split}2017" / f"{number:012d}.jpg")
+    for number, source in sources:
+        write_picture(root / "coco" / f"{source}2017" / f"{number:012d}.jpg")
     return root
 
 
@@ -55,6 +60,18 @@ def test_lvis_finds_its_images_in_both_splits_of_coco(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.mask, polygon)
     assert np.argwhere(last.mask).tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
     assert dataset[1].instances == ()
+
+
+@pytest.mark.parametrize("place", ["coco", "."])
+def test_lvis_needs_the_folders_of_coco_that_its_images_are_in(tmp_path: Path, place: str) -> None:
+    lvis_tree(tmp_path, "train")
+    (tmp_path / "coco" / "train2017").rename(tmp_path / place / "train2017")
+    dataset = open_dataset("lvis", tmp_path, "train")
+    assert dataset.files(0) == (tmp_path / place / "train2017" / "000000000021.jpg",)
+    lvis_tree(tmp_path)
+    shutil.rmtree(tmp_path / "coco" / "val2017")
+    with pytest.raises(DatasetError, match=r"there is no\n.*val2017  \(images of COCO\)"):
+        open_dataset("lvis", tmp_path)
 
 
 def test_lvis_says_what_was_looked_for_and_how_common_it_is(tmp_path: Path) -> None:

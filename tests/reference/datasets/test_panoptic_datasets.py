@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from dataset_trees import (
     coco_tree,
     halves,
     own_tree,
+    scripts_json,
     vistas_tree,
     write_array,
     write_json,
@@ -120,6 +122,31 @@ def test_own_data_may_have_a_folder_per_split_and_captions(tmp_path: Path) -> No
     assert [example.captions for example in (train[0], train[1], val[0])] == [(), ("A cat.",), ()]
 
 
+def test_the_mistaken_row_is_answered_with_a_good_one(tmp_path: Path) -> None:
+    file = own_tree(tmp_path) / "panoptic.json"
+    data = json.loads(file.read_text())
+    del data["images"][0]["file_name"]
+    write_json(file, data)
+    with pytest.raises(DatasetError) as caught:
+        open_dataset("panoptic", tmp_path)
+    assert caught.value.hint == 'write it as {"id": 1, "file_name": "street.jpg"}'
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"image_id": 1, "caption": "A cat."}], r"captions\.json has no caption of any image"),
+        ([], "has no caption of any image"),
+        ([{"image_id": "one"}], r"caption 0 of .*captions\.json has no caption"),
+        ([{"image_id": "one", "caption": ["A cat."]}], r"has \['A cat\.'\] as caption, .* a text"),
+    ],
+)
+def test_captions_that_are_not_of_these_images_are_refused(tmp_path: Path, rows, message: str) -> None:
+    write_json(own_tree(tmp_path) / "captions.json", {"annotations": rows})
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("panoptic", tmp_path)
+
+
 def test_a_missing_split_of_own_data_is_not_replaced_by_the_other(tmp_path: Path) -> None:
     own_tree(tmp_path / "train")
     with pytest.raises(DatasetError, match=r"val/panoptic\.json"):
@@ -138,7 +165,29 @@ def test_a_missing_split_of_own_data_is_not_replaced_by_the_other(tmp_path: Path
         (lambda data: data["annotations"][0]["segments_info"][0].update(id=0), "ids of segments .*'one'"),
         (lambda data: data["annotations"][0].update(image_id="lost"), "the image 'lost'"),
         (lambda data: data.pop("annotations"), "has no annotations"),
-        (lambda data: data["annotations"].clear(), "has no images"),
+        (lambda data: (data["annotations"].clear(), data["images"].clear()), "has no images"),
+        (lambda data: data["annotations"].pop(), "no annotation of 1 of its images, the first is 'two'"),
+        (lambda data: data["images"].append(data["images"][0]), "two images with the id 'one'"),
+        (lambda data: data["images"][1].pop("file_name"), r"image 1 of .*panoptic\.json has no file_name"),
+        (lambda data: data["images"].append("three.jpg"), "image 2 of .* is 'three.jpg'"),
+        (lambda data: data["annotations"][1].pop("segments_info"), "annotation 1 of .* has no segments_info"),
+        (
+            lambda data: data["annotations"][0]["segments_info"][1].pop("category_id"),
+            r"segment of the image 'one' of .* has no category_id",
+        ),
+        (
+            lambda data: data["annotations"][0]["segments_info"][0].update(id="1"),
+            "has '1' as id, which should be a whole number",
+        ),
+        (
+            lambda data: data["annotations"][0]["segments_info"][0].update(category_id="3"),
+            "has '3' as category_id, which should be a whole number",
+        ),
+        (
+            lambda data: data["annotations"][0]["segments_info"][0].update(iscrowd="0"),
+            "has '0' as iscrowd, which should be a whole number or true or false",
+        ),
+        (lambda data: data["categories"][0].update(id="7"), "category 0 of .* has '7' as id"),
     ],
 )
 def test_a_json_that_contradicts_itself_is_refused(tmp_path: Path, change, message: str) -> None:
@@ -213,6 +262,33 @@ def test_cityscapes_is_read_from_instance_ids(tmp_path: Path) -> None:
     )
     assert example.panoptic[0].tolist() == [7, 7, 26003, 26003, 26, 26, 0, 0]
     assert example.semantic[0].tolist() == [0, 0, 13, 13, 13, 13, IGNORED, IGNORED]
+
+
+def test_cityscapes_is_read_as_cityscapesscripts_writes_it(tmp_path: Path) -> None:
+    direct = [*open_dataset("cityscapes", city_tree(tmp_path))]
+    scripts_json(tmp_path)
+    shutil.rmtree(tmp_path / "gtFine" / "val")
+    dataset = open_dataset("cityscapes", tmp_path)
+    assert len(dataset) == 2
+    for index in range(2):
+        assert all(file.is_file() for file in dataset.files(index))
+        assert dataset[index].segments == direct[index].segments
+        np.testing.assert_array_equal(dataset[index].panoptic, direct[index].panoptic)
+
+
+def test_cityscapes_with_train_ids_is_refused(tmp_path: Path) -> None:
+    scripts_json(city_tree(tmp_path), train_ids=True)
+    with pytest.raises(DatasetError, match="other categories than the 19 of Cityscapes") as caught:
+        open_dataset("cityscapes", tmp_path)
+    assert "--use-train-id" in caught.value.hint
+
+
+def test_cityscapes_without_the_maps_of_its_json_says_how_to_make_them(tmp_path: Path) -> None:
+    scripts_json(city_tree(tmp_path))
+    shutil.rmtree(tmp_path / "gtFine" / "cityscapes_panoptic_val")
+    with pytest.raises(DatasetError, match="cityscapes_panoptic_val ") as caught:
+        open_dataset("cityscapes", tmp_path)
+    assert f"prepare cityscapes {tmp_path} --split val" in caught.value.hint
 
 
 @pytest.mark.parametrize("version", ["v1.2", "."])

@@ -62,6 +62,14 @@ def test_pascal_is_read_inside_of_vocdevkit(
         np.testing.assert_array_equal(dataset[0].semantic, halves(2, IGNORED))
 
 
+def test_an_empty_folder_by_split_does_not_hide_what_prepare_makes(tmp_path: Path) -> None:
+    root = voc_tree(tmp_path, "VOC2010")
+    write_array(root / "annotations_detectron2" / "pc59_val" / "b.png", halves(2, 255, np.uint8))
+    (tmp_path / "pascal_ctx_d2" / "annotations_ctx59" / "validation").mkdir(parents=True)
+    (tmp_path / "VOCdevkit").rename(tmp_path / "pascal_ctx_d2" / "VOCdevkit")
+    assert len(open_dataset("pc59", tmp_path / "pascal_ctx_d2")) == 1
+
+
 def test_voc_needs_no_preparation(tmp_path: Path) -> None:
     from PIL import Image
 

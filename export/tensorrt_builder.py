@@ -76,7 +76,7 @@ def build_engine(
     builder = _builder(flavour, logger)
     # The parser owns the weights that the network refers to: it has to live until the engine is built.
     network, _parser = _parse(flavour, builder, logger, spec, onnx)
-    config = builder.create_builder_config()
+    config = _config(flavour, builder)
     for profile in _profiles(builder, spec):
         config.add_optimization_profile(profile)
     _set_capabilities(flavour, config, compute_capabilities)
@@ -100,6 +100,13 @@ def build_engine(
         kind = network.get_layer(index).type.name
         layers[kind] = layers.get(kind, 0) + 1
     return Network(layers)
+
+
+def _config(flavour: Any, builder: Any) -> Any:
+    config = builder.create_builder_config()
+    # float32 is float32: TensorRT would multiply it with 10-bit mantissas, which are fp16's.
+    config.clear_flag(flavour.BuilderFlag.TF32)
+    return config
 
 
 def parse_only(flavour: Any, spec: StageSpec, onnx: Path) -> None:

@@ -134,7 +134,8 @@ def save_result(
         {
             f"{name}.overlay.png": _png(result.overlay()),
             f"{name}.panoptic.png": _png(Image.fromarray(encode_ids(id_map(result)))),
-            f"{name}.json": text.encode(),
+            # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
+            f"{name}.json": text.encode(errors="backslashreplace"),
         },
     )
     return overlay, panoptic, about

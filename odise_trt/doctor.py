@@ -18,6 +18,7 @@ from typing import Any
 
 from . import __version__
 from .backends import BACKENDS, INSTALL, available_threads, host_os
+from .backends.base import ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME
 
 _TOOLKIT = (
     "torch",
@@ -135,6 +136,8 @@ def _backend(name: str, has_gpu: bool) -> Finding:
         return Finding("backends", name, False, f"not installed ({_first_line(error)})", INSTALL[name])
     version = str(getattr(module, "__version__", "of unknown version"))
     if name == "onnxruntime":
+        if not hasattr(module, "InferenceSession"):
+            return Finding("backends", name, False, "damaged: it has no InferenceSession", REPAIR_ONNXRUNTIME)
         return _onnxruntime(version, module.get_available_providers)
     if not has_gpu:
         detail = f"{version}, but no GPU: engines can be built ahead of time, not run"
@@ -149,7 +152,7 @@ def _backend(name: str, has_gpu: bool) -> Finding:
 def _onnxruntime(version: str, providers: Callable[[], list[str]]) -> Finding:
     names = [name.removesuffix("ExecutionProvider") for name in providers()]
     detail = f"{version}, providers: {', '.join(names)}"
-    needs = "" if "CUDA" in names else 'for --device cuda: pip install "odise-trt[cuda]"'
+    needs = "" if "CUDA" in names else f"for --device cuda: {ONNXRUNTIME_ON_GPUS}"
     return Finding("backends", "onnxruntime", True, detail, needs)
 
 

@@ -36,8 +36,8 @@ _FORMATS = (
     "PPM",
     "TGA",
 )
-# What Pillow's decoders raise for damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+# What Pillow's decoders raise for damaged files; RuntimeError for AVIF.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray

@@ -19,6 +19,15 @@ INSTALL = {
     "tensorrt": 'pip install "odise-trt[tensorrt]"',
     "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
 }
+#: `onnxruntime`, which everyone gets, and `onnxruntime-gpu` have the same files: the last one counts,
+#: and removing either leaves half of the other.
+ONNXRUNTIME_ON_GPUS = (
+    'pip install "odise-trt[cuda]" && pip uninstall -y onnxruntime onnxruntime-gpu'
+    " && pip install onnxruntime-gpu"
+)
+REPAIR_ONNXRUNTIME = (
+    "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime (for GPUs: onnxruntime-gpu)"
+)
 
 
 class Engine(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,11 +35,19 @@ class Device:
 
 
 class Cuda(Protocol):
-    """One GPU and one stream on it. Addresses are plain integers, sizes bytes."""
+    """One GPU and one stream on it. Addresses are plain integers, sizes bytes.
+
+    CUDA has a current GPU per thread, which the host program may change between two calls. Everything below,
+    and whatever else works on this GPU, is called within `current`.
+    """
 
     device: Device
     #: Handle of the stream that copies and engines run on, in order.
     stream: int
+
+    def current(self) -> AbstractContextManager[None]:
+        """Within it this is the thread's current GPU; afterwards it is the one that was before."""
+        ...
 
     def allocate(self, size: int) -> int:
         """Device memory, aligned to 256 bytes at least."""
@@ -116,9 +126,8 @@ def open_cuda(index: int = 0) -> Cuda:
 
 class _CudaPython:
     def __init__(self, runtime: Any, index: int) -> None:
-        self._runtime = runtime
+        self._runtime, self._index = runtime, index
         _check_index(index, self._call("cudaGetDeviceCount", hint=_DRIVER))
-        self._call("cudaSetDevice", index)
         properties = self._call("cudaGetDeviceProperties", index)
         self.device = Device(
             name=properties.name.decode().rstrip("\0"),
@@ -126,9 +135,19 @@ class _CudaPython:
             driver=_version(self._call("cudaDriverGetVersion")),
             memory_bytes=int(properties.totalGlobalMem),
         )
-        # Does not wait for the default stream, which other libraries in the process may use.
-        self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
+        with self.current():
+            # Does not wait for the default stream, which other libraries in the process may use.
+            self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
         self.stream = int(self._stream)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        before = self._call("cudaGetDevice")
+        self._call("cudaSetDevice", self._index)
+        try:
+            yield
+        finally:
+            self._call("cudaSetDevice", before)
 
     def allocate(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))
@@ -172,7 +191,6 @@ class _PyCuda:
         device = driver.Device(index)
         # The context that TensorRT, through the CUDA runtime, uses as well.
         self._context = device.retain_primary_context()
-        self._context.push()
         major, minor = device.compute_capability()
         self.device = Device(
             name=device.name(),
@@ -180,9 +198,18 @@ class _PyCuda:
             driver=_version(driver.get_driver_version()),
             memory_bytes=device.total_memory(),
         )
-        self._stream = driver.Stream()
+        with self.current():
+            self._stream = driver.Stream()
         self.stream = int(self._stream.handle)
         self._allocations: dict[int, Any] = {}
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
 
     def allocate(self, size: int) -> int:
         memory = self._try(self._driver.mem_alloc, size)
@@ -202,9 +229,7 @@ class _PyCuda:
         self._try(self._stream.synchronize)
 
     def close(self) -> None:
-        if self._context is not None:
-            self._context.pop()
-            self._context = None
+        self._stream = None
 
     def _try(self, function: Any, *arguments: Any) -> Any:
         try:

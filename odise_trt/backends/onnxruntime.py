@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import BackendError
 from ..manifest import StageEntry
 from ..stage import StageSpec
-from .base import INSTALL, check_inputs
+from .base import INSTALL, ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME, check_inputs
 from .buffers import device_index
 
 #: Stages with larger files give scratch memory back after each run. Small ones don't: it costs the demo
@@ -36,6 +36,8 @@ class OnnxRuntimeBackend:
             raise BackendError(
                 f"backend onnxruntime is not installed ({error})", INSTALL["onnxruntime"]
             ) from error
+        if not hasattr(onnxruntime, "InferenceSession"):
+            raise BackendError("onnxruntime is damaged: it has no InferenceSession", REPAIR_ONNXRUNTIME)
         self._ort = onnxruntime
         self._device = device
         self._threads = threads
@@ -46,7 +48,7 @@ class OnnxRuntimeBackend:
             raise BackendError(
                 f"this onnxruntime {onnxruntime.__version__} has no {self._provider}"
                 f" (it has: {', '.join(available)})",
-                'pip uninstall onnxruntime, then pip install "odise-trt[cuda]"',
+                ONNXRUNTIME_ON_GPUS,
             )
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
@@ -131,7 +133,8 @@ class OnnxRuntimeEngine:
 def _provider(device: str) -> tuple[str, dict[str, str]]:
     if device == "cpu":
         return "CPUExecutionProvider", {}
-    return "CUDAExecutionProvider", {"device_id": str(device_index(device))}
+    # float32 is float32: the provider would multiply it with 10-bit mantissas, which are fp16's.
+    return "CUDAExecutionProvider", {"device_id": str(device_index(device)), "use_tf32": "0"}
 
 
 def _check_declaration(path: Path, spec: StageSpec, session: Any) -> None:

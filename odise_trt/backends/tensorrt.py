@@ -73,10 +73,12 @@ class TensorRTBackend:
         self._messages: list[str] = []
         try:
             self._logger = _collecting_logger(module, self._messages)
-            self._runtime: trt.Runtime | None = module.Runtime(self._logger)
+            with cuda.current():
+                self._runtime: trt.Runtime | None = module.Runtime(self._logger)
         # Without a usable driver the binding raises TypeError, other failures RuntimeError.
         except Exception as error:
-            cuda.close()
+            with cuda.current():
+                cuda.close()
             raise BackendError(f"{name} {module.__version__} cannot start: {self._said(error)}") from error
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
@@ -93,7 +95,8 @@ class TensorRTBackend:
             content = path.read_bytes()
         except OSError as error:
             raise BackendError(f"{path} cannot be read: {error.strerror}") from error
-        engine = self._runtime.deserialize_cuda_engine(content)
+        with self._cuda.current():
+            engine = self._runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise BackendError(f"{self.name} cannot load {path}: {self._said()}", "build the stage again")
         opened = TensorRTEngine(self, engine, entry.spec)
@@ -114,9 +117,10 @@ class TensorRTBackend:
     def close(self) -> None:
         """Free the runtime, the arena and the stream."""
         if self._runtime is not None:
-            self._runtime = None
-            self._arena.close()
-            self._cuda.close()
+            with self._cuda.current():
+                self._runtime = None
+                self._arena.close()
+                self._cuda.close()
 
     def _said(self, error: Exception | None = None) -> str:
         """What TensorRT logged, for it raises little and explains itself in its log."""
@@ -167,6 +171,10 @@ class TensorRTEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the stage once, see `Engine.run`."""
+        with self._cuda.current():
+            return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         engine = self._opened()
         sizes = check_inputs(self.spec, inputs)
         profile = choose_profile(self.spec, sizes) if self.spec.profiles else 0
@@ -203,10 +211,11 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free contexts, engine and buffers."""
-        self._contexts.clear()
-        self._engine = None
-        for buffer in self._buffers.values():
-            buffer.close()
+        with self._cuda.current():
+            self._contexts.clear()
+            self._engine = None
+            for buffer in self._buffers.values():
+                buffer.close()
 
     def _opened(self) -> trt.ICudaEngine:
         if self._engine is None:

@@ -28,6 +28,8 @@ def plain(console: Console, text: str, style: str | None = None) -> None:
     """Print text as it is: brackets are no markup, and paths are not broken into lines."""
     from rich.text import Text
 
+    # A file name that is not UTF-8 could not be written.
+    text = text.encode(errors="backslashreplace").decode()
     # As Text: a style given to print() would colour a progress bar below as well.
     console.print(Text(text, style=style or ""), soft_wrap=True)
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from tiny_stages import Pyramid, rows_to_rows
 
 from export.onnx_export import OnnxFile, export_stage
-from export.tensorrt_builder import build_engine, capability_names, load_flavour, parse_only
+from export.tensorrt_builder import _config, build_engine, capability_names, load_flavour, parse_only
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.stage import Profile, StageSpec, Tensor
 
@@ -29,6 +29,14 @@ def spec() -> StageSpec:
 @pytest.fixture(scope="module")
 def pyramid(spec: StageSpec, tmp_path_factory: pytest.TempPathFactory) -> OnnxFile:
     return export_stage(Pyramid(), spec, tmp_path_factory.mktemp("fp16"), precision="fp16")
+
+
+@needs_rtx
+def test_float32_is_not_multiplied_as_tf32() -> None:
+    flavour = load_flavour("tensorrt_rtx")
+    builder = flavour.Builder(flavour.Logger())
+    assert builder.create_builder_config().get_flag(flavour.BuilderFlag.TF32)
+    assert not _config(flavour, builder).get_flag(flavour.BuilderFlag.TF32)
 
 
 @needs_rtx

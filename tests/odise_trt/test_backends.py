@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,9 +16,10 @@ import toy_bundle
 from onnx import helper
 
 from odise_trt.backends import available_threads, base, host_os, open_backend
-from odise_trt.backends.buffers import Buffer, Device, device_index
+from odise_trt.backends.buffers import Buffer, Device, _CudaPython, device_index
 from odise_trt.backends.tensorrt import engine_mismatch
 from odise_trt.bundle import Bundle
+from odise_trt.doctor import examine
 from odise_trt.errors import BackendError
 from odise_trt.manifest import StageEntry
 from odise_trt.stage import Axis, Profile, StageSpec, Tensor
@@ -146,6 +148,63 @@ def test_a_provider_that_is_missing_is_an_error_and_never_replaced() -> None:
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(BackendError, match=r"has no CUDAExecutionProvider.*\n.*odise-trt\[cuda\]"):
         open_backend("onnxruntime", device="cuda")
+
+
+def test_half_of_an_onnxruntime_is_an_error_that_says_how_to_repair_it(monkeypatch) -> None:
+    # What is left when one of its two packages was removed: a folder without __init__.py.
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(BackendError, match=r"damaged.*\n.*pip uninstall -y onnxruntime onnxruntime-gpu"):
+        open_backend("onnxruntime")
+    finding = next(finding for finding in examine() if finding.name == "onnxruntime")
+    assert not finding.found
+    assert "damaged" in finding.detail
+
+
+class TwoGpus:
+    """CUDA's runtime for Python with two GPUs: allocations remember which was the current one."""
+
+    cudaStreamNonBlocking = 1
+    cudaError_t = SimpleNamespace(cudaSuccess=0)
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.allocated_on: list[int] = []
+
+    def cudaGetDeviceCount(self):
+        return 0, 2
+
+    def cudaGetDevice(self):
+        return 0, self.now
+
+    def cudaSetDevice(self, index):
+        self.now = index
+        return (0,)
+
+    def cudaGetDeviceProperties(self, index):
+        return 0, SimpleNamespace(name=b"GPU\0", major=9, minor=0, totalGlobalMem=2**30)
+
+    def cudaDriverGetVersion(self):
+        return 0, 13000
+
+    def cudaStreamCreateWithFlags(self, flags):
+        return 0, 5 + self.now
+
+    def cudaMalloc(self, size):
+        self.allocated_on.append(self.now)
+        return 0, 4096
+
+
+def test_work_for_a_gpu_goes_there_and_leaves_the_current_one_as_it_was() -> None:
+    runtime = TwoGpus()
+    first, second = (_CudaPython(runtime, index) for index in (0, 1))
+    assert (first.stream, second.stream) == (5, 6)
+    assert runtime.now == 0
+    runtime.now = 1  # the host program, for its own work
+    for cuda in (first, second, first):
+        with cuda.current():
+            cuda.allocate(1)
+    assert runtime.allocated_on == [0, 1, 0]
+    assert runtime.now == 1
 
 
 def test_threads_are_those_asked_for_or_those_there_are() -> None:

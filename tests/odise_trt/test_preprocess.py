@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from odise_trt import preprocess
 from odise_trt.errors import ImageError
@@ -112,6 +112,15 @@ def test_a_truncated_file_is_an_error_at_every_length(kind: str) -> None:
     for length in range(1, len(data) // 2, 7):
         with pytest.raises(ImageError):
             load_image(data[:length])
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_an_avif_with_spoilt_contents_is_an_error() -> None:
+    data = bytearray(encoded(Image.fromarray(photo()), "AVIF"))
+    start = data.index(b"mdat") + 4
+    data[start:] = b"\xff" * (len(data) - start)
+    with pytest.raises(ImageError, match="is damaged"):
+        load_image(bytes(data))
 
 
 def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,13 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     for _ in range(2):
         Result(IMAGE, VOCABULARY, instances=[]).save(tmp_path, "photo")
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_file_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -> None:
+    # As os.fsdecode gives the Latin-1 name of an old archive.
+    written = Result(IMAGE, VOCABULARY, panoptic=EMPTY).save(tmp_path, "photo", "caf\udce9.jpg")
+    data = json.loads(written[-1].read_text(encoding="utf-8"))
+    assert data["images"][0]["file_name"] == "caf\udce9.jpg"
 
 
 def test_importing_results_draws_nothing_in() -> None:

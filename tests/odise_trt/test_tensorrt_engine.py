@@ -7,7 +7,8 @@ address, too little scratch memory, an output read before the stream is done) is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,19 +40,29 @@ class NumpyCuda:
     memory: dict[int, np.ndarray] = field(default_factory=dict)
     queue: list[Callable[[], None]] = field(default_factory=list)
     allocated: int = 0
+    is_current: bool = False
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        before, self.is_current = self.is_current, True
+        yield
+        self.is_current = before
 
     def allocate(self, size: int) -> int:
+        assert self.is_current
         self.allocated += 1
         self.memory[self.allocated * 4096] = np.zeros(size, np.uint8)
         return self.allocated * 4096
 
     def free(self, address: int) -> None:
+        assert self.is_current
         del self.memory[address]
 
     def view(self, address: int, shape: tuple[int, ...]) -> np.ndarray:
         return self.memory[address][: 4 * int(np.prod(shape))].view(np.float32).reshape(shape)
 
     def upload(self, address: int, array: np.ndarray) -> None:
+        assert self.is_current
         assert array.flags.c_contiguous
 
         def work() -> None:
@@ -70,6 +81,7 @@ class NumpyCuda:
             self.queue.pop(0)()
 
     def close(self) -> None:
+        assert self.is_current
         self.synchronize()
 
 
@@ -101,6 +113,7 @@ class Context:
         self.arena = (address, size)
 
     def execute_async_v3(self, stream: int) -> bool:
+        assert self.cuda.is_current
         address, size = self.arena
         if size < self.scratch[self.profile] or len(self.cuda.memory[address]) < size:
             return False
@@ -156,6 +169,7 @@ class Setup:
         self.backend = TensorRTBackend("tensorrt", module, self.cuda)
 
     def deserialize(self, data: bytes) -> Engine | None:
+        assert self.cuda.is_current
         if not data:
             self.backend._logger.log(1, "Serialization assertion failed")
             return None

@@ -14,8 +14,8 @@ import numpy as np
 
 from odise_trt.backends import open_backend
 from odise_trt.backends.buffers import open_cuda
-from odise_trt.bundle import BundleWriter, sha256_of_files
-from odise_trt.errors import BackendError
+from odise_trt.bundle import Bundle, BundleWriter, sha256_of_files
+from odise_trt.errors import BackendError, BundleError
 from odise_trt.manifest import CONSTANTS, TOKENIZER, Manifest, Parity, StageEntry
 from reference.checkpoint import describe_weights
 
@@ -84,6 +84,7 @@ class _Unfinished:
     target: Target
     writer: BundleWriter
     opens_engines: bool
+    tools: Mapping[str, str]
     entries: dict[str, StageEntry] = field(default_factory=dict)
     rows: list[Parity] = field(default_factory=list)
     results: list[StageResult] = field(default_factory=list)
@@ -96,6 +97,7 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     older bundle of the same weights and backend, if there is one.
 
     Raises:
+        BundleError: a stage to be kept is not as it was built; found before any work.
         WeightsError, BackendError, ExportError, ParityError, OutputError: nothing was replaced then.
     """
     preset = find_preset(request.preset)
@@ -109,17 +111,20 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
         engines = sum(target.flavour is not None for target in due)
         tasks = [(name, precision) for name in names for precision in precisions]
         reporter.begin(1 + len(tasks) + len(names) * engines)
-        reporter.step(f"loading weights {request.weights}")
-        model = load_model(request)
         with ExitStack() as stack:
             unfinished = [
                 _Unfinished(
                     target,
                     stack.enter_context(BundleWriter(target.folder)),
                     _opens_engines(target, reporter),
+                    tools(request),
                 )
                 for target in due
             ]
+            for bundle in unfinished:
+                _keep(bundle, request)
+            reporter.step(f"loading weights {request.weights}")
+            model = load_model(request)
             # Beside the bundles: the files of a bundle for ONNX Runtime can then be linked instead of copied.
             temporary = tempfile.TemporaryDirectory(prefix=".onnx-", dir=request.output)
             work = Path(stack.enter_context(temporary))
@@ -134,9 +139,33 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
                 for file in exported.graph.files:
                     file.unlink()
             for bundle in unfinished:
-                _finish(bundle, model, weights, request)
+                _finish(bundle, model, weights, request.preset)
                 results[bundle.target.folder] = tuple(bundle.results)
     return tuple(_built(target, results, bool(weights["seeded"])) for target in targets)
+
+
+def _keep(bundle: _Unfinished, request: Request) -> None:
+    """Take over the stages of the older bundle that are not built now.
+
+    Raises:
+        BundleError: one is not as it was built: with a new hash its damage would pass for a build.
+    """
+    target, asked = bundle.target, request.stage_names()
+    manifest = existing(target, request)
+    if manifest is None:
+        return
+    kept = [entry for entry in manifest.stages if entry.spec.name not in asked]
+    old = Bundle(target.folder, manifest)
+    if damage := old.damage(entry.spec.name for entry in kept):
+        options = " ".join(f"--stage {name}" for name in old.stages_of(damage))
+        raise BundleError("\n".join(damage.values()), f"it would be kept: build it again too, add {options}")
+    for entry in kept:
+        for file in entry.files:
+            bundle.writer.adopt(target.folder / file)
+        bundle.entries[entry.spec.name] = entry
+        bundle.rows += [row for row in manifest.parity if row.stage == entry.spec.name]
+    if kept:
+        bundle.tools = _joined(bundle.tools, manifest.tools)
 
 
 def _line(exported: CheckedExport) -> str:
@@ -217,27 +246,17 @@ def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
         backend.close()
 
 
-def _finish(bundle: _Unfinished, model: ODISE, weights: Mapping[str, object], request: Request) -> None:
-    """Keep what an older bundle has to give, and write everything that is not a stage."""
+def _finish(bundle: _Unfinished, model: ODISE, weights: Mapping[str, object], preset: str) -> None:
+    """Write everything that is not a stage."""
     target, folder = bundle.target, bundle.writer.folder
-    used = tools(request)
-    entries, rows = dict(bundle.entries), list(bundle.rows)
-    old = existing(target, request)
-    if old is not None:
-        for entry in old.stages:
-            if entry.spec.name not in entries:
-                for file in entry.files:
-                    bundle.writer.adopt(target.folder / file)
-                entries[entry.spec.name] = entry
-                rows += [row for row in old.parity if row.stage == entry.spec.name]
-                used = _joined(used, old.tools)
+    entries, rows = bundle.entries, bundle.rows
     order = list(STAGES)
     rows.sort(key=lambda row: order.index(row.stage))
     np.savez(folder / CONSTANTS, allow_pickle=False, **constants(model))
     write_tokenizer(folder / TOKENIZER)
     write_report(folder / REPORT, rows, target.folder.name)
     Manifest(
-        preset=request.preset,
+        preset=preset,
         precision=target.precision,
         weights=weights,
         backend=target.backend,
@@ -246,7 +265,7 @@ def _finish(bundle: _Unfinished, model: ODISE, weights: Mapping[str, object], re
         files=bundle.writer.files(),
         parity=tuple(rows),
         precision_map=_precision_map(tuple(entries), target.precision),
-        tools=used,
+        tools=bundle.tools,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ).write(folder)
 

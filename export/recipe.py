@@ -12,6 +12,7 @@ from typing import Any
 import odise_trt
 from odise_trt.backends import BACKENDS, host_os
 from odise_trt.backends.buffers import open_cuda
+from odise_trt.bundle import Bundle
 from odise_trt.errors import BackendError, BundleError, ExportError
 from odise_trt.manifest import Manifest
 from reference.checkpoint import describe_weights
@@ -148,10 +149,11 @@ def up_to_date(target: Target, request: Request) -> bool:
     if manifest is None or request.force or dict(manifest.tools) != tools(request):
         return False
     have = {entry.spec.name for entry in manifest.stages}
-    return have.issuperset(request.stage_names()) and all(
-        (target.folder / name).is_file() and (target.folder / name).stat().st_size == facts["bytes"]
-        for name, facts in manifest.files.items()
-    )
+    if not have.issuperset(request.stage_names()):
+        return False
+    # Sizes first: the content of a bundle that lacks a file need not be read.
+    bundle = Bundle(target.folder, manifest)
+    return not bundle.damage(verify="size") and not bundle.damage()
 
 
 def existing(target: Target, request: Request) -> Manifest | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ import numpy as np
 
 from .errors import BundleError, OutputError
 from .manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest
+from .rebuild import rebuild_command
 
 Verify = Literal["full", "size"]
 
@@ -62,25 +64,47 @@ class Bundle:
                 storage you trust and processes that must start fast.
 
         Raises:
-            BundleError: no bundle, a format this version does not read, or a file that is missing,
-                changed or not declared; the message says which, the hint how to rebuild.
+            BundleError: no bundle, a format this version does not read, or files that are missing,
+                changed or not declared; the message names them all, the hint how to rebuild them.
         """
         if verify not in ("full", "size"):
             raise ValueError(f"verify must be 'full' or 'size', not {verify!r}")
         bundle = cls(Path(folder), Manifest.read(Path(folder)))
-        bundle._check_files(verify)
+        if damage := bundle.damage(verify=verify):
+            raise BundleError("\n".join(damage.values()), bundle.repair_hint(damage))
         return bundle
 
-    def rebuild_hint(self, stage: str | None = None) -> str:
-        """The command that builds this bundle, or one stage of it, again."""
-        manifest = self.manifest
-        command = (
-            f"python export/build_engines.py --preset {manifest.preset}"
-            f" --backend {manifest.backend['name']} --precision {manifest.precision}"
-        )
-        if source := manifest.weights.get("source"):
-            command += f" --weights {source}"
-        return f"rebuild it: {command}" + (f" --stage {stage}" if stage else "")
+    def damage(self, stages: Iterable[str] | None = None, verify: Verify = "full") -> dict[str, str]:
+        """Files that are not as they were built: name -> what is wrong with it; empty if all of them are.
+
+        Args:
+            stages: look only at the files of these.
+            verify: see `open`.
+        """
+        needed = {entry.spec.name: (*entry.files, entry.file) for entry in self.manifest.stages}
+        if stages is None:
+            chosen = [*self.manifest.files, CONSTANTS, TOKENIZER, *itertools.chain(*needed.values())]
+        else:
+            chosen = [name for stage in stages for name in needed[stage]]
+        names = list(dict.fromkeys(chosen))
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda name: self._damage_of(name, verify), names))
+        return {name: wrong for name, wrong in zip(names, found, strict=True) if wrong is not None}
+
+    def stages_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The stages that these files belong to; the tokenizer, for one, belongs to none."""
+        files = set(names)
+        return tuple(e.spec.name for e in self.manifest.stages if not files.isdisjoint((e.file, *e.files)))
+
+    def rebuild_hint(self) -> str:
+        """The command that builds such a bundle for the machine it is run on."""
+        return f"rebuild it: {rebuild_command(self.folder, self.manifest)}"
+
+    def repair_hint(self, names: Iterable[str] = ()) -> str:
+        """The command that builds this bundle again, or only the stages that these files belong to."""
+        # Every build writes the files that belong to no stage, also one of a single stage.
+        stages = self.stages_of(names)
+        return f"rebuild it: {rebuild_command(self.folder, self.manifest, stages, same_gpus=True)}"
 
     @property
     def tokenizer(self) -> Path:
@@ -104,62 +128,35 @@ class Bundle:
             with np.load(path, allow_pickle=False) as archive:
                 constants = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{path} cannot be read: {error}", self.rebuild_hint()) from error
+            raise BundleError(f"{path} cannot be read: {error}", self.repair_hint()) from error
         if missing := needed - constants.keys():
-            raise BundleError(f"{path} has no {', '.join(sorted(missing))}", self.rebuild_hint())
+            raise BundleError(f"{path} has no {', '.join(sorted(missing))}", self.repair_hint())
         return constants
 
-    def _check_files(self, verify: Verify) -> None:
-        declared = self.manifest.files
-        self._check_names(declared)
-        for name, facts in declared.items():
-            path = self.folder / name
-            if not path.is_file():
-                raise BundleError(f"{path} is missing", self._hint_for(name))
-            found = path.stat().st_size
-            if found != facts["bytes"]:
-                raise BundleError(
-                    f"{path} was changed after it was built\n"
-                    f"  expected {facts['bytes']} bytes, found {found}",
-                    self._hint_for(name),
-                )
-        if verify == "full":
-            self._check_hashes(declared)
-
-    def _check_names(self, declared: Mapping[str, Mapping[str, object]]) -> None:
+    def _damage_of(self, name: str, verify: Verify) -> str | None:
+        path = self.folder / name
+        parts = PurePosixPath(name).parts
         # A manifest may come from anywhere: a name must not lead out of the bundle's folder.
-        for name in declared:
-            parts = PurePosixPath(name).parts
-            if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name:
-                raise BundleError(f"{self.folder / MANIFEST} names a file outside its bundle: {name!r}")
-        for entry in self.manifest.stages:
-            for name in {entry.file, *entry.files} - declared.keys():
-                raise BundleError(
-                    f"{self.folder / MANIFEST} has no hash for {name}", self.rebuild_hint(entry.spec.name)
-                )
-        for name in (CONSTANTS, TOKENIZER):
-            if name not in declared:
-                raise BundleError(f"{self.folder / MANIFEST} has no hash for {name}", self.rebuild_hint())
-
-    def _check_hashes(self, declared: Mapping[str, Mapping[str, object]]) -> None:
-        names = list(declared)
+        if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name:
+            return f"{self.folder / MANIFEST} names a file outside its bundle: {name!r}"
+        declared = self.manifest.files.get(name)
+        if declared is None:
+            return f"{self.folder / MANIFEST} has no hash for {name}"
+        if not path.is_file():
+            return f"{path} is missing"
+        changed = f"{path} was changed after it was built\n  expected"
+        expected, found = declared["bytes"], path.stat().st_size
+        if found != expected:
+            return f"{changed} {expected} bytes, found {found}"
+        if verify == "size":
+            return None
         try:
-            with ThreadPoolExecutor() as pool:
-                digests = list(pool.map(lambda name: sha256_of(self.folder / name), names))
+            digest = sha256_of(path)
         except OSError as error:
-            raise BundleError(f"{error.filename} cannot be read: {error.strerror}") from error
-        for name, digest in zip(names, digests, strict=True):
-            expected = str(declared[name]["sha256"])
-            if digest != expected:
-                raise BundleError(
-                    f"{self.folder / name} was changed after it was built\n"
-                    f"  expected sha256 {expected[:12]}..., found {digest[:12]}...",
-                    self._hint_for(name),
-                )
-
-    def _hint_for(self, name: str) -> str:
-        stages = [entry.spec.name for entry in self.manifest.stages if name in (entry.file, *entry.files)]
-        return self.rebuild_hint(stages[0] if len(stages) == 1 else None)
+            return f"{path} cannot be read: {error.strerror}"
+        if digest != declared["sha256"]:
+            return f"{changed} sha256 {declared['sha256'][:12]}..., found {digest[:12]}..."
+        return None
 
 
 class BundleWriter:

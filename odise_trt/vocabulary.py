@@ -253,7 +253,8 @@ def _from_entries(entries: Sequence[Entry], source: str) -> Vocabulary:
     for entry in entries:
         name = entry.names[0].casefold()
         earlier = places.setdefault(name, entry)
-        # Official lists have different categories of one name ("bag" of ADE20K): their ids tell them apart.
+        # ADE20K has different categories of one name ("bag"): their ids tell them apart, in its lists and in
+        # whatever is written of them.
         if earlier is not entry and not (entry.numbered and earlier.numbered):
             raise VocabularyError(
                 f"the category {entry.names[0]!r} is there twice: {earlier.place}, and {entry.place}",
@@ -286,9 +287,7 @@ def _flags(preset: str) -> Mapping[str, bool]:
 @cache
 def _preset(name: str) -> Vocabulary:
     text = (files(__package__) / "vocabularies" / f"{name}.txt").read_text(encoding="utf-8")
-    return Vocabulary(
-        tuple(Category(entry.names, entry.isthing is True) for entry in formats.read_lines(text, name))
-    )
+    return _from_entries(formats.read_lines(text, name), name)
 
 
 def _folded(names: Iterable[str]) -> set[str]:

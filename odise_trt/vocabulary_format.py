@@ -26,9 +26,9 @@ _LINE = re.compile(r"(?:(?P<id>\d+)\s*:)?\s*" + _KIND, re.IGNORECASE | re.DOTALL
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 _SECTIONS = {"things": True, "stuff": False}
-_ENTRY_KEYS = {"name", "names", "isthing"}
+_ENTRY_KEYS = {"id", "name", "names", "isthing"}
 # Further keys of a category in COCO's panoptic JSON; they say nothing about names.
-_COCO_KEYS = {"id", "color", "supercategory"}
+_COCO_KEYS = {"color", "supercategory"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Entry:
         names: one or more names, the first one is shown.
         isthing: None where the source says nothing about it.
         place: where it stands, for messages: "words.txt, line 3".
-        numbered: the line had an id of its own, which tells it from another of the same name.
+        numbered: it has an id of its own, which tells it from another of the same name.
     """
 
     names: tuple[str, ...]
@@ -110,7 +110,8 @@ def read_data(data: Any, place: str) -> list[Entry]:
     """What YAML and JSON hold: a list of categories, or `{things: [...], stuff: [...]}`.
 
     A category is a string (names separated by commas), a list of names (taken as they are), or a mapping
-    with `name` and/or `names`, and optionally `isthing`. COCO's panoptic `categories` are such mappings.
+    with `name` and/or `names`, and optionally `isthing` and `id`. Beside a list of `names`, `name` is one of
+    them and taken as it is. COCO's panoptic `categories` are such mappings.
 
     Raises:
         VocabularyError: anything else, or an entry without names.
@@ -159,19 +160,21 @@ def _from_value(value: Any, place: str, isthing: bool | None = None) -> Entry:
         if unknown or not {"name", "names"} & set(value):
             raise VocabularyError(
                 f"{place} is a mapping with the keys {_listed(value)}",
-                "a category has `name` and/or `names`, and optionally `isthing`",
+                "a category has `name` and/or `names`, and optionally `isthing` and `id`",
             )
         said = _flag(value["isthing"], place) if "isthing" in value else isthing
         if isthing is not None and said != isthing:
             raise VocabularyError(f"{place} contradicts its section by `isthing`", "remove one of the two")
-        names = [name for key in ("name", "names") if key in value for name in _names(value[key], place)]
-        return Entry(_named(names, place), said, place)
+        # Beside a list, where every name stands apart, a comma is a part of the name.
+        whole = isinstance(value.get("names"), list)
+        names = [n for key in ("name", "names") if key in value for n in _names(value[key], place, whole)]
+        return Entry(_named(names, place), said, place, numbered="id" in value)
     return Entry(_named(_names(value, place), place), isthing, place)
 
 
-def _names(value: Any, place: str) -> Iterator[str]:
+def _names(value: Any, place: str, whole: bool = False) -> Iterator[str]:
     if isinstance(value, str):
-        yield from split_names(value)
+        yield from (collapse(value),) if whole else split_names(value)
         return
     if not isinstance(value, list):
         raise VocabularyError(

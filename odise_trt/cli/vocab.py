@@ -46,7 +46,11 @@ def vocab(
     if json:
         from json import dumps
 
-        rows = [{"names": list(category.names), "isthing": category.isthing} for category in parsed]
+        # From 1, as in the JSON of a result.
+        rows = [
+            {"id": number, "names": list(category.names), "isthing": category.isthing}
+            for number, category in enumerate(parsed, 1)
+        ]
         typer.echo("[\n " + ",\n ".join(dumps(row, ensure_ascii=False) for row in rows) + "\n]")
         return
     table.add_column("id", justify="right")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +22,9 @@ from export.recipe import Request
 from export.stages import STAGES
 from export.stages.clip_pool import ClipPool
 from odise_trt.bundle import Bundle
-from odise_trt.errors import BackendError, ExportError, ParityError, WeightsError
+from odise_trt.errors import BackendError, BundleError, ExportError, ParityError, WeightsError
 from odise_trt.manifest import Manifest
+from odise_trt.rebuild import USUAL_TOOLS
 from reference.preset import ODISE_LABEL
 
 
@@ -178,6 +181,64 @@ def test_a_missing_file_asks_for_a_new_build(folder: Path, request_: Request, tm
         assert not up_to_date(target, current)
     finally:
         (tmp_path / "parity.html").rename(folder / "parity.html")
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    # A new file: kept stages are hard links, and the bundle they came from is to stay as it is.
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def copied(folder: Path, request_: Request, tmp_path: Path) -> Request:
+    """A request that a copy of the bundle in `tmp_path` is up to date for."""
+    shutil.copytree(folder, tmp_path / folder.name)
+    return replace(request_, weights=Manifest.read(folder).weights["source"], output=tmp_path)
+
+
+def test_a_changed_byte_asks_for_a_new_build(copied: Request) -> None:
+    from export.recipe import plan, up_to_date
+
+    (target,) = plan(copied)
+    assert up_to_date(target, copied)
+    flip_a_byte(target.folder / "clip_pool.onnx")
+    assert not up_to_date(target, copied)
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, Path.unlink])
+def test_a_damaged_stage_is_not_kept_by_the_build_of_another(
+    damage: Callable[[Path], None], copied: Request, folder: Path
+) -> None:
+    bundle = copied.output / folder.name
+    damage(bundle / "clip_pool.onnx")
+    before = (bundle / "manifest.json").read_bytes()
+    log = Log()
+    with pytest.raises(BundleError, match=r"clip_pool\.onnx (was changed|is missing)") as caught:
+        build(replace(copied, stages=("text_encoder",)), log)
+    assert str(caught.value.hint).endswith("add --stage clip_pool")
+    assert log.begun == []
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert [path.name for path in copied.output.iterdir()] == [bundle.name]
+
+
+def test_the_printed_command_repairs_the_bundle(copied: Request, folder: Path, root: Path) -> None:
+    bundle = copied.output / folder.name
+    flip_a_byte(bundle / "clip_pool.onnx")
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(bundle)
+    command = shlex.split(str(caught.value.hint).removeprefix("rebuild it: "))
+    assert command[:2] == ["python", "export/build_engines.py"]
+    done = script(root, *command[2:])
+    assert done.returncode == 0, done.stderr
+    assert "up to date" not in done.stdout
+    assert Bundle.open(bundle).manifest.files == Manifest.read(folder).files
+
+
+def test_the_command_that_is_printed_leaves_out_the_defaults_of_a_build(request_: Request) -> None:
+    usual = Request(request_.preset, request_.weights)
+    assert {"opset": str(usual.opset), "sampling": usual.sampling} == USUAL_TOOLS
 
 
 @pytest.mark.parametrize(

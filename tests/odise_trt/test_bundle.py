@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,79 @@ def test_a_changed_byte_is_found_in_every_file(toy: Path) -> None:
         with pytest.raises(BundleError, match=name):
             Bundle.open(toy)
         (toy / name).write_bytes(whole)
+
+
+def test_all_damaged_files_are_named_with_one_command_for_their_stages(toy: Path) -> None:
+    flip_a_byte(toy / "features.onnx")
+    (toy / "captioner.onnx").unlink()
+    flip_a_byte(toy / CONSTANTS)
+
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(toy)
+    assert f"{toy / 'captioner.onnx'} is missing" in caught.value.message
+    assert f"{toy / 'features.onnx'} was changed after it was built" in caught.value.message
+    assert f"{toy / CONSTANTS} was changed after it was built" in caught.value.message
+    assert "--stage captioner --stage features --output" in str(caught.value.hint)
+
+
+def test_damage_outside_the_stages_is_repaired_by_a_whole_build(toy: Path) -> None:
+    flip_a_byte(toy / CONSTANTS)
+
+    with pytest.raises(BundleError, match="rebuild it: ") as caught:
+        Bundle.open(toy)
+    assert "--stage" not in str(caught.value.hint)
+
+
+def printed_options(hint: str | None) -> list[str]:
+    """The options of the command that a hint prints."""
+    assert hint is not None
+    return shlex.split(hint.removeprefix("rebuild it: python export/build_engines.py "))
+
+
+def test_the_printed_command_has_the_options_the_bundle_was_built_with(tmp_path: Path) -> None:
+    folder = toy_bundle.make(
+        tmp_path / "my runs" / "toy-tensorrt_rtx-fp16-sm89-sm120",
+        precision="fp16",
+        backend={"name": "tensorrt_rtx", "version": "1.7", "compute_capability": ["8.9", "12.0"]},
+        tools={"torch": "2.9", "opset": "20", "sampling": "grid_sample"},
+    )
+
+    assert printed_options(Bundle.open(folder).repair_hint(["features.onnx"])) == [
+        *("--preset", "toy", "--backend", "tensorrt_rtx", "--precision", "fp16", "--weights", "hand-made"),
+        *("--stage", "features", "--opset", "20", "--sampling", "grid_sample"),
+        *("--compute-capability", "8.9", "--compute-capability", "12.0", "--output", str(folder.parent)),
+    ]
+
+
+def test_the_printed_command_leaves_out_what_a_build_finds_by_itself(tmp_path: Path) -> None:
+    engine = {"name": "tensorrt", "version": "10.13", "compute_capability": ["8.9"], "gpu": "L4"}
+    usual = {"opset": "21", "sampling": "gather"}
+    folder = toy_bundle.make(tmp_path / "toy-tensorrt-fp32-sm89", backend=engine, tools=usual)
+
+    options = printed_options(Bundle.open(folder).repair_hint())
+    assert not {"--compute-capability", "--opset", "--sampling"} & set(options)
+
+
+def test_the_printed_command_does_not_choose_between_the_options_of_two_builds(tmp_path: Path) -> None:
+    folder = toy_bundle.make(tmp_path / "toy", tools={"opset": "21 and 20", "sampling": "gather"})
+
+    assert "--opset" not in printed_options(Bundle.open(folder).repair_hint())
+
+
+def test_a_bundle_for_other_gpus_is_rebuilt_for_the_one_at_hand(tmp_path: Path) -> None:
+    backend = {"name": "tensorrt_rtx", "version": "1.7", "compute_capability": ["8.9"]}
+    folder = toy_bundle.make(tmp_path / "toy-tensorrt_rtx-fp32-sm89", backend=backend)
+
+    assert "--compute-capability" not in printed_options(Bundle.open(folder).rebuild_hint())
+
+
+def test_a_bundle_that_is_the_working_folder_is_rebuilt_in_its_place(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy)
+
+    options = printed_options(Bundle.open(os.curdir).repair_hint())
+    assert options[-2:] == ["--output", str(toy.parent)]
 
 
 def test_checking_sizes_only_finds_a_truncated_file_without_hashing(toy: Path) -> None:

@@ -16,6 +16,7 @@ import toy_bundle
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
+from odise_trt.vocabulary import Vocabulary
 
 WORDS = "red; green; blue"
 
@@ -176,7 +177,16 @@ def test_vocab_lists_presets_and_categories() -> None:
     assert "purse, handbag" in shown
     assert "2 categories: 1 things, 1 stuff" in shown
     rows = json.loads(odise("vocab", "purse, handbag; sky", "--json", "--things", "sky").stdout)
-    assert rows == [{"names": ["purse", "handbag"], "isthing": True}, {"names": ["sky"], "isthing": True}]
+    assert rows == [
+        {"id": 1, "names": ["purse", "handbag"], "isthing": True},
+        {"id": 2, "names": ["sky"], "isthing": True},
+    ]
+
+
+def test_the_json_of_vocab_is_a_vocabulary_even_where_categories_share_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "words.json"
+    path.write_text(odise("vocab", "ade847", "--json").stdout, encoding="utf-8")
+    assert Vocabulary.parse(path) == Vocabulary.preset("ade847")
 
 
 def test_cache_lists_tables_and_clears_them(photos: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,13 @@ def test_a_number_as_name_is_the_image_id_as_in_coco() -> None:
 def test_the_written_json_is_a_vocabulary(tmp_path: Path) -> None:
     _, _, about = panoptic_result().save(tmp_path, "photo")
     assert Vocabulary.parse(about) == VOCABULARY
+
+
+def test_the_written_json_keeps_categories_of_one_name_and_names_with_commas(tmp_path: Path) -> None:
+    kitty = Category(("Hello, Kitty", "bow, ribbon"), isthing=False)
+    vocabulary = Vocabulary((*Vocabulary.preset("ade847"), kitty))
+    _, _, about = replace(panoptic_result(), vocabulary=vocabulary).save(tmp_path, "photo")
+    assert Vocabulary.parse(about) == vocabulary
 
 
 def test_a_semantic_map_has_the_category_id_of_every_pixel(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_preset_has_the_categories_and_things_of_its_data_set(name: str) -> No
     assert len(vocabulary) == categories
     if things is not None:
         assert sum(vocabulary.isthing) == things
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_copy_of_a_preset_is_the_preset(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "mine.txt"
+    copy.write_bytes((files("odise_trt") / "vocabularies" / f"{name}.txt").read_bytes())
+    assert Vocabulary.parse(copy) == Vocabulary.preset(name)
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -201,6 +209,18 @@ def test_yaml_and_json_say_the_same_in_lists_strings_and_mappings(tmp_path: Path
     assert from_yaml == Vocabulary.parse(tmp_path / "words.json")
     assert [list(names) for names in from_yaml.synonyms] == LIST
     assert from_yaml.isthing == (True, True, False)
+
+
+def test_a_name_beside_a_list_of_names_is_not_split_and_one_alone_is() -> None:
+    rows = [{"name": "Hello, Kitty", "names": ["Hello, Kitty", "bow"]}, {"name": "purse, handbag"}]
+    assert Vocabulary.from_data(rows).synonyms == (("Hello, Kitty", "bow"), ("purse", "handbag"))
+
+
+def test_ids_tell_categories_of_one_name_apart() -> None:
+    bags = [{"id": 1, "names": ["bag", "gift bag"]}, {"id": 2, "names": ["bag", "suitcase"]}]
+    assert Vocabulary.from_data(bags).synonyms == (("bag", "gift bag"), ("bag", "suitcase"))
+    with pytest.raises(VocabularyError, match="'bag' is there twice"):
+        Vocabulary.from_data([bags[0], {"names": ["bag", "suitcase"]}])
 
 
 def test_yaml_may_have_things_and_stuff_apart(tmp_path: Path) -> None:

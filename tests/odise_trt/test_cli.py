@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -251,11 +250,13 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
     root = Path(__file__).resolve().parents[2]
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        # Processor time: the clock also counts whoever else is at work on the machine.
+        before = os.times()
         done = subprocess.run(
             [sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True
         )
-        best = min(best, time.perf_counter() - start)
+        after = os.times()
+        best = min(best, sum(after[2:4]) - sum(before[2:4]))
     assert done.stdout.splitlines()[-1] == "[]"
     assert best < 0.5
 

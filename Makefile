@@ -16,7 +16,7 @@ $(INSTALLED): setup.py constraints.txt
 
 demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
 	$(BIN)/python export/build_engines.py --preset demo --backend onnxruntime --backend tensorrt_rtx --jobs 2
-	$(BIN)/python -m reference.scenes --held-out --seed 3 --output outputs/scene.png
+	$(BIN)/python -m reference.scenes --held-out --seed 8 --output outputs/scene.png
 	$(BIN)/odise-trt inspect engines/demo-onnxruntime-fp32
 	$(BIN)/odise-trt run assets/photo.jpg --engines engines/demo-onnxruntime-fp32 --vocab "$(VOCABULARY)"
 	$(BIN)/odise-trt run outputs/scene.png --engines engines/demo-onnxruntime-fp32 --vocab scenes

@@ -31,16 +31,16 @@ class Recipe:
     caption_together: Schedule
 
 
-#: What the shipped weights were made with; they came to it on a detour, see docs/demo-model.md.
+#: What the shipped weights were made with.
 FULL = Recipe(
     frozen_scenes=4000,
     mask_scenes=6000,
     clip=Schedule(1150, 64, 1e-3, weight_decay=0.05),
     autoencoder=Schedule(1150, 16, 1e-3),
     unet=Schedule(500, 24, 1e-3),
-    head=Schedule(9600, 8, 8e-4, weight_decay=0.05, clip=0.1),
+    head=Schedule(8000, 8, 8e-4, weight_decay=0.05, clip=0.1),
     together=Schedule(80, 8, 1e-4, weight_decay=0.05, clip=0.1),
-    caption_head=Schedule(4600, 8, 8e-4, weight_decay=0.05, clip=0.1),
+    caption_head=Schedule(2400, 8, 8e-4, weight_decay=0.05, clip=0.1),
     caption_together=Schedule(40, 8, 1e-4, weight_decay=0.05, clip=0.1),
 )
 

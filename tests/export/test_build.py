@@ -223,6 +223,7 @@ def test_a_damaged_stage_is_not_kept_by_the_build_of_another(
     assert [path.name for path in copied.output.iterdir()] == [bundle.name]
 
 
+@pytest.mark.slow
 def test_the_printed_command_repairs_the_bundle(copied: Request, folder: Path, root: Path) -> None:
     bundle = copied.output / folder.name
     flip_a_byte(bundle / "clip_pool.onnx")

@@ -42,6 +42,11 @@ CHECKPOINTS = "checkpoints"
 _FREE = frozenset({"workers", "log_steps", "checkpoint_steps", "keep"})
 #: Of the loss in half precision: 65,536 halved 16 times. A scaler that is off says 1 too.
 _SMALLEST_SCALE = 1.0
+#: A run is taken up with its own recipe alone; with another one it is a new run.
+_NEW_RUN = (
+    "train from the last checkpoint's weights into another folder (--weights, with --frozen), with a lower"
+    " --learning-rate or without --autocast"
+)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 Losses = Callable[..., dict[str, Tensor]]
@@ -209,16 +214,10 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         values["gradient_norm"] = float(norm)
         if not np.isfinite(values["loss"]):
-            raise TrainingError(
-                f"the loss is {values['loss']} at step {self.step + 1}",
-                "resume from the last checkpoint with --autocast none, or with a lower --learning-rate",
-            )
+            raise TrainingError(f"the loss is {values['loss']} at step {self.step + 1}", _NEW_RUN)
         # With a loss scale such a step is skipped and the scale halved, which may go on for a few steps.
         if not np.isfinite(values["gradient_norm"]) and self._scaler.get_scale() <= _SMALLEST_SCALE:
-            raise TrainingError(
-                f"the gradient is not finite at step {self.step + 1}",
-                "resume from the last checkpoint with --autocast bf16 or none",
-            )
+            raise TrainingError(f"the gradient is not finite at step {self.step + 1}", _NEW_RUN)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.step += 1
@@ -237,10 +236,7 @@ class Trainer:
         try:
             yield
         except FloatingPointError as error:
-            raise TrainingError(
-                f"{error}, at step {self.step + 1}",
-                "resume from the last checkpoint with --autocast none, or with a lower --learning-rate",
-            ) from error
+            raise TrainingError(f"{error}, at step {self.step + 1}", _NEW_RUN) from error
 
     def _autocast(self) -> Any:
         if self._config.autocast == "none":

@@ -11,6 +11,23 @@ from setuptools.command.build_py import build_py
 
 RUNTIME = ["odise_trt", "odise_trt.*"]
 TOOLKIT = ["reference", "reference.*", "export", "export.*", "benchmarks", "benchmarks.*"]
+# torch is pinned to one version with its torchvision, or pip trades a CPU torch for a CUDA one.
+EXPORT = [
+    "torch==2.13.0",
+    "torchvision==0.28.0",
+    "diffusers>=0.42,<0.43",
+    "transformers>=5.23,<6",
+    "open_clip_torch>=3.3,<4",
+    "onnx>=1.23,<2",
+    "onnxscript>=0.7.2,<0.8",
+    "polygraphy>=0.53,<0.54",
+    "safetensors>=0.8,<1",
+    "psutil>=6,<8",
+    "filelock>=3.15,<5",
+]
+# Every extra of the toolkit can be installed alone.
+EVAL = ["faster-coco-eval>=1.8,<2", "pycocotools>=2.0.10,<3", "scipy>=1.14,<2"]
+TRAIN = ["scipy>=1.14,<2", "HanTa>=1.2,<2", "pycocotools>=2.0.10,<3", "tensorboard>=2.18,<3"]
 
 
 class RuntimeOnly(build_py):
@@ -46,27 +63,9 @@ setup(
         "ftfy>=6.3,<7",
     ],
     extras_require={
-        # torch is pinned to one version with its torchvision, or pip trades a CPU torch for a CUDA one.
-        "export": [
-            "torch==2.13.0",
-            "torchvision==0.28.0",
-            "diffusers>=0.42,<0.43",
-            "transformers>=5.23,<6",
-            "open_clip_torch>=3.3,<4",
-            "onnx>=1.23,<2",
-            "onnxscript>=0.7.2,<0.8",
-            "polygraphy>=0.53,<0.54",
-            "safetensors>=0.8,<1",
-            "psutil>=6,<8",
-        ],
-        # For the checkout, beside "export", which brings torch.
-        "train": [
-            "scipy>=1.14,<2",
-            "HanTa>=1.2,<2",
-            "pycocotools>=2.0.10,<3",
-            "tensorboard>=2.18,<3",
-        ],
-        "eval": ["faster-coco-eval>=1.8,<2", "pycocotools>=2.0.10,<3", "scipy>=1.14,<2"],
+        "export": EXPORT,
+        "train": EXPORT + TRAIN,
+        "eval": EXPORT + EVAL,
         "ray": ["ray[data]>=2.50,<3"],
         "tensorrt": ["tensorrt>=10.13,<12", "cuda-python>=12.6,<14"],
         "tensorrt-rtx": ["tensorrt-rtx>=1.7,<2", "cuda-python>=12.6,<14"],

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.words import MODELS, load_demo
+from odise_trt.cli import boundary
 from odise_trt.output import write_together
 from reference.datasets.sample import IGNORED
 from reference.demo.held_out import held_out
@@ -104,4 +105,4 @@ def _shares(called: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    boundary.run(lambda: typer.run(main))

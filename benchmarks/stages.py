@@ -27,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.contenders import CONTENDERS, Job, Outcome
 from export.measure import Measure
+from odise_trt.cli import boundary
 from odise_trt.manifest import Manifest
 
 PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
@@ -126,4 +127,4 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    boundary.run(lambda: typer.run(main))

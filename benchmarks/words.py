@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from odise_trt.cli import boundary
 from odise_trt.output import write_together
 from reference.checkpoint import WeightsDescription, describe_weights, load_weights
 from reference.demo.held_out import held_out
@@ -89,4 +90,4 @@ def _pq(rows: Iterable[Mapping[str, Any]]) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    boundary.run(lambda: typer.run(main))

@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from odise_trt.errors import OdiseError
-
 
 class BackendName(StrEnum):
     """Choices of --backend."""
@@ -70,28 +68,21 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
-    console = Console()
-    try:
-        _build(
-            console,
-            preset=preset,
-            weights=weights or _default_weights(preset),
-            backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
-            precision=None if precision is None else str(precision),
-            stages=tuple(stage or ()),
-            output=output,
-            sampling=str(sampling),
-            opset=opset,
-            compute_capabilities=tuple(compute_capability or ()),
-            parity_limits=None if parity_windows is None else {"windows": parity_windows},
-            jobs=jobs,
-            force=force,
-        )
-    except OdiseError as error:
-        Console(stderr=True).print(
-            f"{type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True
-        )
-        raise typer.Exit(1) from error
+    _build(
+        Console(),
+        preset=preset,
+        weights=weights or _default_weights(preset),
+        backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
+        precision=None if precision is None else str(precision),
+        stages=tuple(stage or ()),
+        output=output,
+        sampling=str(sampling),
+        opset=opset,
+        compute_capabilities=tuple(compute_capability or ()),
+        parity_limits=None if parity_windows is None else {"windows": parity_windows},
+        jobs=jobs,
+        force=force,
+    )
 
 
 def _default_weights(preset: str) -> str:
@@ -114,5 +105,5 @@ def _build(console: Console, **options: object) -> None:
     show(console, bundles)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(build)

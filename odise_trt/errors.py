@@ -6,6 +6,33 @@ half-written behind.
 
 from __future__ import annotations
 
+import errno
+import os
+
+_HINTS = {
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "the quota is used up: make room, or choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the owner and the permissions",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "the machine has too many files open: close other programs",
+    errno.ENOMEM: "there is not enough memory: close other programs, or do less at once",
+}
+
+
+def reason(error: OSError) -> str:
+    """Why the operating system refused, in its words; libraries make such errors without them."""
+    if error.strerror:
+        return error.strerror
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+
+
+def hint_for(error: OSError) -> str | None:
+    """What to do about an error of the operating system, where its cause alone tells."""
+    return _HINTS.get(error.errno or 0)
+
 
 class OdiseError(Exception):
     """Base of every error this product raises on purpose.

@@ -8,36 +8,14 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from .errors import ImageError
+from .image_file import MAX_PIXELS, open_picture, reading
 from .interpolate import resize_bilinear
 
-#: Largest image that is decoded, in pixels: twice Pillow's own warning limit, 0.5 GB as RGB.
-MAX_PIXELS = 178_956_970
-
-# Raster formats only: Pillow hands PostScript to an interpreter, which is no way to treat a stranger's file.
-_FORMATS = (
-    "JPEG",
-    "MPO",
-    "PNG",
-    "WEBP",
-    "AVIF",
-    "TIFF",
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
-    "JPEG2000",
-    "PPM",
-    "TGA",
-)
-# What Pillow's decoders raise for damaged files; RuntimeError for AVIF.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
@@ -150,20 +128,8 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 def _decode(data: bytes, name: str) -> np.ndarray:
     if not data:
         raise ImageError(f"{name} is empty")
-    Image.init()
-    formats = [one for one in _FORMATS if one in Image.OPEN]
-    try:
-        with warnings.catch_warnings():
-            # Our own limit, checked from the header before anything is decoded, takes the warning's place.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=formats) as image:
-                return _to_rgb(image, name)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large: {error}", "shrink it first") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image that can be read") from error
-    except _DAMAGE as error:
-        raise _damaged(name, error) from error
+    with open_picture(io.BytesIO(data), name) as image:
+        return _to_rgb(image, name)
 
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
@@ -174,7 +140,7 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         )
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels: it is {image.width} x {image.height}")
-    try:
+    with reading(name):
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode in _SIXTEEN_BIT:
@@ -182,12 +148,6 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         elif image.mode == "F":
             raise ImageError(f"{name} has floating-point pixels", "save it with 8 or 16 bits per channel")
         return np.array(image.convert("RGB"))
-    except _DAMAGE as error:
-        raise _damaged(name, error) from error
-
-
-def _damaged(name: str, error: Exception) -> ImageError:
-    return ImageError(f"{name} is damaged: {error}", "a truncated download?")
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:

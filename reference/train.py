@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from odise_trt.cli import console
+from odise_trt.cli import boundary, console
 from odise_trt.errors import OdiseError
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class Autocast(StrEnum):
     fp16 = "fp16"
 
 
-app = typer.Typer(
-    pretty_exceptions_show_locals=False, context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @app.command()
@@ -236,11 +234,7 @@ def _say_what_next(model: Path, start: Start, stopped: int, step: int) -> None:
 
 def main() -> None:
     """Entry point."""
-    try:
-        app(prog_name="python -m reference.train")
-    except OdiseError as error:
-        console.error(f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
+    boundary.run(lambda: app(prog_name="python -m reference.train"))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import io
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from odise_trt.cli import boundary
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
 from odise_trt.drawing.palette import category_color
-from odise_trt.errors import OdiseError, OutputError
+from odise_trt.errors import OutputError
 from odise_trt.output import prepare_folder, write_together
 from odise_trt.preprocess import load_image
 from reference.checkpoint import describe_weights, load_weights
@@ -66,15 +66,9 @@ def draw_features(
     return _grid(panels)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        print(_run(options))
-    except OdiseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    print(_run(_parser().parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> Path:
@@ -143,4 +137,4 @@ def _grid(panels: Sequence[Image.Image]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    boundary.run(main)

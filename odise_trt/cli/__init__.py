@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from . import boundary
 from .cache import cache
 from .doctor import doctor
 from .group import VerbGroup
@@ -21,7 +22,7 @@ app = typer.Typer(
     name="odise-trt",
     cls=VerbGroup,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -39,6 +40,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error arose; may stand anywhere on the line.")
+    ] = False,
 ) -> None:
     """Open-vocabulary panoptic segmentation with ODISE, on ONNX Runtime or TensorRT."""
 
@@ -49,4 +53,4 @@ for _verb in (run, vocab, inspect, doctor, cache):
 
 def main() -> None:
     """Entry point of `odise-trt`."""
-    app(prog_name="odise-trt")
+    boundary.run(lambda: app(prog_name="odise-trt"))

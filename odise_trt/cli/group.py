@@ -7,6 +7,7 @@ annotations or a `typer.Typer`; its module should import little, since `odise-tr
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -14,18 +15,19 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ..errors import OdiseError
-from . import console
+from .extras import DISTRIBUTION, TOOLKIT, missing_package, toolkit_is_missing
 
 GROUP = "odise_trt.commands"
 
 
 class VerbGroup(TyperGroup):
-    """Finds verbs by entry point, and ends with status 1 and one message on errors of the product."""
+    """Finds verbs by entry point."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The runtime's verbs, then the joined ones by name."""
+        """The runtime's verbs, then the joined ones by name; not those that a wheel leaves out."""
         own = super().list_commands(ctx)
-        return own + sorted(_joined().keys() - set(own))
+        there = {name for name, point in _joined().items() if not _left_out(point)}
+        return own + sorted(there - set(own))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A verb; one of another package is loaded only now."""
@@ -34,20 +36,21 @@ class VerbGroup(TyperGroup):
             return own
         return _load(_joined()[cmd_name])
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run a verb."""
-        try:
-            return super().invoke(ctx)
-        except OdiseError as error:
-            console.error(f"{type(error).__name__}: {error}")
-            raise typer.Exit(1) from error
-
 
 def _joined() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def _left_out(point: EntryPoint) -> bool:
+    """Whether it is a verb of odise-trt's own toolkit, and the toolkit is not here."""
+    own = point.dist is not None and point.dist.name == DISTRIBUTION
+    package = point.module.partition(".")[0]
+    return own and package in TOOLKIT and find_spec(package) is None
+
+
 def _load(point: EntryPoint) -> Any:
+    if _left_out(point):
+        return get_command(_failing(point.name, toolkit_is_missing(point.module.partition(".")[0])))
     try:
         target = point.load()
         return get_command(target if isinstance(target, typer.Typer) else _app(point.name, target))
@@ -57,18 +60,23 @@ def _load(point: EntryPoint) -> Any:
 
 
 def _app(name: str, function: Any, **settings: Any) -> typer.Typer:
-    app = typer.Typer(pretty_exceptions_show_locals=False)
+    app = typer.Typer(pretty_exceptions_enable=False)
     app.command(name, **settings)(function)
     return app
 
 
 def _broken(point: EntryPoint, error: Exception) -> typer.Typer:
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)) is not None:
+        return _failing(point.name, missing)
     package = point.dist.name if point.dist is not None else point.value
-    message = f"the verb {point.name} of {package} cannot be loaded: {type(error).__name__}: {error}"
+    why = f"cannot be loaded: {type(error).__name__}: {error}"
+    message = f"the verb {point.name} of {package} {why}"
+    return _failing(point.name, OdiseError(message, f"install {package} again, or remove it"), f"({why})")
 
+
+def _failing(name: str, error: OdiseError, help: str | None = None) -> typer.Typer:
     def verb() -> None:
-        raise OdiseError(message, f"install {package} again, or remove it")
+        raise error
 
-    help = f"(cannot be loaded: {type(error).__name__}: {error})"
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    return _app(point.name, verb, help=help, context_settings=anything)
+    return _app(name, verb, help=help or f"({error.message})", context_settings=anything)

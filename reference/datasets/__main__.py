@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from typer.core import TyperGroup
 
-from odise_trt.errors import OdiseError
+from odise_trt.cli import boundary
 
 from . import catalogue
 from .errors import DatasetError
@@ -20,17 +19,6 @@ from .layout import command
 from .overlap import overlap_with
 from .prepare.jobs import carry_out
 from .verify import verify as verify_dataset
-
-
-class _Group(TyperGroup):
-    """Ends with status 1 and one message on errors of the product."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except OdiseError as error:
-            _print(Console(stderr=True), f"{type(error).__name__}: {error}", "red")
-            raise typer.Exit(1) from error
 
 
 class Split(StrEnum):
@@ -41,10 +29,9 @@ class Split(StrEnum):
 
 
 app = typer.Typer(
-    cls=_Group,
     no_args_is_help=True,
     help="Datasets on disk: which there are, whether they are complete, and making what is missing.",
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -151,4 +138,4 @@ def _print(console: Console, text: str, style: str = "") -> None:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m reference.datasets")
+    boundary.run(lambda: app(prog_name="python -m reference.datasets"))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from odise_trt.cli import console
-from odise_trt.errors import OdiseError
+from odise_trt.cli import boundary, console
 from reference.checkpoint import save_weights
 from reference.demo.recipe import FULL, SMOKE
 from reference.demo.training import train
@@ -27,16 +26,12 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     out, output = console.output(), options.output
-    try:
-        device = choose_device(options.device)
-        label, caption = train(output, SMOKE if options.smoke else FULL, out, device)
-    except OdiseError as error:
-        console.error(f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
+    device = choose_device(options.device)
+    label, caption = train(output, SMOKE if options.smoke else FULL, out, device)
     save_weights(output / LABEL.name, label.half())
     save_weights(output / CAPTION.name, caption.half(), part="trainable")
     console.plain(out, f"weights: {output / LABEL.name}, {output / CAPTION.name}")
 
 
 if __name__ == "__main__":
-    main()
+    boundary.run(main)

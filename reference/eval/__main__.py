@@ -1,13 +1,14 @@
 """`python -m reference.eval`."""
 
-import sys
+from odise_trt.cli import boundary
 
-from odise_trt.cli import console
-from odise_trt.errors import OdiseError
-from reference.eval.cli import app
 
-try:
+def main() -> None:
+    """Entry point."""
+    from reference.eval.cli import app
+
     app(prog_name="python -m reference.eval")
-except OdiseError as error:
-    console.error(f"{type(error).__name__}: {error}")
-    sys.exit(1)
+
+
+if __name__ == "__main__":
+    boundary.run(main)

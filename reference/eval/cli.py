@@ -262,5 +262,5 @@ def _progress(console: Console, name: str) -> Iterator[Progress]:
         yield advance
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(reference_command)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from odise_trt.cli import boundary
 from odise_trt.coco_panoptic import encode_ids
 
 from .dataset import FIRST_HELD_OUT, write_dataset
@@ -46,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    boundary.run(main)

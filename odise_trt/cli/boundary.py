@@ -1,0 +1,148 @@
+"""Where every command of every package begins and ends: streams, signals, and one message per error.
+
+`odise-trt`, `python export/build_engines.py` and the `python -m` commands of the checkout all start through
+`run`. `--debug` anywhere on a command line, or `ODISE_DEBUG=1`, shows tracebacks in addition.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+from ..errors import OdiseError, hint_for, reason
+from . import console
+from .extras import missing_package
+from .streams import protect_streams
+
+#: Environment variable with the effect of --debug.
+ENVIRONMENT = "ODISE_DEBUG"
+
+
+class Stopped(SystemExit):
+    """A signal asked the process to end; cleaning up happens on the way out, as for Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number).name
+
+
+def run(command: Callable[[], int | None]) -> NoReturn:
+    """Run a command and exit.
+
+    The exit status is what the command returns (None: 0), 1 for an error, 130 after Ctrl-C, 128 and the
+    number after another signal.
+
+    Args:
+        command: reads `sys.argv`, as a typer application does; `--debug` is not in it any more.
+    """
+    debug = _take_debug()
+    output = protect_streams()
+    _end_by_exception(signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    status: str | int | None
+    try:
+        status = command()
+    except SystemExit as error:
+        status = error.code
+        if isinstance(error, Stopped):
+            console.error(f"stopped by {error.signal}")
+    except KeyboardInterrupt:
+        console.error("stopped by Ctrl-C")
+        status = 130
+    except BaseException as error:
+        status = 1
+        console.error(message_of(error, debug))
+        if debug:
+            traceback.print_exception(error)
+    if isinstance(status, str):  # sys.exit("text")
+        console.error(status)
+        status = 1
+    with suppress(Exception):
+        sys.stdout.flush()
+    if output is not None and output.error is not None and output.lost_something:
+        console.error(f"standard output could not be written: {reason(output.error)}")
+        status = status or 1
+    sys.exit(status)
+
+
+def message_of(error: BaseException, debug: bool = False) -> str:
+    """What a person reads of an error.
+
+    Errors of the product speak for themselves. Those of the operating system get their cause and what to do
+    about it. Anything else is a fault of the product: its traceback is kept in a file for a report.
+
+    Args:
+        debug: the traceback is shown, and needs no file.
+    """
+    if isinstance(error, OdiseError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)) is not None:
+        return f"{type(missing).__name__}: {missing}"
+    if isinstance(error, OSError):
+        return f"OSError: {_place(error)}{reason(error)}" + _indented(hint_for(error))
+    if isinstance(error, MemoryError):
+        return "MemoryError: there is not enough memory" + _indented(
+            "close other programs, or give smaller images, fewer jobs or workers"
+        )
+    if isinstance(error, BrokenProcessPool):
+        return "OdiseError: a worker process was killed" + _indented(
+            "most often memory ran out: give fewer jobs or workers"
+        )
+    first = (str(error).strip().splitlines() or [""])[0]
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    hint = "this is a fault of odise-trt, please report it"
+    if not debug:
+        kept = _keep_traceback(error)
+        hint += f" with {kept}" if kept else "; --debug shows where it arose"
+    return text + _indented(hint)
+
+
+def _place(error: OSError) -> str:
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' and '.join(names)}: " if names else ""
+
+
+def _indented(hint: str | None) -> str:
+    return "" if hint is None else f"\n  {hint}"
+
+
+def _keep_traceback(error: BaseException) -> str | None:
+    with suppress(OSError):
+        descriptor, path = tempfile.mkstemp(prefix="odise-trt-", suffix=".traceback.txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{sys.argv}\n")
+            traceback.print_exception(error, file=file)
+        return path
+    return None
+
+
+def _take_debug() -> bool:
+    arguments = sys.argv[1:]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    asked = "--debug" in options
+    sys.argv[1:] = [one for one in options if one != "--debug"] + arguments[len(options) :]
+    return asked or os.environ.get(ENVIRONMENT, "") not in ("", "0")
+
+
+def _end_by_exception(*numbers: int) -> None:
+    """Let signals end the process as an exception: folders and files in the making are removed then."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Asked twice, it ends at once.
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in numbers:
+        # `nohup` has SIGHUP ignored, and wants it so.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)

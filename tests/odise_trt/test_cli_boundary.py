@@ -1,0 +1,190 @@
+"""Every command: it prints whatever the terminal, cleans up when signalled, and has one message per error."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from odise_trt.cli.boundary import message_of
+from odise_trt.errors import OdiseError, OutputError
+
+
+def command(
+    body: str, *arguments: str, under: tuple[str, ...] = (), stdout: int | None = None, **environment: str
+) -> subprocess.Popen:
+    """A command of the product whose function is `body`; `under`: the command that it is started by."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    text = f"from odise_trt.cli import boundary\nimport sys\ndef main():\n{lines}\nboundary.run(main)"
+    return subprocess.Popen(
+        [*under, sys.executable, "-c", text, *arguments],
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def outcome(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out or "", errors
+
+
+PRINTERS = {
+    "print": "print('Tüte \\ud83d')",
+    "typer": "import typer; typer.echo('Tüte \\ud83d')",
+    "rich": "from odise_trt.cli import console; console.output().print('Tüte \\ud83d')",
+    "plain": "from odise_trt.cli import console; console.plain(console.output(), 'Tüte \\ud83d')",
+}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
+@pytest.mark.parametrize("printer", PRINTERS)
+def test_a_letter_that_the_terminal_lacks_ends_nothing(printer: str, encoding: str) -> None:
+    body = PRINTERS[printer] + "\nopen(sys.argv[1], 'w').write('went on')"
+    target = os.devnull
+    process = command(body, target, PYTHONIOENCODING=encoding)
+    raw, errors = process.stdout.buffer.read(), process.stderr.read()
+    assert process.wait() == 0, errors
+    assert b"T" in raw
+    assert errors == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("printer", PRINTERS)
+def test_a_full_disk_behind_the_output_is_one_line_at_the_end(printer: str, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    body = (PRINTERS[printer] + "\nsys.stdout.flush()\n") * 3 + "open(sys.argv[1], 'w').close()"
+    with open("/dev/full", "w") as full:
+        status, _, errors = outcome(command(body, str(done), stdout=full.fileno()))
+    assert done.exists()
+    assert status == 1
+    assert errors == "standard output could not be written: No space left on device\n"
+
+
+def test_a_reader_that_goes_away_stops_no_work(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    reader, writer = os.pipe()
+    os.close(reader)
+    body = "for n in range(99999): print(n)\nopen(sys.argv[1], 'w').close()"
+    status, _, errors = outcome(command(body, str(done), stdout=writer))
+    os.close(writer)
+    assert (status, errors) == (0, "")
+    assert done.exists()
+
+
+def test_python_without_buffers_prints_as_well() -> None:
+    assert outcome(command("print('ü')", PYTHONUNBUFFERED="1", PYTHONIOENCODING="ascii")) == (
+        0,
+        "\\xfc\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_no_temporary_folder(name: str, tmp_path: Path) -> None:
+    body = (
+        "import tempfile, time\nwith tempfile.TemporaryDirectory(dir=sys.argv[1]):\n"
+        "    print('ready', flush=True)\n    time.sleep(60)"
+    )
+    process = command(body, str(tmp_path))
+    assert process.stdout.readline() == "ready\n"
+    number = getattr(signal, name)
+    process.send_signal(number)
+    status, _, errors = outcome(process)
+    assert status == 128 + number
+    assert errors == f"stopped by {name}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_under_nohup_survives_the_end_of_its_terminal() -> None:
+    body = "import time\nprint('ready', flush=True)\ntime.sleep(1)"
+    process = command(body, under=("nohup",))
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    assert outcome(process)[0] == 0
+
+
+ERRORS = {
+    "raise OSError(28, 'No space', 'out/x.png')": "OSError: out/x.png: No space",
+    "open('/nowhere/x')": "OSError: /nowhere/x: No such file or directory",
+    "raise MemoryError": "MemoryError: there is not enough memory",
+    "raise KeyError('colour')": "KeyError: 'colour'",
+    "raise KeyboardInterrupt": "stopped by Ctrl-C",
+    "import concurrent.futures.process as pool; raise pool.BrokenProcessPool": "OdiseError: a worker process",
+    "from odise_trt.errors import ImageError; raise ImageError('a.jpg is damaged', 'get it again')": (
+        "ImageError: a.jpg is damaged\n  get it again"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", ERRORS)
+def test_an_error_is_one_message(body: str) -> None:
+    status, out, errors = outcome(command(body))
+    assert status == (130 if "Keyboard" in body else 1)
+    assert out == ""
+    assert errors.startswith(ERRORS[body])
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("arguments", [["--debug"], ["a", "--debug", "b"], []])
+def test_debug_shows_where_an_error_arose(arguments: list[str]) -> None:
+    environment = {} if arguments else {"ODISE_DEBUG": "1"}
+    body = "assert '--debug' not in sys.argv\nraise OSError(13, 'Permission denied', 'x')"
+    _, _, errors = outcome(command(body, *arguments, **environment))
+    assert errors.startswith("OSError: x: Permission denied\n  check the permissions\n")
+    assert "Traceback" in errors
+
+
+def test_debug_behind_two_dashes_is_a_name() -> None:
+    assert outcome(command("print(sys.argv[1:])", "--", "--debug"))[1] == "['--', '--debug']\n"
+
+
+def test_the_traceback_of_a_fault_of_the_product_is_kept_in_a_file() -> None:
+    try:
+        {}["colour"]
+    except KeyError as error:
+        text = message_of(error)
+    path = re.search(r"\S+\.traceback\.txt", text)
+    assert path is not None
+    kept = Path(path[0])
+    assert "KeyError: 'colour'" in kept.read_text(encoding="utf-8")
+    kept.unlink()
+
+
+def test_typed_errors_survive_a_process_boundary() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(OutputError("x cannot be written", "make room")))
+    assert (type(error), error.message, error.hint) == (OutputError, "x cannot be written", "make room")
+    assert str(error) == str(OdiseError("x cannot be written", "make room"))
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
+    text = message_of(ModuleNotFoundError("No module named 'torch'", name="torch"))
+    assert text == (
+        "OdiseError: the package torch is not installed, which this command needs\n"
+        '  install it, in the checkout: pip install -e ".[export]"'
+    )
+    assert '".[eval]"' in message_of(ModuleNotFoundError("", name="faster_coco_eval.core"))
+    assert "pip install odise-trt" in message_of(ModuleNotFoundError("", name="ftfy"))
+
+
+def test_every_door_of_the_checkout_begins_and_ends_there(root: Path) -> None:
+    doors = [
+        path
+        for package in ("odise_trt", "reference", "export", "benchmarks")
+        for path in (root / package).rglob("*.py")
+        if path.name == "__main__.py" or '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    ]
+    assert len(doors) >= 10
+    for door in doors:
+        text = door.read_text(encoding="utf-8")
+        calls = re.findall(r"boundary\.run\(", text) or re.findall(r"from \.cli import main", text)
+        assert calls, f"{door} does not start through odise_trt.cli.boundary"

@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Processes that run the tests; each takes up to 4 GB.
+WORKERS ?= 2
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
 .PHONY: demo train-demo test test-slow lint format clean
@@ -25,7 +27,7 @@ train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)
 
 test: $(INSTALLED)  ## the tests; the long ones apart
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not gpu and not slow"
 
 test-slow: $(INSTALLED)  ## the long tests
 	$(BIN)/python -m pytest -m "slow and not gpu"

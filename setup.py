@@ -72,6 +72,7 @@ setup(
         "cuda": ["onnxruntime-gpu>=1.22,<2", "cuda-python>=12.6,<14"],
         "dev": [
             "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
             "hypothesis>=6.100,<7",
             "ruff>=0.17,<0.18",
             "mypy>=2.4,<3",

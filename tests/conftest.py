@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if _WORKER and hasattr(os, "sched_setaffinity"):
+    # Workers share the processors among them: thread pools of two that spin on the same cores take many
+    # times as long. Set before torch is imported, and inherited by the processes that tests start.
+    _all = sorted(os.sched_getaffinity(0))
+    _workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, _all[int(_WORKER.removeprefix("gw")) :: _workers] or _all)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a module stay in one process, and so do all that use the demo bundle: it is built once."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    modules = {item.nodeid.partition("::")[0] for item in items if "demo_bundle" in item.fixturenames}
+
+    def group(item: pytest.Item) -> str:
+        module = item.nodeid.partition("::")[0]
+        return "demo_bundle" if module in modules else module
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    # The longest group begins first, or the others wait for it at the end.
+    items.sort(key=lambda item: group(item) != "demo_bundle")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from .streams import protect_streams
 
 #: Environment variable with the effect of --debug.
 ENVIRONMENT = "ODISE_DEBUG"
+_CTRL_C = 128 + signal.SIGINT
 
 
 class Stopped(SystemExit):
@@ -54,9 +55,11 @@ def run(command: Callable[[], int | None]) -> NoReturn:
         status = error.code
         if isinstance(error, Stopped):
             console.error(f"stopped by {error.signal}")
+        elif status == _CTRL_C:  # typer makes it of a KeyboardInterrupt
+            console.error("stopped by Ctrl-C")
     except KeyboardInterrupt:
         console.error("stopped by Ctrl-C")
-        status = 130
+        status = _CTRL_C
     except BaseException as error:
         status = 1
         console.error(message_of(error, debug))

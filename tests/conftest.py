@@ -18,6 +18,7 @@ if _WORKER and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, _all[int(_WORKER.removeprefix("gw")) :: _workers] or _all)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of a module stay in one process, and so do all that use the demo bundle: it is built once."""
     if not config.pluginmanager.hasplugin("xdist"):

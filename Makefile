@@ -27,7 +27,7 @@ train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)
 
 test: $(INSTALLED)  ## the tests; the long ones apart
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not gpu and not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow"
 
 test-slow: $(INSTALLED)  ## the long tests
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,21 +20,36 @@ if _WORKER and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, _all[int(_WORKER.removeprefix("gw")) :: _workers] or _all)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@cache
+def _modules_of_the_demo_bundle() -> frozenset[str]:
+    files = (ROOT / "tests").rglob("test_*.py")
+    return frozenset(
+        file.relative_to(ROOT).as_posix() for file in files if "demo_bundle" in file.read_text("utf-8")
+    )
+
+
+def _group(nodeid: str) -> str:
     """Tests of a module stay in one process, and so do all that use the demo bundle: it is built once."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    modules = {item.nodeid.partition("::")[0] for item in items if "demo_bundle" in item.fixturenames}
+    module = nodeid.partition("::")[0]
+    return "demo_bundle" if module in _modules_of_the_demo_bundle() else module
 
-    def group(item: pytest.Item) -> str:
-        module = item.nodeid.partition("::")[0]
-        return "demo_bundle" if module in modules else module
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    # The longest group begins first, or the others wait for it at the end.
-    items.sort(key=lambda item: group(item) != "demo_bundle")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest group begins first, or the others wait for it at the end."""
+    items.sort(key=lambda item: _group(item.nodeid) != "demo_bundle")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several processes take groups of tests one after the other."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False  # the order is that of the collection
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

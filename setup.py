@@ -23,7 +23,7 @@ EXPORT = [
     "polygraphy>=0.53,<0.54",
     "safetensors>=0.8,<1",
     "psutil>=6,<8",
-    "filelock>=3.15,<5",
+    "filelock>=4.2,<5",
 ]
 # Every extra of the toolkit can be installed alone.
 EVAL = ["faster-coco-eval>=1.8,<2", "pycocotools>=2.0.10,<3", "scipy>=1.14,<2"]

@@ -13,12 +13,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    ArgumentError,
     BackendError,
     BundleError,
     ImageError,
     OdiseError,
     OutputError,
     VocabularyError,
+    VocabularyWarning,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "Bundle",
     "BundleError",
@@ -43,6 +46,7 @@ __all__ = [
     "Segmenter",
     "Vocabulary",
     "VocabularyError",
+    "VocabularyWarning",
     "__version__",
 ]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+import warnings
 
 _HINTS = {
     errno.ENOSPC: "make room, or choose another place",
@@ -51,12 +53,42 @@ class OdiseError(Exception):
         return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
 
 
+class ArgumentError(OdiseError, ValueError):
+    """A value given to a function that makes no sense there: a threshold of 5, a task that does not exist."""
+
+
 class ImageError(OdiseError):
     """An input that cannot be read as an image, or that is too small or too large."""
 
 
 class VocabularyError(OdiseError):
     """A vocabulary that cannot be read, is empty, or has a name the tokenizer cannot hold."""
+
+
+class OdiseWarning(UserWarning):
+    """Base of what this product warns of: work goes on, and a person may want it otherwise.
+
+    The command line prints the text in yellow, each once; in Python these are warnings like others.
+
+    Args:
+        message: what was done, with which thing.
+        hint: how to have it otherwise, or how to say that it is meant so.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}\n  {hint}")
+
+
+class VocabularyWarning(OdiseWarning):
+    """A vocabulary that can be read in two ways, and was read in the one it says."""
+
+
+def notify(warning: OdiseWarning) -> None:
+    """Warn, and name the line outside of this package that is to blame."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
 
 
 class BundleError(OdiseError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,9 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(root / name, source)
     for package in ("odise_trt", "reference", "export"):
         shutil.copytree(root / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."]
+    # The setuptools at hand, which torch brings along: no network is needed.
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "dist"]
+    pip = [sys.executable, "-m", "pip", "wheel", *options, "."]
     subprocess.run(pip, cwd=source, check=True)
     return next((source / "dist").glob("odise_trt-*.whl"))
 
@@ -30,6 +33,47 @@ def test_the_wheel_holds_the_runtime_and_its_data_alone(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"odise_trt"}
     assert "odise_trt/py.typed" in names
     assert any(name.startswith("odise_trt/vocabularies/coco") for name in names)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with the wheel and the packages at hand, but not the checkout."""
+    place = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-index", "--target", place]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, wheel], check=True)
+    # Python -S does not read the .pth files by which a checkout is installed; the packages are still found.
+    packages = [folder for folder in sys.path if Path(folder).name == "site-packages"]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), *packages])}
+
+
+def odise(environment: dict[str, str], cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-S", "-m", "odise_trt", *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_offers_no_verb_of_the_toolkit(installed: dict[str, str], tmp_path: Path) -> None:
+    # Folders of the user's own that happen to have the names are not the toolkit.
+    for package in ("export", "reference"):
+        (tmp_path / package).mkdir()
+    done = odise(installed, tmp_path, "--help")
+    assert done.returncode == 0, done.stderr
+    verbs = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ") and line[2] != " "}
+    assert {"run", "vocab", "inspect", "doctor", "cache"} <= verbs
+    assert not {"build", "eval"} & verbs
+    assert "cannot be loaded" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"), [(["build", "--preset", "demo"], "export"), (["eval", "--dataset", "coco"], "eval")]
+)
+def test_a_verb_of_the_toolkit_says_where_it_runs(
+    words: list[str], extra: str, installed: dict[str, str], tmp_path: Path
+) -> None:
+    done = odise(installed, tmp_path, *words)
+    assert done.returncode == 1
+    assert "this command belongs to the toolkit" in done.stderr
+    assert f'run it in a checkout of the repository, after pip install -e ".[{extra}]"' in done.stderr
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_the_wheel_segments_an_image_in_an_environment_without_torch(

@@ -6,51 +6,31 @@ add verbs by entry points of the group `odise_trt.commands`, see `odise_trt.cli.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from . import boundary
-from .cache import cache
-from .doctor import doctor
-from .group import VerbGroup
-from .inspect import inspect
-from .run import run
-from .vocab import vocab
-
-app = typer.Typer(
-    name="odise-trt",
-    cls=VerbGroup,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from .. import __version__
-
-        typer.echo(f"odise-trt {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error arose; may stand anywhere on the line.")
-    ] = False,
-) -> None:
-    """Open-vocabulary panoptic segmentation with ODISE, on ONNX Runtime or TensorRT."""
-
-
-for _verb in (run, vocab, inspect, doctor, cache):
-    app.command()(_verb)
+import signal
+from typing import Any
 
 
 def main() -> None:
     """Entry point of `odise-trt`."""
-    boundary.run(lambda: app(prog_name="odise-trt"))
+    # Python shows a traceback for Ctrl-C while modules are imported; there is nothing to clean up yet.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from . import boundary
+
+    boundary.run(_command)
+
+
+def _command() -> int | None:
+    from .application import app
+
+    status: int | None = app(prog_name="odise-trt")
+    return status
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .application import app
+
+    return app

@@ -7,33 +7,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from types import FrameType
 from typing import NoReturn
 
 from ..errors import OdiseError, hint_for, reason
 from . import console
 from .extras import missing_package
+from .signals import CTRL_C, Signals, Stopped
 from .streams import protect_streams
 
 #: Environment variable with the effect of --debug.
 ENVIRONMENT = "ODISE_DEBUG"
-_CTRL_C = 128 + signal.SIGINT
-
-
-class Stopped(SystemExit):
-    """A signal asked the process to end; cleaning up happens on the way out, as for Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.signal = signal.Signals(number).name
 
 
 def run(command: Callable[[], int | None]) -> NoReturn:
@@ -47,24 +36,32 @@ def run(command: Callable[[], int | None]) -> NoReturn:
     """
     debug = _take_debug()
     output = protect_streams()
-    _end_by_exception(signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    console.show_warnings()
+    signals = Signals()
+    signals.catch()
     status: str | int | None
     try:
         status = command()
     except SystemExit as error:
         status = error.code
-        if isinstance(error, Stopped):
-            console.error(f"stopped by {error.signal}")
-        elif status == _CTRL_C:  # typer makes it of a KeyboardInterrupt
-            console.error("stopped by Ctrl-C")
+        if isinstance(error, Stopped):  # of a command that has handlers of its own
+            signals.received = error.signal
     except KeyboardInterrupt:
-        console.error("stopped by Ctrl-C")
-        status = _CTRL_C
+        status = CTRL_C
     except BaseException as error:
         status = 1
-        console.error(message_of(error, debug))
+        # Libraries make other errors of an exception that reaches them unexpectedly.
+        if signals.received is None:
+            console.error(message_of(error, debug))
         if debug:
             traceback.print_exception(error)
+    signals.release()
+    if status and signals.received is not None:
+        status = 128 + signals.received
+    if status == CTRL_C:
+        console.error("stopped by Ctrl-C")
+    elif signals.received is not None and status:
+        console.error(f"stopped by {signals.received.name}")
     if isinstance(status, str):  # sys.exit("text")
         console.error(status)
         status = 1
@@ -133,19 +130,3 @@ def _take_debug() -> bool:
     asked = "--debug" in options
     sys.argv[1:] = [one for one in options if one != "--debug"] + arguments[len(options) :]
     return asked or os.environ.get(ENVIRONMENT, "") not in ("", "0")
-
-
-def _end_by_exception(*numbers: int) -> None:
-    """Let signals end the process as an exception: folders and files in the making are removed then."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Asked twice, it ends at once.
-        signal.signal(number, signal.SIG_DFL)
-        raise Stopped(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in numbers:
-        # `nohup` has SIGHUP ignored, and wants it so.
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, stop)

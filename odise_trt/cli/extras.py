@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import metadata
-from importlib.util import find_spec
+from pathlib import Path
 
 from ..errors import OdiseError
 
 DISTRIBUTION = "odise-trt"
 #: Import names that differ from the name of the distribution.
 _DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "google": "protobuf"}
+#: What the commands of the checkout need that need more than the export does.
+_EXTRAS_OF = {"reference.train": "train", "reference.demo": "train", "reference.eval": "eval"}
 #: Packages of a checkout that no wheel holds.
 TOOLKIT = ("reference", "export", "benchmarks")
 
@@ -18,7 +21,7 @@ TOOLKIT = ("reference", "export", "benchmarks")
 def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
     """The error that names the extra to install; None where the module is not of odise-trt or its extras."""
     name = (error.name or "").partition(".")[0]
-    if name in TOOLKIT and find_spec(name) is None:
+    if name in TOOLKIT and not toolkit_is_here(name):
         return toolkit_is_missing(name)
     wanted = _normalised(_DISTRIBUTIONS.get(name, name))
     extras = _extras().get(wanted)
@@ -26,18 +29,33 @@ def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
         return None
     if None in extras:
         return OdiseError(f"the package {name} is not installed", f"pip install {DISTRIBUTION}")
+    mine = _extra_of_this_command()
+    extra = mine if mine in extras else extras[0]
     return OdiseError(
         f"the package {name} is not installed, which this command needs",
-        f'install it, in the checkout: pip install -e ".[{next(one for one in extras if one)}]"',
+        f'install it, in the checkout: pip install -e ".[{extra}]"',
     )
+
+
+def toolkit_is_here(name: str) -> bool:
+    """Whether a package of the toolkit lies beside the runtime; one of the same name may lie anywhere."""
+    return (Path(__file__).resolve().parents[2] / name / "__init__.py").is_file()
 
 
 def toolkit_is_missing(name: str) -> OdiseError:
     """That a command needs the checkout."""
+    extra = _extra_of_this_command() or "export"
     return OdiseError(
         f"this command belongs to the toolkit: the package {name} is not in the wheel",
-        'run it in a checkout of the repository, after pip install -e ".[export]"',
+        f'run it in a checkout of the repository, after pip install -e ".[{extra}]"',
     )
+
+
+def _extra_of_this_command() -> str | None:
+    """The extra that brings all a command needs, where that is not what brings the first missing package."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    door = ".".join((spec.name if spec is not None else "").split(".")[:2])
+    return _EXTRAS_OF.get(door) or ("eval" if sys.argv[1:2] == ["eval"] else None)
 
 
 def _extras() -> dict[str, list[str | None]]:

@@ -7,7 +7,6 @@ annotations or a `typer.Typer`; its module should import little, since `odise-tr
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -15,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ..errors import OdiseError
-from .extras import DISTRIBUTION, TOOLKIT, missing_package, toolkit_is_missing
+from .extras import DISTRIBUTION, TOOLKIT, missing_package, toolkit_is_here, toolkit_is_missing
 
 GROUP = "odise_trt.commands"
 
@@ -45,7 +44,7 @@ def _left_out(point: EntryPoint) -> bool:
     """Whether it is a verb of odise-trt's own toolkit, and the toolkit is not here."""
     own = point.dist is not None and point.dist.name == DISTRIBUTION
     package = point.module.partition(".")[0]
-    return own and package in TOOLKIT and find_spec(package) is None
+    return own and package in TOOLKIT and not toolkit_is_here(package)
 
 
 def _load(point: EntryPoint) -> Any:

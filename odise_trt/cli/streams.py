@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from typing import Any
+
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 class UnstoppableFile(io.RawIOBase):
@@ -56,14 +59,31 @@ class UnstoppableFile(io.RawIOBase):
 def protect_streams() -> UnstoppableFile | None:
     """Replace `sys.stdout` and `sys.stderr` by streams that never raise.
 
+    Those that are closed (`>&-`, a service without a terminal) lead nowhere. No file that is opened later may
+    have their numbers, for libraries in C would print into it.
+
     Returns:
-        The file behind standard output; None where there is none, or where it is no file (in a notebook).
+        The file behind standard output; None where it is no file (in a notebook).
     """
+    _occupy_closed()
+    sys.stdout = sys.stdout or _nowhere(_STANDARD_OUTPUT)
+    sys.stderr = sys.stderr or _nowhere(_STANDARD_ERROR)
     protected = _protected(sys.stdout)
     sys.stdout, output = protected if protected is not None else (sys.stdout, None)
     protected = _protected(sys.stderr)
     sys.stderr = protected[0] if protected is not None else sys.stderr
     return output
+
+
+def _occupy_closed() -> None:
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(number)
+
+
+def _nowhere(number: int) -> io.TextIOWrapper:
+    file = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
+    return io.TextIOWrapper(file, encoding="utf-8")
 
 
 def _protected(stream: Any) -> tuple[io.TextIOWrapper, UnstoppableFile] | None:

@@ -86,6 +86,19 @@ def test_python_without_buffers_prints_as_well() -> None:
     )
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(closed: str, tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    body = (
+        "import sys, os\nsys.stdout.isatty()\n"
+        "with open(sys.argv[1], 'w') as file:\n"
+        "    os.write(1, b'of a library in C'); os.write(2, b'of another'); print('of ours')\n"
+        "    file.write('data')"
+    )
+    assert outcome(command(body, str(written), under=("sh", "-c", f'exec "$@" {closed}', "sh")))[0] == 0
+    assert written.read_text() == "data"
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_leaves_no_temporary_folder(name: str, tmp_path: Path) -> None:
     body = (
@@ -100,6 +113,39 @@ def test_a_signal_leaves_no_temporary_folder(name: str, tmp_path: Path) -> None:
     assert status == 128 + number
     assert errors == f"stopped by {name}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+ENDINGS = [("SIGTERM", 143, "SIGTERM"), ("SIGHUP", 129, "SIGHUP"), ("SIGINT", 130, "Ctrl-C")]
+
+
+@pytest.mark.parametrize(("name", "status", "shown"), ENDINGS)
+@pytest.mark.parametrize(
+    "place",
+    [
+        # Python ignores what is raised in a callback of the interpreter.
+        "class One: pass\none = One()\nref = weakref.ref(one, lambda _: os.kill(os.getpid(), number))\n"
+        "del one",
+        # A module in C says "initialization failed" of whatever is raised while it is imported.
+        "try:\n    os.kill(os.getpid(), number)\n    time.sleep(60)\n"
+        "except BaseException:\n    raise ImportError('initialization failed') from None",
+    ],
+    ids=["a callback", "an import"],
+)
+def test_a_signal_is_not_lost_in(place: str, name: str, status: int, shown: str) -> None:
+    body = f"import os, signal, time, weakref\nnumber = signal.{name}\n{place}\ntime.sleep(60)"
+    assert outcome(command(body)) == (status, "", f"stopped by {shown}\n")
+
+
+def test_ctrl_c_before_anything_began_shows_no_traceback() -> None:
+    text = (
+        "import os, signal, sys\nfrom odise_trt.cli import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'odise_trt.cli.boundary': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_process_under_nohup_survives_the_end_of_its_terminal() -> None:
@@ -174,13 +220,35 @@ def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
     assert "pip install odise-trt" in message_of(ModuleNotFoundError("", name="ftfy"))
 
 
-def test_every_door_of_the_checkout_begins_and_ends_there(root: Path) -> None:
-    doors = [
+def doors_of(root: Path) -> list[Path]:
+    """The modules that are started as commands."""
+    return [
         path
         for package in ("odise_trt", "reference", "export", "benchmarks")
         for path in (root / package).rglob("*.py")
         if path.name == "__main__.py" or '__name__ == "__main__"' in path.read_text(encoding="utf-8")
     ]
+
+
+def test_no_door_of_the_checkout_needs_an_extra_before_it_can_say_so(root: Path) -> None:
+    modules = [".".join(door.relative_to(root).with_suffix("").parts) for door in doors_of(root)]
+    text = (
+        "import importlib, sys\n"
+        "extras = 'torch safetensors diffusers transformers scipy onnx pycocotools tensorboard'.split()\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in extras: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "for module in sys.argv[1:]: importlib.import_module(module)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text, *modules], cwd=root, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_door_of_the_checkout_begins_and_ends_there(root: Path) -> None:
+    doors = doors_of(root)
     assert len(doors) >= 10
     for door in doors:
         text = door.read_text(encoding="utf-8")

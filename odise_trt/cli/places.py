@@ -1,0 +1,23 @@
+"""Folders as they are given on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ..paths import expanded, home_is_unknown, is_address, kind_of
+
+
+def folder(text: str) -> Path:
+    """The folder of an option: `~` is the home folder; nothing at all is an error, not the working folder.
+
+    So is an address, which would become a folder called "s3:".
+    """
+    if not str(text).strip():  # typer gives the default as a path
+        raise typer.BadParameter(f"{text!r} names no folder; is a variable of the shell unset?")
+    if is_address(text):
+        raise typer.BadParameter(f"{text} is an address: give a path on this machine")
+    if home_is_unknown(text) and not kind_of(text).is_there:
+        raise typer.BadParameter(f"no home folder is known for {text}; ./{text} is a folder of that name")
+    return Path(expanded(text))

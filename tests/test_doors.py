@@ -1,0 +1,77 @@
+"""A checkout without its extras: every command says in one message what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Runs a command where some packages are not installed.
+WITHOUT = """
+import runpy, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+missing, door, *words = sys.argv[1:]
+missing = set(missing.split(","))
+sys.meta_path.insert(0, Missing())
+sys.path.insert(0, "")
+sys.argv = [door, *words]
+if door.endswith(".py"):
+    runpy.run_path(door, run_name="__main__")
+else:
+    runpy.run_module(door, run_name="__main__", alter_sys=True)
+"""
+EXTRAS = (
+    "torch,torchvision,onnx,onnx_ir,onnxscript,diffusers,transformers,open_clip,safetensors,filelock,psutil,"
+    "faster_coco_eval,pycocotools,scipy,HanTa,tensorboard,tensorrt,tensorrt_rtx"
+)
+BUILD = ["--stage", "clip_pool", "--output"]
+PHOTO = "assets/photo.jpg"
+DOORS = {
+    "build_engines.py": (["export/build_engines.py", *BUILD], "export"),
+    "odise-trt build": (["odise_trt", "build", *BUILD], "export"),
+    "odise-trt eval": (["odise_trt", "eval", "--dataset", "scenes", "--reference", "--output"], "eval"),
+    "reference.eval": (["reference.eval", "--dataset", "scenes", "--output"], "eval"),
+    "reference.train": (["reference.train", "--output"], "train"),
+    "reference.demo": (["reference.demo", "--output"], "train"),
+    "reference.visualize_features": (["reference.visualize_features", PHOTO, "--output"], "export"),
+}
+
+
+def run(missing: str, words: list[str], root: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, missing, *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_command_without_its_extra_names_it(door: str, root: Path, tmp_path: Path) -> None:
+    words, extra = DOORS[door]
+    done = run(EXTRAS, [*words, str(tmp_path / "out")], root)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("OdiseError: the package ")
+    assert first.endswith(" is not installed, which this command needs")
+    assert second == f'  install it, in the checkout: pip install -e ".[{extra}]"'
+    assert not (tmp_path / "out").exists()
+
+
+# The help of this one lists the features of the model.
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "reference.visualize_features"])
+def test_help_needs_no_extra(door: str, root: Path) -> None:
+    words, _ = DOORS[door]
+    words = [*words[: 2 if words[0] == "odise_trt" else 1], "--help"]
+    done = run(EXTRAS, words, root)
+    assert done.returncode == 0, done.stderr
+    assert "--output" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["filelock", "onnxscript", "safetensors"])
+def test_one_package_that_is_missing_is_named(package: str, root: Path, tmp_path: Path) -> None:
+    done = run(package, ["export/build_engines.py", *BUILD, str(tmp_path / "out")], root)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"OdiseError: the package {package} is not installed")
+    assert "Traceback" not in done.stderr

@@ -14,9 +14,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .errors import ImageError, OutputError
+from .errors import ArgumentError, ImageError, OutputError
 from .output import write_together
+from .output_names import fitting
+from .own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
+from .paths import real_path
+from .pictures.image_file import open_picture
 from .result import Box, Result
+
+# Formats that change pixels a little, which makes other ids of them.
+_LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
+_COLOURS = ("RGB", "RGBA", "P")
+# Pillow's names, for people.
+_MODES = {"L": "gray", "LA": "gray", "1": "black and white", "I;16": "gray (16 bits)", "I": "gray (32 bits)"}
 
 
 def encode_ids(ids: np.ndarray) -> np.ndarray:
@@ -35,16 +45,33 @@ def decode_ids(colors: np.ndarray) -> np.ndarray:
 def read_ids(path: str | Path) -> np.ndarray:
     """The map int32 (H, W) of a panoptic PNG.
 
+    An alpha channel means nothing. A palette stands for its colours: programs that shrink PNGs make one.
+
     Raises:
-        ImageError: the file cannot be read, or is no RGB picture.
+        ImageError: the file cannot be read, is damaged, or is no RGB picture.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode != "RGB":
-                raise ImageError(f"{path} is no panoptic map: its pixels are {image.mode}, not RGB")
-            return decode_ids(np.asarray(image))
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error}") from error
+    with open_picture(path, str(path)) as image:
+        if image.format in _LOSSY or _is_lossy_webp(image):
+            raise ImageError(
+                f"{path} is no panoptic map: {image.format} changes the ids", "save the map as PNG"
+            )
+        if image.mode not in _COLOURS:
+            raise ImageError(
+                f"{path} is no panoptic map: its pixels are {_MODES.get(image.mode, image.mode)}, not RGB",
+                "a pixel's id is R + 256 G + 65536 B: odise_trt.coco_panoptic.encode_ids makes such pixels "
+                "of an array of ids",
+            )
+        colours = image.convert("RGB") if image.mode == "P" else image
+        return decode_ids(np.asarray(colours)[..., :3])
+
+
+def _is_lossy_webp(image: Image.Image) -> bool:
+    """Whether it is a WebP whose pixels are not kept exactly; its chunks tell."""
+    file = getattr(image, "fp", None)
+    if image.format != "WEBP" or file is None:
+        return False
+    file.seek(0)
+    return b"VP8L" not in file.read()
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
@@ -88,23 +115,40 @@ def id_map(result: Result) -> np.ndarray:
     return ids
 
 
-def to_json(result: Result, name: str, file_name: str | None = None) -> dict[str, Any]:
+def to_json(
+    result: Result,
+    name: str,
+    file_name: str | None = None,
+    source: str | None = None,
+    pixels: str | None = None,
+) -> dict[str, Any]:
     """What goes into `<name>.json`.
 
     Args:
         name: of the files; the image's id, as a number if it is one (as COCO's file names are).
         file_name: of the image that was segmented; None: `name`.
+        source, pixels: what tells the image from others of that name, see `own_results.Origin`; None: left
+            out.
     """
     height, width = result.image.shape[:2]
     image_id = int(name) if name.isascii() and name.isdigit() else name
     return {
         "info": {
-            "description": "segmented by odise-trt",
+            "description": DESCRIPTION,
             "task": result.task,
             **result.provenance,
             "timings": {stage: round(seconds, 6) for stage, seconds in result.timings.items()},
         },
-        "images": [{"id": image_id, "file_name": file_name or name, "height": height, "width": width}],
+        "images": [
+            {
+                "id": image_id,
+                "file_name": file_name or name,
+                **({} if source is None else {"source": source}),
+                **({} if pixels is None else {"pixels": pixels}),
+                "height": height,
+                "width": width,
+            }
+        ],
         "annotations": _annotations(result, image_id, f"{name}.panoptic.png"),
         "categories": [
             {
@@ -119,26 +163,48 @@ def to_json(result: Result, name: str, file_name: str | None = None) -> dict[str
 
 
 def save_result(
-    result: Result, folder: Path, name: str, file_name: str | None = None
+    result: Result, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
 ) -> tuple[Path, Path, Path]:
     """Write the three files of `Result.save`.
 
     Raises:
-        OutputError: the folder or a file cannot be written.
+        OutputError: as `Result.save`.
     """
+    if not isinstance(name, str):
+        raise ArgumentError(f"name must be a str, not {type(name).__name__}", "a number becomes one by str()")
     if not name:
         raise OutputError("the name of the files is empty", "give one")
-    text = _dump(to_json(result, name, file_name))
-    overlay, panoptic, about = write_together(
+    name = fitting(name)
+    file = None if result.source is None or is_stream(result.source) else result.source
+    source = None if file is None else source_of(file, folder)
+    pixels = digest_of(result.image)
+    picture = Picture(file_name or (result.source.name if result.source else name), source, lambda: pixels)
+    _keep_source(result, folder, name)
+    text = _dump(to_json(result, name, picture.file_name, source, pixels))
+    contents = (
+        # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
+        text.encode(errors="backslashreplace"),
+        _png(result.overlay()),
+        _png(Image.fromarray(encode_ids(id_map(result)))),
+    )
+    # The JSON comes first: it says whose the others are, should the process be killed in between.
+    about, overlay, panoptic = write_together(
         folder,
-        {
-            f"{name}.overlay.png": _png(result.overlay()),
-            f"{name}.panoptic.png": _png(Image.fromarray(encode_ids(id_map(result)))),
-            # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
-            f"{name}.json": text.encode(errors="backslashreplace"),
-        },
+        dict(zip(files_of(name), contents, strict=True)),
+        keep=None if overwrite else keeper(folder, name, picture),
     )
     return overlay, panoptic, about
+
+
+def _keep_source(result: Result, folder: Path, name: str) -> None:
+    if result.source is None:
+        return
+    for file in files_of(name):
+        if real_path(folder / file) == real_path(result.source):
+            raise OutputError(
+                f"{folder / file} is the picture that was segmented, and would be replaced",
+                "choose another folder with --output, or another name",
+            )
 
 
 def _annotations(result: Result, image_id: int | str, file_name: str) -> list[dict[str, Any]]:

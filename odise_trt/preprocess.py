@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import io
 import os
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from .errors import ImageError
-from .image_file import MAX_PIXELS, open_picture, reading
 from .interpolate import resize_bilinear
+from .pictures import tiff
+from .pictures.image_file import WHITE_IS_ZERO, check_size, content_of, open_content, reading
+from .pictures.source import array_of, name_of, name_of_path, not_a_picture
 
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+# EXIF's orientation, and what undoes it.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 
 def load_image(source: ImageSource) -> np.ndarray:
@@ -26,31 +39,33 @@ def load_image(source: ImageSource) -> np.ndarray:
 
     The EXIF orientation is applied. Grayscale, palette and CMYK images become RGB; transparency is dropped,
     not blended (so did the reader the official model was evaluated with); 16-bit grayscale is scaled to
-    8 bits; of an animation the first frame is taken.
+    8 bits; of an animation the first frame is taken. Other metadata is passed over, however damaged it is.
 
     Args:
-        source: a path, the bytes of an image file, a Pillow image, or a uint8 array (H, W, 3) in RGB
-            order or (H, W) in gray.
+        source: a path; a file opened for reading bytes, which is read from its start (`BytesIO`, too); the
+            bytes of an image file; a Pillow image; or a uint8 array (H, W, 3) in RGB order or (H, W) in gray.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: not an image, truncated, without pixels, larger than `MAX_PIXELS`, or an array of
-            another shape or dtype.
+        ImageError: not an image, truncated, without pixels, larger than `MAX_PIXELS`, an array of another
+            shape or dtype, or a source of another kind; the message says what it is and the way out.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return array_of(source)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, "the image")
+        with reading("the image"):
+            _load(source)
+            return _pixels(source, "the image")
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), "the image")
-    try:
-        with open(source, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ImageError(f"{os.fspath(source)} cannot be read: {error.strerror}") from error
-    return _decode(data, os.fspath(source))
+    if isinstance(source, str | os.PathLike):
+        name = name_of_path(source)
+        return _decode(content_of(source, name), name)
+    if isinstance(source, io.TextIOBase) or not callable(getattr(source, "read", None)):
+        raise not_a_picture(source)
+    return _decode(content_of(source, name_of(source)), name_of(source))
 
 
 def resize_shortest(image: np.ndarray, short_side: int, max_side: int) -> np.ndarray:
@@ -106,55 +121,69 @@ def clip_image(planes: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(resize_bilinear(planes, side, side)[None])
 
 
-def _from_array(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8:
+def _load(image: Image.Image) -> None:
+    """Decode somebody's image, once: where it failed, Pillow gives black pixels at the second attempt."""
+    check_size(image, "the image")
+    try:
+        image.load()
+    # "Operation on closed image", "seek of closed file"; and where only the file was closed, an assertion.
+    except (ValueError, AssertionError, AttributeError) as error:
+        if isinstance(error, ValueError) and "closed" not in str(error):
+            raise
         raise ImageError(
-            f"an image array must be uint8, this one is {array.dtype}",
-            "for values in [0, 1]: (array * 255).round().astype(numpy.uint8)",
-        )
-    if array.ndim == 2:
-        array = np.repeat(array[:, :, None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] != 3:
-        planar = array.ndim == 3 and array.shape[0] == 3
-        raise ImageError(
-            f"an image array must have shape (H, W, 3) or (H, W), this one has {array.shape}",
-            "transpose it: array.transpose(1, 2, 0)" if planar else None,
-        )
-    if 0 in array.shape:
-        raise ImageError(f"the image has no pixels: its shape is {array.shape}")
-    return np.ascontiguousarray(array)
+            "the Pillow image was closed before its pixels were read",
+            "use it inside its with block, call image.load() there, or give the path",
+        ) from error
 
 
 def _decode(data: bytes, name: str) -> np.ndarray:
-    if not data:
-        raise ImageError(f"{name} is empty")
-    with open_picture(io.BytesIO(data), name) as image:
-        return _to_rgb(image, name)
-
-
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{name} is too large: {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} pixels",
-            "shrink it first",
-        )
-    if 0 in image.size:
-        raise ImageError(f"{name} has no pixels: it is {image.width} x {image.height}")
-    with reading(name):
+    with open_content(data, name) as image:
         image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode in _SIXTEEN_BIT:
-            image = _to_eight_bits(image, name)
-        elif image.mode == "F":
-            raise ImageError(f"{name} has floating-point pixels", "save it with 8 or 16 bits per channel")
-        return np.array(image.convert("RGB"))
+        return _pixels(image, name)
+
+
+def _pixels(image: Image.Image, name: str) -> np.ndarray:
+    upright = _UPRIGHT.get(_orientation(image))
+    rgb = _rgb(image, name)
+    return np.array(rgb if upright is None else rgb.transpose(upright))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+        # A text "6" turns the picture in no other program.
+        return value if isinstance(value, int) else 1
+    except Exception:  # damage in EXIF can surface as nearly anything, and is no damage to the pixels
+        return 1
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image  # `convert` would copy it
+    if image.mode == "F":
+        raise ImageError(f"{name} has floating-point pixels", "save it with 8 or 16 bits per channel")
+    if image.mode in _DEEP:
+        image = _to_eight_bits(image, name)
+    elif image.mode == "La":
+        image = image.convert("LA")
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise ImageError(
+            f"{name} has pixels of mode {image.mode}, which Pillow does not convert to RGB", "save it as RGB"
+        ) from error
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
     # Pillow's own conversion would clip: everything brighter than 1/256 of the range would be white.
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+    tags = getattr(image, "tag_v2", {})
+    most = 4095 if tags.get(tiff.BITS_PER_SAMPLE) == (12,) else 65535
+    if values.min() < 0 or values.max() > most:
         raise ImageError(
-            f"{name} has 32-bit pixels outside 0..65535", "save it with 8 or 16 bits per channel"
+            f"{name} has pixels from {values.min()} to {values.max()}, beyond 0..{most}",
+            "save it with 8 or 16 bits per channel",
         )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.info.get(WHITE_IS_ZERO) or tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO:
+        values = most - values
+    return Image.fromarray(((values * 255 + most // 2) // most).astype(np.uint8))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from odise_trt import preprocess
 from odise_trt.errors import ImageError
+from odise_trt.pictures import image_file
 from odise_trt.preprocess import clip_image, load_image, pad, resize_shortest, shortest_size, to_planes
 
 
@@ -104,7 +104,6 @@ def test_an_empty_file_is_an_error_that_says_so(tmp_path: Path) -> None:
         load_image(path)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it found in the rest
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_a_truncated_file_is_an_error_at_every_length(kind: str) -> None:
     data = encoded(Image.fromarray(photo()), kind)
@@ -145,7 +144,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 def test_an_image_just_within_the_limit_passes_without_a_warning(monkeypatch, recwarn) -> None:
     # Pillow warns from half of its limit on; the limit is ours.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
-    monkeypatch.setattr(preprocess, "MAX_PIXELS", 600)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 600)
 
     assert load_image(encoded(Image.fromarray(photo()))).shape == (20, 30, 3)
     assert not recwarn.list

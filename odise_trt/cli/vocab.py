@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import console
+
+if TYPE_CHECKING:
+    from ..vocabulary import Vocabulary
 
 
 def vocab(
@@ -16,50 +19,68 @@ def vocab(
             help="As --vocab of run takes it; left out: the presets there are.", show_default=False
         ),
     ] = None,
-    things: Annotated[str | None, typer.Option(help="Categories to make things.")] = None,
-    stuff: Annotated[str | None, typer.Option(help="Categories to make stuff.")] = None,
+    things: Annotated[str | None, typer.Option(help='Categories to make things: "purse, table".')] = None,
+    stuff: Annotated[str | None, typer.Option(help='Categories to make stuff: "sky, wall".')] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON, which --vocab reads from a file.")
     ] = False,
 ) -> None:
-    """Show the categories of a vocabulary: their numbers, names, and whether they are things or stuff."""
-    from rich.markup import escape
+    """Show the categories of a vocabulary: their numbers, names, and whether they are things or stuff.
+
+    Into a file or another program it prints the lines of a text file, which --vocab reads.
+    """
+    import sys
+    from io import TextIOWrapper
+
+    from ..vocabulary import Vocabulary
+
+    if vocabulary is None:
+        if things is not None or stuff is not None or json:
+            raise typer.BadParameter("--things, --stuff and --json are for a vocabulary: name one")
+        _show_presets()
+        return
+    parsed = Vocabulary.parse(vocabulary).with_flags(things, stuff)
+    count = sum(parsed.isthing)
+    summary = f"{len(parsed)} categories: {count} things, {len(parsed) - count} stuff"
+    if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+        # A vocabulary is read as UTF-8, whatever the terminal's encoding is.
+        sys.stdout.reconfigure(encoding="utf-8")
+    if json:
+        from json import dumps
+
+        rows = (dumps(row, ensure_ascii=False) for row in parsed.to_data())
+        typer.echo("[\n " + ",\n ".join(rows) + "\n]")
+    elif sys.stdout.isatty():
+        _show_categories(parsed)
+        console.plain(console.output(), summary)
+    else:
+        typer.echo(f"# {summary}\n{parsed.to_text()}", nl=False)
+
+
+def _show_presets() -> None:
     from rich.table import Table
 
     from ..vocabulary import PRESETS, Vocabulary
 
-    out = console.output()
     table = Table(box=None, pad_edge=False)
-    if vocabulary is None:
-        for heading in ("preset", "categories", "things", "what"):
-            table.add_column(heading, justify="right" if heading in ("categories", "things") else "left")
-        for name, what in PRESETS.items():
-            preset = Vocabulary.preset(name)
-            table.add_row(name, str(len(preset)), str(sum(preset.isthing)), what)
-        out.print(table)
-        return
-    parsed = Vocabulary.parse(vocabulary)
-    if things is not None:
-        parsed = parsed.with_things(things)
-    if stuff is not None:
-        parsed = parsed.with_stuff(stuff)
-    if json:
-        from json import dumps
+    for heading in ("preset", "categories", "things", "what"):
+        table.add_column(heading, justify="right" if heading in ("categories", "things") else "left")
+    for name, what in PRESETS.items():
+        preset = Vocabulary.preset(name)
+        table.add_row(name, str(len(preset)), str(sum(preset.isthing)), what)
+    console.output().print(table)
 
-        # From 1, as in the JSON of a result.
-        rows = [
-            {"id": number, "names": list(category.names), "isthing": category.isthing}
-            for number, category in enumerate(parsed, 1)
-        ]
-        typer.echo("[\n " + ",\n ".join(dumps(row, ensure_ascii=False) for row in rows) + "\n]")
-        return
+
+def _show_categories(vocabulary: Vocabulary) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
     table.add_column("id", justify="right")
     table.add_column("kind")
     table.add_column("names", overflow="fold")
-    for number, category in enumerate(parsed):
+    for number, category in enumerate(vocabulary):
         table.add_row(
             str(number), "thing" if category.isthing else "stuff", escape(", ".join(category.names))
         )
-    out.print(table)
-    count = sum(parsed.isthing)
-    console.plain(out, f"{len(parsed)} categories: {count} things, {len(parsed) - count} stuff")
+    console.output().print(table)

@@ -1,41 +1,38 @@
-"""Segmenting many images: which files, under which names, and going on when one is bad."""
+"""Segmenting many images: each is saved as soon as it is done, and one that fails stops no other."""
 
 from __future__ import annotations
 
-import glob
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ImageError
-from .output import prepare_folder
+from .errors import ArgumentError, ImageError, OdiseError, OutputError, VocabularyError, reason
+from .inputs import check_address, check_picture, find_images, find_inputs
+from .output import is_of_one_file, prepare_folder
+from .output_names import output_names
+from .own_results import Picture, digest_of, files_of, is_stream, keeper, source_of
+from .paths import each, expanded_unless_there, real_path
+from .preprocess import load_image
 from .result import Result
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter, Task
 
-#: Suffixes of the files taken from a folder; a file that is named itself may have any.
-SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".jp2",
-        ".ppm",
-        ".pgm",
-        ".tga",
-    )
-)
-_OWN_OUTPUTS = (".overlay.png", ".panoptic.png")
+__all__ = [
+    "Item",
+    "Outcome",
+    "find_images",
+    "find_inputs",
+    "output_names",
+    "plan",
+    "segment",
+    "segment_files",
+]
+
+#: After so many images in a row that the output folder did not take, the rest is not tried.
+PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -45,117 +42,185 @@ class Outcome:
     Attributes:
         image: its path.
         files: overlay, map, JSON; empty if there is an error.
+        error: what is wrong with this image, its files, or what it needs.
+        tried: False if it was left out because the output folder takes nothing; `error` says why.
     """
 
     image: Path
     result: Result | None = None
     files: tuple[Path, ...] = ()
-    error: ImageError | None = None
+    error: OdiseError | None = None
+    tried: bool = True
 
 
-def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The images that files, folders and globs name, in order, each once.
+@dataclass(frozen=True)
+class Item:
+    """An image to be segmented, and the name of its results.
 
-    Of a folder: the files in it with the suffix of an image, sorted, but for pictures written by this
-    program. A glob (`**` for folders within folders) gives its matches, sorted. A path that does not exist
-    is kept, so that it is reported with the other images that cannot be read.
-
-    Raises:
-        ImageError: a folder without images, or nothing at all.
+    Attributes:
+        image: its path.
+        name: of the files.
+        error: why it must not be segmented; None: it may.
     """
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        text = os.path.expanduser(os.fspath(pattern))
-        for path in _matches(text):
-            found.setdefault(os.path.realpath(path), path)
-    if not found:
-        raise ImageError("there is nothing to segment", "name images, folders or globs")
-    return list(found.values())
 
-
-def output_names(images: Iterable[Path]) -> list[str]:
-    """A name for the files of each image; no two are the same, not even but for upper and lower case.
-
-    The name without suffix ("photo"); where several have it, with suffix ("photo.jpg"); where these are the
-    same too, with the folder in front ("holiday-photo.jpg"), and then with a number at the end.
-    """
-    images = list(images)
-    names = [image.stem for image in images]
-    for longer in (
-        [image.name for image in images],
-        [f"{image.absolute().parent.name}-{image.name}" for image in images],
-    ):
-        count = Counter(name.casefold() for name in names)
-        names = [
-            other if count[name.casefold()] > 1 else name for name, other in zip(names, longer, strict=True)
-        ]
-    taken: set[str] = set()
-    for position, name in enumerate(names):
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{names[position]}-{number}"
-        taken.add(name.casefold())
-        names[position] = name
-    return names
+    image: Path
+    name: str
+    error: OdiseError | None = None
 
 
 def segment_files(
     segmenter: Segmenter,
-    images: Iterable[str | os.PathLike[str]],
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     folder: str | os.PathLike[str],
     task: Task = "panoptic",
     *,
     overlap_threshold: float | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Outcome]:
     """Segment images one after the other and save each as soon as it is done.
 
-    An image that cannot be read gives an outcome with its error, and the next one is taken.
+    Whatever is wrong with one image (it cannot be read, its files cannot be written, memory is too little for
+    it, an engine fails) gives an outcome with its error, and the next one is taken. If the folder takes
+    nothing any more, as on a full disk, for three images in a row, the rest is not tried and given as such.
+
+    Files of others are not replaced, see `Result.save`, nor is any of the images.
 
     Args:
         segmenter: with its vocabulary set.
-        images: paths, as from `find_images`.
+        images: paths, as from `find_images`; one or many.
         folder: where the files go, see `Result.save`; names are those of `output_names`.
         task, overlap_threshold: as for a call of the segmenter.
+        overwrite: replace files of others too, but none of the images.
 
     Raises:
+        ArgumentError: the task or the threshold makes no sense, or there are no paths in `images`.
         OutputError: the folder cannot be written to; found out before the first image is read.
-        BackendError, VocabularyError: as for a call of the segmenter.
+        VocabularyError: no vocabulary is set.
     """
-    prepare_folder(folder)
-    paths = [Path(image) for image in images]
-    for path, name in zip(paths, output_names(paths), strict=True):
+    place = prepare_folder(folder)
+    failures = 0
+    items = iter(plan(images, place))
+    for item in items:
+        outcome = segment(segmenter, item, place, task, overlap_threshold, overwrite)
+        yield outcome
+        failures = failures + 1 if is_of_the_place(outcome.error) else 0
+        if failures == PATIENCE:
+            for left in items:
+                yield Outcome(left.image, error=outcome.error, tried=False)
+
+
+def plan(images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], folder: Path) -> list[Item]:
+    """What to segment and what to call the results; an image whose files would replace one has an error."""
+    given = each(images)
+    paths = [Path(expanded_unless_there(text)) for text in given]
+    images_there = _Places(paths)
+    items = []
+    for text, path, name in zip(given, paths, output_names(paths, folder), strict=True):
+        error: OdiseError | None = None
         try:
-            result = segmenter(path, task, overlap_threshold=overlap_threshold)
-        except ImageError as error:
-            yield Outcome(path, error=error)
-            continue
-        yield Outcome(path, result, result.save(folder, name, path.name))
+            check_address(text)
+            images_there.check(folder, name, path)
+        except OdiseError as found:
+            error = found
+        items.append(Item(path, name, error))
+    return items
 
 
-def _matches(text: str) -> list[Path]:
-    path = Path(text)
-    if path.is_dir():
+def segment(
+    segmenter: Segmenter,
+    item: Item,
+    folder: Path,
+    task: Task = "panoptic",
+    overlap_threshold: float | None = None,
+    overwrite: bool = False,
+) -> Outcome:
+    """Segment one image and save its results; what is wrong with it is in the outcome.
+
+    Raises:
+        ArgumentError, VocabularyError: as `segment_files`; no other image would fare better.
+    """
+    try:
+        if item.error is not None:
+            raise item.error
+        check_picture(item.image)
+        if not overwrite:
+            _check_files(item, folder)
+        result = segmenter(item.image, task, overlap_threshold=overlap_threshold)
+        return Outcome(item.image, result, result.save(folder, item.name, overwrite=overwrite))
+    except (VocabularyError, ArgumentError):
+        raise
+    except Exception as error:
+        return Outcome(item.image, error=error_of(item.image, error))
+
+
+def error_of(image: Path, error: Exception) -> OdiseError:
+    """The error of the product for anything that happened to one image; names the image."""
+    if isinstance(error, ImageError | OutputError):
+        return error
+    if isinstance(error, MemoryError):
+        made: OdiseError = ImageError(
+            f"{image} needs more memory than there is", "shrink it first, or close other programs"
+        )
+    elif isinstance(error, OdiseError):
+        made = type(error)(f"{image}: {error.message}", error.hint)
+    elif isinstance(error, OSError):
+        made = ImageError(f"{image} could not be segmented: {reason(error)}")
+    else:
+        first = (str(error).strip().splitlines() or [""])[0]
+        what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        made = OdiseError(
+            f"{image} could not be segmented: {what}", "this is a fault of odise-trt, please report it"
+        )
+    made.__cause__ = error
+    return made
+
+
+def is_of_the_place(error: BaseException | None) -> bool:
+    """Whether the folder took nothing, being full, gone or read-only, rather than one file in it."""
+    cause = error.__cause__ if isinstance(error, OutputError) else None
+    return isinstance(cause, OSError) and not is_of_one_file(cause)
+
+
+def _check_files(item: Item, folder: Path) -> None:
+    """Find out before the work what cannot be saved after it."""
+    if is_stream(item.image):
+        return  # It is told by its pixels, and they can be read once.
+    image = item.image
+    picture = Picture(image.name, source_of(image, folder), lambda: digest_of(load_image(image)))
+    keep = keeper(folder, item.name, picture)
+    for file in files_of(item.name):
+        if os.path.lexists(folder / file):
+            keep(folder / file)
+
+
+class _Places:
+    """Where the images are, by path and by identity: links and other spellings are the same file."""
+
+    def __init__(self, images: Iterable[Path]) -> None:
+        self._folders: dict[Path, str] = {}
+        self._images: dict[object, Path] = {}
+        for image in images:
+            for place in self._places(image):
+                self._images.setdefault(place, image)
+
+    def check(self, folder: Path, name: str, image: Path) -> None:
+        """Raise OutputError if one of the files `name` would replace an image."""
+        for file in files_of(name):
+            for place in self._places(folder / file):
+                other = self._images.get(place)
+                if other is not None:
+                    raise OutputError(
+                        f"{folder / file}, a result of {image}, would replace an image: {other}",
+                        "choose another folder with --output",
+                    )
+
+    def _places(self, path: Path) -> Iterator[object]:
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = real_path(path.parent)
+        yield os.path.join(folder, path.name)
         try:
-            inside = sorted(path.iterdir())
-        except OSError as error:
-            raise ImageError(f"{text} cannot be read: {error.strerror}") from error
-        images = [one for one in inside if _is_image(one)]
-        if not images:
-            raise ImageError(
-                f"the folder {text} has no images", f"suffixes looked for: {', '.join(sorted(SUFFIXES))}"
-            )
-        return images
-    if not path.exists() and glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
-        return [match for match in matches if not match.is_dir()] or [path]
-    return [path]
-
-
-def _is_image(path: Path) -> bool:
-    return (
-        path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and not path.name.lower().endswith(_OWN_OUTPUTS)
-        and path.is_file()
-    )
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return
+        yield status.st_dev, status.st_ino

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .batch import Outcome, output_names
+from .batch import PATIENCE, Item, Outcome, error_of, is_of_the_place, plan, segment
 from .bundle import Bundle
-from .errors import BackendError, ImageError, OdiseError
+from .errors import BackendError, OdiseError
 from .output import prepare_folder
+from .paths import each, expanded_unless_there, is_address
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Job:
         gpus: GPUs of each worker, 0.5 for two workers on one; None: 1 if the bundle runs on GPUs, else 0.
         device: "cpu" or "cuda"; None: the bundle's own. Which GPU is for Ray to say.
         threads: CPU threads of each worker; None: up to 4, as many as there are for those that share GPUs.
+        overwrite: as for `batch.segment_files`.
     """
 
     engines: Path
@@ -52,9 +54,12 @@ class Job:
     gpus: float | None = None
     device: str | None = None
     threads: int | None = None
+    overwrite: bool = False
 
 
-def segment_with_ray(job: Job, images: Iterable[str | os.PathLike[str]]) -> Iterator[Outcome]:
+def segment_with_ray(
+    job: Job, images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+) -> Iterator[Outcome]:
     """Segment images on a Ray cluster and save each as soon as it is done.
 
     The cluster is the one that this process is connected to, else the one of $RAY_ADDRESS, else one that is
@@ -65,24 +70,28 @@ def segment_with_ray(job: Job, images: Iterable[str | os.PathLike[str]]) -> Iter
         images: paths, valid on every machine.
 
     Returns:
-        What became of each image, in no order; without results, which stay with the workers.
+        What became of each image, in no order; without results, which stay with the workers. Errors are those
+        of `batch.segment_files`; where Ray itself fails, the images that nothing is known of are not tried.
 
     Raises:
-        BackendError: Ray is not installed, or has no room for a worker; or as for a call of a segmenter.
+        BackendError: Ray is not installed, or has no room for a worker; or as for opening a segmenter.
         BundleError, OutputError, VocabularyError: as for opening a segmenter.
     """
     bundle = Bundle.open(job.engines)
-    prepare_folder(job.output)
+    folder = prepare_folder(job.output).absolute()
     ray = _import_ray()
     # Results may lie on other machines: paths from the root.
-    paths = [Path(image).absolute() for image in images]
-    rows = [{"path": str(path), "name": name} for path, name in zip(paths, output_names(paths), strict=True)]
+    items = plan([_from_root(image) for image in each(images)], folder)
+    yield from (Outcome(item.image, error=item.error) for item in items if item.error is not None)
+    items = [item for item in items if item.error is None]
+    if not items:
+        return
     started = not ray.is_initialized()
     if started:
         local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         ray.init(logging_level="error", log_to_driver=False, **local)
     try:
-        yield from _outcomes(ray, job, resources(job, bundle, _machines(ray)), rows)
+        yield from _outcomes(ray, job, resources(job, bundle, _machines(ray)), items)
     finally:
         if started:
             ray.shutdown()
@@ -128,8 +137,31 @@ class Resources:
     threads: int
 
 
-def _outcomes(ray: Any, job: Job, resources: Resources, rows: list[dict[str, str]]) -> Iterator[Outcome]:
+def _outcomes(ray: Any, job: Job, resources: Resources, items: list[Item]) -> Iterator[Outcome]:
+    left = {str(item.image): item for item in items}
+    error: OdiseError | None = None
+    failures = 0
+    try:
+        for facts in _facts(ray, job, resources, items):
+            outcome = _outcome(facts)
+            left.pop(facts["path"], None)
+            yield outcome
+            failures = failures + 1 if facts.get("place") else 0
+            if failures == PATIENCE * resources.workers:
+                error = outcome.error
+                break
+    except OdiseError:
+        raise
+    except Exception as failure:
+        error = _ray_failed(failure)
+    for item in left.values():
+        yield Outcome(item.image, error=error or BackendError("Ray gave no outcome"), tried=False)
+
+
+def _facts(ray: Any, job: Job, resources: Resources, items: list[Item]) -> Iterator[dict[str, Any]]:
     ray.data.DataContext.get_current().enable_progress_bars = False
+    # As JSON: a name that is not UTF-8 is no string for Arrow.
+    rows = [{"item": json.dumps([str(item.image), item.name])} for item in items]
     blocks = min(len(rows), max(_BLOCKS, _BLOCKS_PER_WORKER * resources.workers))
     done = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         _Worker,
@@ -141,7 +173,17 @@ def _outcomes(ray: Any, job: Job, resources: Resources, rows: list[dict[str, str
     )
     for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
         for text in batch["outcome"]:
-            yield _outcome(json.loads(str(text)))
+            yield json.loads(str(text))
+
+
+def _ray_failed(error: Exception) -> BackendError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    made = BackendError(
+        f"Ray failed: {type(error).__name__}: {lines[0] if lines else 'it does not say why'}",
+        "most often memory ran out and a worker was killed: give fewer --workers",
+    )
+    made.__cause__ = error
+    return made
 
 
 class _Worker:
@@ -153,22 +195,28 @@ class _Worker:
         self._segmenter: Segmenter | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
-        pairs = zip(batch["path"], batch["name"], strict=True)
-        return {"outcome": [json.dumps(self._segment(str(path), str(name))) for path, name in pairs]}
+        items = (Item(Path(path), name) for path, name in (json.loads(str(text)) for text in batch["item"]))
+        return {"outcome": [json.dumps(self._segment(item)) for item in items]}
 
-    def _segment(self, path: str, name: str) -> dict[str, Any]:
+    def _segment(self, item: Item) -> dict[str, Any]:
+        """What became of an image, as JSON: Ray would wrap an exception into one of its own."""
         job = self._job
         try:
             # Not in the constructor: Ray would start the worker over and over.
             if self._segmenter is None:
                 self._segmenter = self._open()
-            result = self._segmenter(path, job.task, overlap_threshold=job.overlap_threshold)
-            files = result.save(job.output.absolute(), name, Path(path).name)
+            folder = job.output.absolute()
+            outcome = segment(
+                self._segmenter, item, folder, job.task, job.overlap_threshold, overwrite=job.overwrite
+            )
         except OdiseError as error:
-            # Ray would wrap it into an error of its own.
-            kind = type(error).__name__
-            return {"path": path, "error": [kind, error.message, error.hint]}
-        return {"path": path, "files": [str(file) for file in files]}
+            return {"path": str(item.image), "error": _parts(error), "ends": True}
+        except Exception as error:
+            return {"path": str(item.image), "error": _parts(error_of(job.engines, error)), "ends": True}
+        if outcome.error is not None:
+            place = is_of_the_place(outcome.error)
+            return {"path": str(item.image), "error": _parts(outcome.error), "place": place}
+        return {"path": str(item.image), "files": [str(file) for file in outcome.files]}
 
     def _open(self) -> Segmenter:
         from .segmenter import Segmenter
@@ -179,15 +227,25 @@ class _Worker:
         )
 
 
+def _parts(error: OdiseError) -> list[str | None]:
+    return [type(error).__name__, error.message, error.hint]
+
+
 def _outcome(facts: Mapping[str, Any]) -> Outcome:
     path = Path(facts["path"])
     if "error" not in facts:
         return Outcome(path, files=tuple(map(Path, facts["files"])))
     kind, message, hint = facts["error"]
-    error = getattr(errors, kind)(message, hint)
-    if isinstance(error, ImageError):
-        return Outcome(path, error=error)
-    raise error
+    error: OdiseError = getattr(errors, kind, OdiseError)(message, hint)
+    if facts.get("ends"):
+        raise error
+    return Outcome(path, error=error)
+
+
+def _from_root(image: str) -> str:
+    """The path from the root; a URL stays one, to be refused as such."""
+    text = expanded_unless_there(image)
+    return text if is_address(text) else os.path.abspath(text)
 
 
 def _machines(ray: Any) -> list[Machine]:

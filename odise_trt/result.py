@@ -75,6 +75,7 @@ class Result:
         instances: objects, best first.
         timings: seconds per stage, in the order they ran.
         provenance: what made it: "bundle", "preset", "backend", "precision", "seeded".
+        source: the file of the image, from the root; None: it was no file.
     """
 
     image: np.ndarray
@@ -85,6 +86,7 @@ class Result:
     instances: Sequence[Instance] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    source: Path | None = None
 
     @property
     def task(self) -> str:
@@ -104,23 +106,34 @@ class Result:
         return draw_overlay(self, max_side)
 
     def save(
-        self, folder: str | PathLike[str], name: str, file_name: str | None = None
+        self,
+        folder: str | PathLike[str],
+        name: str,
+        file_name: str | None = None,
+        *,
+        overwrite: bool = False,
     ) -> tuple[Path, Path, Path]:
         """Write `<name>.overlay.png`, `<name>.panoptic.png` and `<name>.json`.
 
         The format is COCO's panoptic one, see docs/cli.md. Files appear whole or not at all.
 
+        Files in the way are replaced if this program wrote them for the same image: the one at the same path;
+        if it was no file, or that file was moved, one with the same pixels.
+
         Args:
-            folder: where; made when it does not exist.
-            name: of the files, without extension.
-            file_name: of the image that was segmented, for the JSON; None: `name`.
+            folder: where; made when it does not exist. In text, `~` is the home folder.
+            name: of the files, without extension. One that is too long for a file name is shortened.
+            file_name: of the image that was segmented, for the JSON; None: that of its file, else `name`.
+            overwrite: replace files of others too, but never the image itself.
 
         Returns:
             The three paths: overlay, map, JSON.
 
         Raises:
-            OutputError: the folder or a file cannot be written.
+            ArgumentError: the folder is no path, or the name no text.
+            OutputError: the folder or a file cannot be written, or a file in the way is not to be replaced.
         """
         from .coco_panoptic import save_result
+        from .output import named_folder
 
-        return save_result(self, Path(folder), name, file_name)
+        return save_result(self, named_folder(folder), name, file_name, overwrite=overwrite)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import console
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from ..batch import Outcome
+from .places import folder
 
 
 class Task(StrEnum):
@@ -30,7 +26,9 @@ def run(
         list[str],
         typer.Argument(help='Images, folders, or globs in quotes ("photos/*.jpg").', show_default=False),
     ],
-    engines: Annotated[Path, typer.Option(help="Folder of a bundle.", show_default=False)],
+    engines: Annotated[
+        Path, typer.Option(help="Folder of a bundle.", show_default=False, parser=folder, metavar="PATH")
+    ],
     vocab: Annotated[
         str,
         typer.Option(
@@ -45,7 +43,12 @@ def run(
         str | None, typer.Option(help='Categories that are stuff, one segment each: "sky, wall".')
     ] = None,
     task: Annotated[Task, typer.Option(help="Kind of segmentation.")] = Task.panoptic,
-    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs"),
+    output: Annotated[
+        Path, typer.Option(help="Folder for the results.", parser=folder, metavar="PATH")
+    ] = Path("outputs"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of other pictures and programs, too.")
+    ] = False,
     overlap_threshold: Annotated[
         float | None,
         typer.Option(
@@ -71,85 +74,66 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Segment images: writes an overlay, a panoptic PNG and a JSON for each."""
-    from ..batch import find_images
+    from ..batch import find_inputs
     from ..manifest import Manifest
     from ..output import prepare_folder
     from ..vocabulary import Vocabulary
+    from .report import Report
 
     if not ray and (workers is not None or gpus is not None):
         raise typer.BadParameter("--workers and --gpus are for --ray")
     if ray and device is not None and ":" in device:
         raise typer.BadParameter("Ray says which GPU: cpu or cuda", param_hint="--device")
+    if overlap_threshold is not None and task is not Task.panoptic:
+        raise typer.BadParameter("it is for --task panoptic", param_hint="--overlap-threshold")
+    for option, names in (("--things", things), ("--stuff", stuff), ("--device", device)):
+        if names is not None and not names.strip():
+            raise typer.BadParameter("it is empty; leave it out", param_hint=option)
     # What can be wrong is looked at before engines are loaded.
-    vocabulary = Vocabulary.parse(vocab)
-    if things is not None:
-        vocabulary = vocabulary.with_things(things)
-    if stuff is not None:
-        vocabulary = vocabulary.with_stuff(stuff)
-    paths = find_images(images)
+    vocabulary = Vocabulary.parse(vocab).with_flags(things, stuff)
+    inputs = find_inputs(images)
     prepare_folder(output)
-
     seeded = Manifest.read(engines).weights.get("seeded")
-    if seeded and not quiet:
-        console.warn(f"{engines} has {console.SEEDED}")
-    if ray:
+    if not quiet:
+        for line in [*inputs.notes(), *([f"{engines} has {console.SEEDED}"] if seeded else [])]:
+            console.warn(line)
+    report = Report(inputs, quiet)
+    if not inputs.images:
+        pass
+    elif ray:
         from ..ray_run import Job, segment_with_ray
 
-        job = Job(engines, output, vocabulary, task.value, overlap_threshold, workers, gpus, device, threads)
-        bad = _show(segment_with_ray(job, paths), len(paths), quiet)
+        job = Job(
+            engines,
+            output,
+            vocabulary,
+            task.value,
+            overlap_threshold,
+            workers,
+            gpus,
+            device,
+            threads,
+            overwrite,
+        )
+        report.follow(segment_with_ray(job, inputs.images))
     else:
+        from rich.markup import escape
+
         from ..batch import segment_files
         from ..segmenter import Segmenter
 
-        with nullcontext() if quiet else console.errors().status(f"opening {engines}"):
+        opening = f"opening {escape(console.shown(engines))}"
+        with nullcontext() if quiet else console.errors().status(opening):
             segmenter = Segmenter.open(engines, vocabulary=vocabulary, device=device, threads=threads)
         with segmenter:
             outcomes = segment_files(
-                segmenter, paths, output, task.value, overlap_threshold=overlap_threshold
+                segmenter,
+                inputs.images,
+                output,
+                task.value,
+                overlap_threshold=overlap_threshold,
+                overwrite=overwrite,
             )
-            bad = _show(outcomes, len(paths), quiet, segmenter.runs_on)
-    if bad:
-        if len(paths) > 1:
-            names = ", ".join(map(str, bad))
-            console.error(f"{len(bad)} of {len(paths)} images were not segmented: {names}")
+            report.follow(outcomes, segmenter.runs_on)
+    if not report.close():
         raise typer.Exit(1)
-
-
-def _show(
-    outcomes: Iterable[Outcome], count: int, quiet: bool, runs_on: Mapping[str, str] | None = None
-) -> list[Path]:
-    """Print results as they come; returns the images that could not be read."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from .show import show_result, show_timings
-
-    bad: list[Path] = []
-    timings: list[dict[str, float]] = []
-    out, notes = console.output(), console.errors()
-    if out.is_terminal and notes.is_terminal:
-        notes = out  # one screen: what is printed has to go above the bar
-    bar = Progress(
-        TextColumn("segmenting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=notes if notes.is_terminal else out,
-        transient=True,
-        redirect_stdout=False,
-        disable=quiet or not (notes.is_terminal or out.is_terminal),
-    )
-    with bar:
-        step = bar.add_task("", total=count)
-        for outcome in outcomes:
-            if outcome.error is not None:
-                bad.append(outcome.image)
-                console.error(f"{type(outcome.error).__name__}: {outcome.error}", notes)
-            elif outcome.result is not None and not quiet:
-                timings.append(dict(outcome.result.timings))
-                show_result(out, outcome.image, outcome.result, outcome.files, brief=count > 3)
-            elif not quiet:
-                console.plain(out, f"{outcome.image}: {outcome.files[0]}")
-            bar.advance(step)
-    if timings and runs_on is not None:
-        show_timings(out, timings, runs_on)
-    return bad

@@ -12,9 +12,14 @@ from rich.table import Table
 
 from ..drawing.legend import percentage
 from ..result import Result
-from .console import plain
+from .console import plain, shown
 
 _MOST_ROWS = 12
+_WORDS = {
+    "panoptic": ("segment", "segments"),
+    "semantic": ("category", "categories"),
+    "instance": ("object", "objects"),
+}
 
 Row = tuple[str, str, str, str]
 
@@ -28,18 +33,18 @@ def show_result(console: Console, image: Path, result: Result, files: Sequence[P
     rows = _rows(result)
     height, width = result.image.shape[:2]
     seconds = sum(result.timings.values())
-    what = (
-        "categories" if result.task == "semantic" else "segments" if result.task == "panoptic" else "objects"
+    one, many = _WORDS[result.task]
+    line = (
+        f"{shown(image)} ({width} x {height}): {len(rows)} {one if len(rows) == 1 else many}, {seconds:.2f} s"
     )
-    line = f"{image} ({width} x {height}): {len(rows)} {what}, {seconds:.2f} s"
     if brief:
-        plain(console, f"{line}, {files[0]}")
+        plain(console, f"{line}, {shown(files[0])}")
         return
     plain(console, line, "bold")
     if rows:
         console.print(_table(rows))
     for file in files:
-        plain(console, f"  {file}")
+        plain(console, f"  {shown(file)}")
 
 
 def show_timings(
@@ -66,7 +71,7 @@ def _table(rows: Sequence[Row]) -> Table:
     for heading, side in (("segment", "left"), ("", "left"), ("area", "right"), ("score", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     for name, *rest in rows[:_MOST_ROWS]:
-        table.add_row(escape(name), *rest)
+        table.add_row(escape(shown(name)), *rest)
     if len(rows) > _MOST_ROWS:
         table.add_row(f"+ {len(rows) - _MOST_ROWS} more", style="dim")
     return table

@@ -16,14 +16,24 @@ import toy_bundle
 from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
-from odise_trt.batch import segment_files
+from odise_trt.batch import PATIENCE, Item, segment_files
 from odise_trt.bundle import Bundle
 from odise_trt.coco_panoptic import read_ids
-from odise_trt.errors import BackendError, ImageError, VocabularyError
-from odise_trt.ray_run import Job, Machine, resources, segment_with_ray
+from odise_trt.errors import BackendError, ImageError, OdiseError, OutputError, VocabularyError
+from odise_trt.ray_run import (
+    Job,
+    Machine,
+    Resources,
+    _outcome,
+    _outcomes,
+    _Worker,
+    resources,
+    segment_with_ray,
+)
 
 WORDS = Vocabulary.parse("red; green; blue")
 ROOT = Path(__file__).resolve().parents[2]
+SEARCH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "odise-trt[ray]"')
     pytest.importorskip("ray.data", reason='Ray Data is not installed: pip install "odise-trt[ray]"')
     # Workers import the package from the checkout.
-    search = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    search = {"env_vars": {"PYTHONPATH": SEARCH}}
     ray.init(
         num_cpus=2,
         include_dashboard=False,
@@ -111,6 +121,79 @@ def test_more_workers_than_there_is_room_for_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("raised", "kind", "says"),
+    [
+        (MemoryError(), ImageError, "needs more memory than there is"),
+        (BackendError("features failed", "shrink it"), BackendError, "features failed"),
+        (RuntimeError("surprise"), OdiseError, "RuntimeError: surprise"),
+        (OSError(5, "Input/output error"), ImageError, "Input/output error"),
+    ],
+)
+def test_what_happens_to_one_picture_in_a_worker_is_its_outcome(
+    raised: Exception,
+    kind: type[OdiseError],
+    says: str,
+    bundle: Path,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ordinary = Segmenter.__call__
+
+    def fail(self: Segmenter, image: Path, *arguments: Any, **options: Any) -> Any:
+        if image == photos[1]:
+            raise raised
+        return ordinary(self, image, *arguments, **options)
+
+    monkeypatch.setattr(Segmenter, "__call__", fail)
+    items = [json.dumps([str(photo), str(number)]) for number, photo in enumerate(photos[:2])]
+    # A name that is not UTF-8, and a picture whose results are in the way.
+    odd = tmp_path / "caf\udce9.png"
+    odd.write_bytes(photos[0].read_bytes())
+    (tmp_path / "9.json").write_text("{}")
+    items += [json.dumps([str(odd), "odd"]), json.dumps([str(photos[0]), "9"])]
+    written = _Worker(Job(bundle, tmp_path, WORDS), threads=1)({"item": items})["outcome"]
+    outcomes = [_outcome(json.loads(text)) for text in written]
+
+    assert [outcome.image for outcome in outcomes] == [photos[0], photos[1], odd, photos[0]]
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), kind, type(None), OutputError]
+    assert says in str(outcomes[1].error)
+    assert str(photos[1]) in str(outcomes[1].error)
+
+
+def test_a_bundle_that_cannot_be_opened_ends_the_work_of_all(tmp_path: Path) -> None:
+    (written,) = _Worker(Job(tmp_path / "nowhere", tmp_path, WORDS), 1)({"item": ['["a.png", "a"]']})[
+        "outcome"
+    ]
+    with pytest.raises(OdiseError, match="is not a bundle"):
+        _outcome(json.loads(written))
+
+
+def test_the_pictures_that_ray_says_nothing_of_are_not_tried(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [Item(Path(f"/{number}.png"), str(number)) for number in range(20)]
+    full = {"error": ["OutputError", "no space", None], "place": True}
+
+    def facts(fails: Exception | None) -> Any:
+        def give(*arguments: object) -> Iterator[dict[str, Any]]:
+            yield {"path": "/0.png", "files": ["0.json"]}
+            if fails is not None:
+                raise fails
+            yield from ({"path": str(item.image), **full} for item in items[1:])
+
+        return give
+
+    job, two = Job(bundle, tmp_path, WORDS), Resources(workers=2, gpus=0, threads=1)
+    for fails, tried, says in ((ValueError("lost"), 1, "lost"), (None, 1 + 2 * PATIENCE, "no space")):
+        monkeypatch.setattr("odise_trt.ray_run._facts", facts(fails))
+        outcomes = list(_outcomes(None, job, two, items))
+        assert [outcome.image for outcome in outcomes] == [item.image for item in items]
+        assert [outcome.tried for outcome in outcomes] == [n < tried for n in range(20)]
+        assert says in str(outcomes[-1].error)
+
+
+@pytest.mark.parametrize(
     ("machines", "asked", "expected"),
     [
         ([Machine(16)], {}, (4, 0, 4)),
@@ -157,7 +240,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
         text=True,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+        env={**os.environ, "PYTHONPATH": SEARCH, "COLUMNS": "200", **environment},
     )
 
 

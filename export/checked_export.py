@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from odise_trt.errors import ParityError
+from odise_trt.backends import available_threads
+from odise_trt.errors import ExportError, ParityError
 from odise_trt.manifest import Parity
 from odise_trt.stage import StageSpec
 from reference.checkpoint import load_weights
@@ -24,9 +22,12 @@ from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .parity_report import write_report
 from .recipe import Request
 from .stages import STAGES
+from .workers import run_in_workers
 
 if TYPE_CHECKING:
     from reference.model import ODISE
+
+_SHORT_OF_MEMORY = ("allocate memory", "bad_alloc", "MemoryError")
 
 #: A stage and a precision.
 Task = tuple[str, str]
@@ -70,7 +71,8 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     """Export one stage at one precision into a folder of its own under `work`, and compare it.
 
     Raises:
-        ExportError: it cannot be exported, is not what it declares, or the model is ablated.
+        ExportError: it cannot be exported, is not what it declares, memory is short, or the model is ablated.
+        OutputError: the graph or the report cannot be written.
         ParityError: it is further from the reference than its tolerance; a report of the comparison is
             left in the output folder.
     """
@@ -79,7 +81,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     wrapper = STAGES[name]
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
-    with Measure() as measure:
+    with _enough_memory(name), Measure() as measure:
         graph = export_stage(stage, spec, work / precision / name, precision=precision, opset=request.opset)
         for sizes in check_sizes(spec, request.parity_limits):
             cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
@@ -93,35 +95,50 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     return CheckedExport(spec, precision, graph, tuple(rows), measure.seconds, measure.peak_bytes)
 
 
-def export_all(model: ODISE, tasks: Sequence[Task], request: Request, work: Path) -> Generator[CheckedExport]:
+def _short_of_memory(error: BaseException | None) -> bool:
+    """Whether memory is at the bottom of it: PyTorch and ONNX Runtime have no class of their own for that."""
+    while error is not None:
+        words = str(error)
+        if isinstance(error, MemoryError) or any(sign in words for sign in _SHORT_OF_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _enough_memory(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _short_of_memory(error):
+            raise
+        raise ExportError(
+            f"there is not enough memory to export and check stage {stage}",
+            "give --jobs 1 and --parity-windows 1, or close other programs",
+        ) from error
+
+
+def export_all(
+    model: ODISE, tasks: Sequence[Task], request: Request, work: Path
+) -> Generator[CheckedExport, None, None]:
     """`export_checked` of all tasks, in their order, in `request.jobs` processes.
 
     Tracing runs on one core whatever the machine has, so more processes are what makes it faster; each
     holds a model of its own.
     """
-    if request.jobs == 1:
-        for task in tasks:
-            yield export_checked(model, task, request, work)
-        return
-    # Forking a process that has used torch's threads can hang its children.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(request.jobs, context, _start_worker, (request,)) as pool:
-        try:
-            yield from pool.map(_export_in_worker, tasks, repeat(request), repeat(work))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    jobs = min(request.jobs, len(tasks))
+    if jobs == 1:
+        return (export_checked(model, task, request, work) for task in tasks)
+    threads = max(1, available_threads() // jobs)
+    return run_in_workers(_export_in_worker, [(task, request, work, threads) for task in tasks], jobs)
 
 
 _model: ODISE | None = None
 
 
-def _start_worker(request: Request) -> None:
+def _export_in_worker(task: Task, request: Request, work: Path, threads: int) -> CheckedExport:
     global _model
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // request.jobs))
-    _model = load_model(request)
-
-
-def _export_in_worker(task: Task, request: Request, work: Path) -> CheckedExport:
-    assert _model is not None
+    if _model is None:
+        torch.set_num_threads(threads)
+        _model = load_model(request)
     return export_checked(_model, task, request, work)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from odise_trt.errors import ExportError
+
+from .names import EMPTY, require_known
+from .stopping import ends_soon
 
 
 class BackendName(StrEnum):
@@ -50,11 +58,11 @@ def build(
     stage: Annotated[
         list[str] | None, typer.Option(help="Build only this stage; may be given several times.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder that bundles are put into.")] = Path("engines"),
+    output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
         Sampling, typer.Option(help="How deformable attention samples; some engines run grid_sample wrong.")
     ] = Sampling.gather,
-    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 or newer.")] = 21,
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 21,
     compute_capability: Annotated[
         list[str] | None,
         typer.Option(help="GPU to build for ahead of time, like 8.9 (tensorrt_rtx only). Default: any."),
@@ -68,14 +76,15 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
+    _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
     _build(
         Console(),
         preset=preset,
-        weights=weights or _default_weights(preset),
+        weights=_default_weights(preset) if weights is None else weights,
         backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
-        output=output,
+        output=Path(os.path.expanduser(output)),
         sampling=str(sampling),
         opset=opset,
         compute_capabilities=tuple(compute_capability or ()),
@@ -85,7 +94,21 @@ def build(
     )
 
 
+def _refuse_empty(**options: Iterable[str | None]) -> None:
+    """Raise for a value of nothing: as a folder, it would be the working folder.
+
+    Raises:
+        ExportError: names the option.
+    """
+    for name, values in options.items():
+        if any(value is not None and not value.strip() for value in values):
+            raise ExportError(f"an empty value was given for --{name}", EMPTY)
+
+
 def _default_weights(preset: str) -> str:
+    from reference.preset import PRESETS
+
+    require_known(preset, PRESETS, "preset")
     if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(
@@ -95,12 +118,13 @@ def _default_weights(preset: str) -> str:
 
 def _build(console: Console, **options: object) -> None:
     # Torch takes seconds to import: --help and wrong options do not wait for it.
-    with console.status("starting"):
+    with console.status("starting") if console.is_terminal else nullcontext():
         from .build import build as build_bundles
         from .console import ConsoleReporter, show
+        from .exclusive import clear_held
         from .recipe import Request
     request = Request(**options)  # type: ignore[arg-type]
-    with ConsoleReporter(console) as reporter:
+    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
         bundles = build_bundles(request, reporter)
     show(console, bundles)
 

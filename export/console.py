@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from odise_trt.cli.console import plain
+
 from .build import BuiltBundle
 
 
@@ -27,13 +29,14 @@ class ConsoleReporter:
         self._console = console
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._build: TaskID | None = None
         self._phases: dict[str, TaskID] = {}
@@ -48,12 +51,12 @@ class ConsoleReporter:
         self._progress.stop()
 
     def begin(self, steps: int) -> None:
-        """See `export.build.Reporter`."""
+        """See `export.reporter.Reporter`."""
         # The first step completes nothing: a step is complete when the next one begins.
         self._build = self._progress.add_task("", total=steps, completed=-1)
 
     def step(self, what: str) -> None:
-        """See `export.build.Reporter`."""
+        """See `export.reporter.Reporter`."""
         for task in self._phases.values():
             self._progress.remove_task(task)
         self._phases.clear()
@@ -61,41 +64,35 @@ class ConsoleReporter:
             self._progress.update(self._build, description=what, advance=1)
 
     def phase(self, name: str, done: int, total: int) -> None:
-        """See `export.build.Reporter`."""
+        """See `export.reporter.Reporter`."""
         if name not in self._phases:
             self._phases[name] = self._progress.add_task(f"  {name}", total=total)
         task = self._phases[name]
         self._progress.update(task, completed=done, total=total, visible=done < total)
 
     def note(self, text: str) -> None:
-        """See `export.build.Reporter`."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        """See `export.reporter.Reporter`."""
+        plain(self._console, text)
 
 
 def show(console: Console, bundles: Sequence[BuiltBundle]) -> None:
     """Print the summary of a build."""
     for bundle in bundles:
         if bundle.stages:
+            # Not as the table's title, which would break a long path into lines.
+            plain(console, str(bundle.folder))
             console.print(_table(bundle))
         else:
-            console.print(f"{bundle.folder}: up to date", highlight=False, soft_wrap=True)
+            plain(console, f"{bundle.folder}: up to date")
         if bundle.missing:
-            console.print(
-                f"[yellow]{bundle.folder} is a partial bundle[/]: it has no {', '.join(bundle.missing)};"
-                " build without --stage to complete it",
-                highlight=False,
-                soft_wrap=True,
-            )
+            what = f"{bundle.folder} is a partial bundle: it has no {', '.join(bundle.missing)};"
+            plain(console, f"{what} build without --stage to complete it", "yellow")
         if bundle.seeded:
-            console.print(
-                f"{bundle.folder} has seeded random weights: they show that it runs, nothing more",
-                highlight=False,
-                soft_wrap=True,
-            )
+            plain(console, f"{bundle.folder} has seeded random weights: they show that it runs, nothing more")
 
 
 def _table(bundle: BuiltBundle) -> Table:
-    table = Table(title=str(bundle.folder), title_justify="left")
+    table = Table()
     table.add_column("stage")
     for heading in ("nodes", "MB", "seconds", "worst parity", "tolerance", "peak GB"):
         table.add_column(heading, justify="right")

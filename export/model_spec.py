@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from odise_trt.errors import ExportError
 from odise_trt.manifest import ModelSpec
 from odise_trt.vocabulary import Vocabulary
+from reference.checkpoint import slots
 from reference.preset import Preset
+
+from .parity import CHECK_WEIGHTS
 
 if TYPE_CHECKING:
     from reference.model import ODISE
@@ -39,7 +44,11 @@ def model_spec(preset: Preset) -> ModelSpec:
 
 
 def constants(model: ODISE) -> dict[str, np.ndarray]:
-    """`logit_scale` () and `clip_logit_scale` (), and `null_embed` (1, D) of label models; float32."""
+    """`logit_scale` () and `clip_logit_scale` (), and `null_embed` (1, D) of label models; float32.
+
+    Raises:
+        ExportError: one of them is not finite.
+    """
     with torch.inference_mode():
         values = {
             "logit_scale": model.mask_head.predictor.post_mask_embed.scale(),
@@ -47,4 +56,37 @@ def constants(model: ODISE) -> dict[str, np.ndarray]:
         }
         if model.preset.kind == "label":
             values["null_embed"] = model.category_head.null().reshape(1, -1)
+    for name, value in values.items():
+        if not torch.isfinite(value).all():
+            raise ExportError(f"the reference's {name} is not finite", CHECK_WEIGHTS)
     return {name: value.float().numpy() for name, value in values.items()}
+
+
+def require_finite(model: ODISE) -> None:
+    """Raise unless every number of a model is finite, also those that no comparison comes across.
+
+    The embedding of a word that no example has, or a scale that is clamped, would pass for built well.
+
+    Raises:
+        ExportError: a constant or a tensor holds NaN or infinity.
+    """
+    constants(model)
+    for slot in slots(model):
+        value = slot.tensor
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ExportError(f"the reference's {slot.names[0]} is not finite", CHECK_WEIGHTS)
+
+
+def check_constants(path: Path, model: ODISE) -> None:
+    """Compare written constants with the reference.
+
+    Raises:
+        ExportError: one is missing, left over, or another number.
+    """
+    expected = constants(model)
+    with np.load(path, allow_pickle=False) as written:
+        same = set(written.files) == set(expected) and all(
+            np.array_equal(written[name], value) for name, value in expected.items()
+        )
+    if not same:
+        raise ExportError(f"{path.name} is not what was written into it", "is the disk damaged?")

@@ -22,6 +22,7 @@ from torch import nn
 
 from odise_trt.errors import ExportError
 from odise_trt.stage import Axis, StageSpec, split_dimension
+from odise_trt.writing import writing
 
 from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage
@@ -33,7 +34,8 @@ from .stages import StageWrapper
 #: is the Attention operator, and that is left alone: TensorRT for RTX 1.7 builds it for some head sizes only,
 #: ONNX Runtime 1.32 takes no mask that broadcasts, and its softmax would be the engine's to round.
 DEFAULT_OPSET = 21
-MINIMUM_OPSET = 18
+#: From 26 on, ONNX lists the first GroupNormalization as deprecated in graphs that torch 2.13 makes.
+MINIMUM_OPSET, MAXIMUM_OPSET = 18, 25
 
 #: Weights above this many bytes go into `<stage>.onnx.data`; a protobuf cannot hold 2 GB.
 EXTERNAL_DATA_BYTES = 100 * 2**20
@@ -76,13 +78,13 @@ def export_stage(
         spec: its declaration at `precision`, as from `StageSpec.at`.
         folder: where to; an older file of the same name is replaced once the new one is complete.
         precision: "fp32" or "fp16" (a half graph with float32 islands, see `export.precision`).
-        opset: of the ONNX standard operators, at least 18.
+        opset: of the ONNX standard operators, 18 to 25.
 
     Raises:
         ExportError: tracing fails, or the written graph is not what `spec` declares.
+        OutputError: it cannot be written.
     """
-    if opset < MINIMUM_OPSET:
-        raise ExportError(f"opset {opset} is too old", f"use {MINIMUM_OPSET} or newer")
+    require_opset(opset)
     stage.eval()
     module: nn.Module = stage
     if precision == "fp16":
@@ -90,25 +92,37 @@ def export_stage(
     model = _to_onnx(_trace(module, spec, precision), spec, opset)
     simplify(model)
     tidy(model, spec)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=folder) as temporary:
-        written = _write(model, Path(temporary) / f"{spec.name}.onnx")
-        operators = check_graph(written[0], spec)
-        files = tuple(folder / file.name for file in written)
-        for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
-            old.unlink(missing_ok=True)
-        # Weights first: a graph that is there can be opened.
-        for source, target in reversed(list(zip(written, files, strict=True))):
-            os.replace(source, target)
+    with writing(folder / f"{spec.name}.onnx"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=folder) as temporary:
+            written = _write(model, Path(temporary) / f"{spec.name}.onnx")
+            operators = check_graph(written[0], spec)
+            files = tuple(folder / file.name for file in written)
+            for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
+                old.unlink(missing_ok=True)
+            # Weights first: a graph that is there can be opened.
+            for source, target in reversed(list(zip(written, files, strict=True))):
+                os.replace(source, target)
     # Traced programs refer to themselves in circles, and to the weights: a half copy would stay.
     del module, model
     gc.collect()
     return OnnxFile(files[0], files, operators)
 
 
+def require_opset(opset: int) -> None:
+    """Raise for an operator set that stages cannot be written in.
+
+    Raises:
+        ExportError: it is too old or too new.
+    """
+    if not MINIMUM_OPSET <= opset <= MAXIMUM_OPSET:
+        what = "old" if opset < MINIMUM_OPSET else "new"
+        raise ExportError(f"opset {opset} is too {what}", f"use {MINIMUM_OPSET} to {MAXIMUM_OPSET}")
+
+
 def _trace(module: nn.Module, spec: StageSpec, precision: str) -> torch.export.ExportedProgram:
     dims = {axis.name: _symbol(axis) for axis in spec.axes if axis.minimum < axis.maximum}
-    sizes = _trace_sizes(spec)
+    sizes = trace_sizes(spec)
     inputs = tuple(
         torch.zeros(tensor.resolve(sizes), dtype=getattr(torch, tensor.dtype)) for tensor in spec.inputs
     )
@@ -170,7 +184,7 @@ def _dim(dimension: str, spec: StageSpec, symbols: Mapping[str, Any]) -> Any:
     return symbols[name] if factor == 1 else factor * symbols[name]
 
 
-def _trace_sizes(spec: StageSpec) -> dict[str, int]:
+def trace_sizes(spec: StageSpec) -> dict[str, int]:
     """Sizes to trace with: never one (torch takes that for a constant), and different for every axis."""
     sizes = {}
     for place, axis in enumerate(spec.axes):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 SEED = 20230304
+#: What to do where the reference itself gives numbers that are none.
+CHECK_WEIGHTS = "check the weights: a training that diverged, or a conversion, may have spoilt them"
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -96,7 +98,7 @@ def reference_case(
     for tensor, output in zip(spec.outputs, case.outputs, strict=True):
         if not np.isfinite(output).all():
             raise ExportError(
-                f"the reference's {tensor.name} is not finite at {describe(sizes)}", "check the weights"
+                f"the reference's {tensor.name} is not finite at {describe(sizes)}", CHECK_WEIGHTS
             )
     return case
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from odise_trt.manifest import Parity
+from odise_trt.writing import writing
 
 from .parity import describe
 
@@ -32,7 +33,11 @@ td.number { text-align: right; } tr.stage td { border-top: 2px solid #d8dce5; }
 
 
 def write_report(path: Path, rows: Sequence[Parity], title: str) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     missed = sum(not row.passed for row in rows)
     verdict = (
         f"{missed} of {len(rows)} comparisons missed" if missed else f"all {len(rows)} comparisons passed"
@@ -53,8 +58,9 @@ black mark is the tolerance, the scale is logarithmic from {_FLOOR:.0e}.</p>
 """
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
+        with writing(path):
+            temporary.write_text(page, encoding="utf-8")
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

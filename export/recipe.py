@@ -19,6 +19,7 @@ from reference.checkpoint import describe_weights
 from reference.deformable_attention import Lowering
 from reference.preset import PRESETS, Preset
 
+from .names import require_known
 from .onnx_export import DEFAULT_OPSET
 from .stages import STAGES
 from .tensorrt_builder import capability_names, load_flavour
@@ -54,7 +55,7 @@ class Request:
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
         parity_limits: upper bounds of axes in parity checks, where memory is short.
         force: build even what is up to date.
-        jobs: processes to export with; each needs the memory of a whole model.
+        jobs: processes to export with, as far as there are exports; each needs the memory of a whole model.
     """
 
     preset: str
@@ -76,8 +77,8 @@ class Request:
         Raises:
             ExportError: there is no such stage.
         """
-        if unknown := [name for name in self.stages if name not in STAGES]:
-            raise ExportError(f"there is no stage {', '.join(unknown)}", f"stages: {', '.join(STAGES)}")
+        for name in self.stages:
+            require_known(name, STAGES, "stage")
         return tuple(name for name in STAGES if not self.stages or name in self.stages)
 
 
@@ -109,8 +110,7 @@ def find_preset(name: str) -> Preset:
     Raises:
         ExportError: there is none.
     """
-    if name not in PRESETS:
-        raise ExportError(f"there is no preset {name!r}", f"presets: {', '.join(PRESETS)}")
+    require_known(name, PRESETS, "preset")
     return PRESETS[name]
 
 
@@ -129,7 +129,7 @@ def plan(request: Request) -> tuple[Target, ...]:
         if precision not in ("fp32", "fp16"):
             raise ExportError(f"there is no precision {precision!r}", "precisions: fp32, fp16")
         flavour = None if name == "onnxruntime" else load_flavour(name)
-        facts = _backend_facts(name, flavour, request.compute_capabilities)
+        facts = _backend_facts(name, flavour, tuple(dict.fromkeys(request.compute_capabilities)))
         architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
         folder = "-".join([request.preset, name, precision, *architectures])
         targets.append(Target(facts, precision, request.output / folder, flavour))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from odise_trt.backends import INSTALL
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.stage import StageSpec
+from odise_trt.writing import writing
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -71,6 +72,7 @@ def build_engine(
     Raises:
         BackendError: the flavour finds no device it needs, or does not know a compute capability.
         ExportError: the graph does not parse, is not what `spec` declares, or does not build.
+        OutputError: the engine cannot be written.
     """
     logger = _collecting_logger(flavour)
     builder = _builder(flavour, logger)
@@ -90,9 +92,10 @@ def build_engine(
         )
     temporary = engine.with_name(f".{engine.name}.partial")
     try:
-        with temporary.open("wb") as file:
-            file.write(memoryview(serialized))
-        os.replace(temporary, engine)
+        with writing(engine):
+            with temporary.open("wb") as file:
+                file.write(memoryview(serialized))
+            os.replace(temporary, engine)
     finally:
         temporary.unlink(missing_ok=True)
     layers: dict[str, int] = {}

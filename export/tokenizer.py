@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from reference import torchvision_free  # noqa: F401
@@ -10,7 +11,8 @@ from reference import torchvision_free  # noqa: F401
 from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
 
-from odise_trt.tokenizer import END, START
+from odise_trt.errors import ExportError
+from odise_trt.tokenizer import END, START, clean
 
 # CLIP's own pattern. It ignores case although texts arrive in lower case: lowering keeps "ſ", and yet "'ſ" is
 # an "'s" to CLIP.
@@ -36,4 +38,22 @@ def write_tokenizer(path: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(token, clip.encoder[token]) for token in (START, END)]
     )
-    tokenizer.save(str(path), pretty=False)
+    # As text: the library's own writing reports a full disk as a plain Exception.
+    path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
+
+
+def check_tokenizer(path: Path, texts: Iterable[str]) -> None:
+    """Compare a written tokenizer with the one it was made from, text by text.
+
+    Raises:
+        ExportError: they make different tokens of a text.
+    """
+    clip, written = SimpleTokenizer(), Tokenizer.from_file(str(path))
+    for text in texts:
+        expected = clip.encode(text)
+        found = written.encode(clean(text), add_special_tokens=False).ids
+        if found != expected:
+            raise ExportError(
+                f"{path.name} makes the tokens {found} of {text!r}, CLIP makes {expected}",
+                "install the versions of tokenizers and open_clip_torch that setup.py names",
+            )

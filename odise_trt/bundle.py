@@ -7,9 +7,9 @@ import itertools
 import os
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,9 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import BundleError, OutputError
+from .bundle_place import PARTIAL, RETIRED, carry_over, make_parent, real_place
+from .errors import ArgumentError, BundleError, OutputError, hint_for, reason
 from .manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest
+from .paths import Kind, expanded, kind_of
 from .rebuild import rebuild_command
+from .writing import writing
 
 Verify = Literal["full", "size"]
 
@@ -64,12 +67,16 @@ class Bundle:
                 storage you trust and processes that must start fast.
 
         Raises:
+            ArgumentError: `verify` is neither.
             BundleError: no bundle, a format this version does not read, or files that are missing,
                 changed or not declared; the message names them all, the hint how to rebuild them.
         """
         if verify not in ("full", "size"):
-            raise ValueError(f"verify must be 'full' or 'size', not {verify!r}")
-        bundle = cls(Path(folder), Manifest.read(Path(folder)))
+            raise ArgumentError(f"verify must be 'full' or 'size', not {verify!r}")
+        if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+            raise BundleError(f"a bundle is named by its folder, not by {folder!r:.80}", "give a path")
+        place = Path(expanded(os.fsdecode(folder)))
+        bundle = cls(place, Manifest.read(place))
         if damage := bundle.damage(verify=verify):
             raise BundleError("\n".join(damage.values()), bundle.repair_hint(damage))
         return bundle
@@ -118,19 +125,25 @@ class Bundle:
         (1, D), the projected embedding of "nothing".
 
         Raises:
-            BundleError: the file cannot be read or lacks one of them.
+            BundleError: the file cannot be read, lacks one of them, or has one of another shape or kind, or
+                with numbers that are not finite.
         """
         path = self.folder / CONSTANTS
-        needed = {"logit_scale", "clip_logit_scale"}
+        shapes: dict[str, tuple[int, ...]] = {"logit_scale": (), "clip_logit_scale": ()}
         if self.manifest.model.kind == "label":
-            needed.add("null_embed")
+            shapes["null_embed"] = (1, self.manifest.model.mask_embed_dim)
         try:
             with np.load(path, allow_pickle=False) as archive:
-                constants = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+                constants = {name: np.asarray(archive[name]) for name in archive.files if name in shapes}
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {reason(error)}", self.repair_hint()) from error
+        except Exception as error:  # damage can surface as nearly anything in zipfile and numpy
             raise BundleError(f"{path} cannot be read: {error}", self.repair_hint()) from error
-        if missing := needed - constants.keys():
+        if missing := shapes.keys() - constants.keys():
             raise BundleError(f"{path} has no {', '.join(sorted(missing))}", self.repair_hint())
+        for name, array in constants.items():
+            if wrong := _misfit(array, shapes[name]):
+                raise BundleError(f"{path}: {name} {wrong}", self.repair_hint())
         return constants
 
     def _damage_of(self, name: str, verify: Verify) -> str | None:
@@ -142,29 +155,51 @@ class Bundle:
         declared = self.manifest.files.get(name)
         if declared is None:
             return f"{self.folder / MANIFEST} has no hash for {name}"
-        if not path.is_file():
-            return f"{path} is missing"
+        there = kind_of(path)
+        if not there.is_file:
+            if there.kind is Kind.NOTHING:
+                return f"{path} is missing"
+            why = f": {there.why}" if there.why else ""
+            return f"{path} is {there.kind}, not a file{why}"
         changed = f"{path} was changed after it was built\n  expected"
-        expected, found = declared["bytes"], path.stat().st_size
-        if found != expected:
-            return f"{changed} {expected} bytes, found {found}"
-        if verify == "size":
-            return None
         try:
+            expected, found = declared["bytes"], path.stat().st_size
+            if found != expected:
+                return f"{changed} {expected} bytes, found {found}"
+            if verify == "size":
+                return None
             digest = sha256_of(path)
         except OSError as error:
-            return f"{path} cannot be read: {error.strerror}"
+            hint = hint_for(error)
+            return f"{path} cannot be read: {reason(error)}" + (f" ({hint})" if hint else "")
         if digest != declared["sha256"]:
             return f"{changed} sha256 {declared['sha256'][:12]}..., found {digest[:12]}..."
         return None
+
+
+def _misfit(array: np.ndarray, shape: tuple[int, ...]) -> str | None:
+    if array.dtype != np.float32:
+        return f"is {array.dtype}, not float32"
+    if array.shape != shape:
+        return f"has shape {array.shape}, not {shape}"
+    return None if np.isfinite(array).all() else "is not finite"
 
 
 class BundleWriter:
     """Writes a bundle beside its final place and moves it there when it is complete.
 
     Use as a context manager: put the files into `folder`, the manifest last. Leaving the block normally
-    replaces `target`, whose old content goes away only after the new one is in place; leaving it by an
-    exception removes what was written and leaves an older bundle as it was.
+    replaces `target`, whose old content goes away only after the new one is in place; what somebody else
+    has put into it stays. Leaving the block by an exception removes what was written and leaves an older
+    bundle as it was.
+
+    Two writers of one target do not wait for each other: `export.exclusive` makes builds do so.
+
+    Attributes:
+        target: the bundle's real place: of a link to a folder, that folder.
+
+    Raises:
+        OutputError: the target is a link that leads nowhere.
 
     Example:
         with BundleWriter(target) as writer:
@@ -173,7 +208,7 @@ class BundleWriter:
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
-        self.target = Path(os.path.abspath(target))
+        self.target = real_place(target)
         self._folder: Path | None = None
 
     @property
@@ -190,31 +225,43 @@ class BundleWriter:
             OutputError: the target is in use for something else, or its parent cannot be written to.
         """
         target = self.target
-        if target.exists() and not (target / MANIFEST).is_file() and not _is_empty_folder(target):
-            raise OutputError(
-                f"{target} exists and is not a bundle; it will not be replaced",
-                "choose another --output, or move it away",
-            )
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        with writing(target):
+            if target.exists() and not (target / MANIFEST).is_file() and not _is_empty_folder(target):
+                raise OutputError(
+                    f"{target} exists and is not a bundle; it will not be replaced",
+                    "choose another --output, or move it away",
+                )
+            make_parent(target)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{PARTIAL}", dir=target.parent))
             # mkdtemp makes folders private; a bundle is as readable as anything else its builder writes.
             self._folder.chmod(0o777 & ~_umask())
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {error.strerror}") from error
         return self
 
     def adopt(self, source: Path) -> Path:
         """Take over a finished file, from the bundle being replaced for instance.
 
         Hard-linked where the file system can, copied otherwise.
+
+        Raises:
+            OutputError: neither can be done.
         """
         place = self.folder / source.name
         try:
             os.link(source, place)
         except OSError:
-            shutil.copyfile(source, place)
+            with writing(self.target / source.name):
+                shutil.copyfile(source, place)
         return place
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """Where to write the file `name` in the block.
+
+        Raises:
+            OutputError: it cannot be written. Named is the place it is for.
+        """
+        with writing(self.target / name):
+            yield self.folder / name
 
     def files(self) -> dict[str, dict[str, object]]:
         """What the manifest says of the files written so far: name -> {"sha256", "bytes"}."""
@@ -235,25 +282,25 @@ class BundleWriter:
             if kind is None:
                 if not (folder / MANIFEST).is_file():
                     raise RuntimeError(f"no {MANIFEST} was written; {self.target} stays as it was")
+                with writing(self.target):
+                    carry_over(self.target, folder)
                 _replace(folder, self.target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Move `folder` to `target`; an older `target` is put back when that fails."""
-    retired = folder.with_name(folder.name.replace(".partial-", ".retired-"))
-    try:
-        if target.exists():
-            target.rename(retired)
+    """Move `folder` to `target`; an older `target` is put back when that fails, or is interrupted."""
+    retired = folder.with_name(folder.name.replace(PARTIAL, RETIRED))
+    with writing(target):
         try:
+            if target.exists():
+                target.rename(retired)
             folder.rename(target)
-        except OSError:
-            if retired.exists():
+        except BaseException:
+            if retired.exists() and not target.exists():
                 retired.rename(target)
             raise
-    except OSError as error:
-        raise OutputError(f"{target} cannot be replaced: {error.strerror}") from error
     shutil.rmtree(retired, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,8 +22,10 @@ from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
 from odise_trt.output import prepare_folder, write_together
 from odise_trt.preprocess import load_image
-from reference.checkpoint import describe_weights, load_weights
-from reference.feature_maps import FEATURES, FeatureMap, cluster, feature_maps
+
+# The model is imported where it is used: a package that is not installed is told of by the command.
+if TYPE_CHECKING:
+    from reference.feature_maps import FeatureMap
 
 #: What is drawn unless asked otherwise: the UNet's features, coarse to fine.
 UNET_FEATURES = ("un2", "un5", "un8", "un11")
@@ -48,6 +51,8 @@ def draw_features(
     Raises:
         FeatureError: as `cluster`.
     """
+    from reference.feature_maps import cluster
+
     height, width = photo.shape[:2]
     scale = _PANEL / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -72,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> Path:
+    from reference.checkpoint import describe_weights, load_weights
+    from reference.feature_maps import FEATURES, feature_maps
+
     photo = load_image(options.photo)
     output: Path = options.output or Path(f"{options.photo.stem}.features.png")
     if output.suffix.lower() != ".png":
@@ -88,6 +96,8 @@ def _run(options: argparse.Namespace) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from reference.feature_maps import FEATURES
+
     parser = argparse.ArgumentParser(prog="python -m reference.visualize_features", description=__doc__)
     parser.add_argument("photo", type=Path)
     parser.add_argument("--clusters", type=int, default=5, help="groups per feature (default: 5)")

@@ -7,11 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -246,7 +249,7 @@ def test_the_command_that_is_printed_leaves_out_the_defaults_of_a_build(request_
     ("change", "error", "message"),
     [
         ({"preset": "odise"}, ExportError, "there is no preset 'odise'"),
-        ({"stages": ("decoder",)}, ExportError, "there is no stage decoder"),
+        ({"stages": ("decoder",)}, ExportError, "there is no stage 'decoder'"),
         ({"backends": ("onnx",)}, BackendError, "there is no backend 'onnx'"),
         ({"weights": "missing.safetensors"}, WeightsError, "no weights file"),
         ({"precision": "int8"}, ExportError, "there is no precision 'int8'"),
@@ -260,6 +263,54 @@ def test_a_request_that_cannot_be_met_is_refused_before_any_work(
         build(replace(request_, output=tmp_path, **change), log)  # type: ignore[arg-type]
     assert log.begun == []
     assert not list(tmp_path.iterdir())
+
+
+def test_the_second_of_two_equal_builds_waits_and_finds_the_bundle_up_to_date(
+    request_: Request, tmp_path: Path
+) -> None:
+    request, logs = replace(request_, output=tmp_path), (Log(), Log())
+    with ThreadPoolExecutor() as pool:
+        built = [bundle for (bundle,) in pool.map(build, [request] * 2, logs)]
+    assert sorted(len(bundle.stages) for bundle in built) == [0, 1]
+    (waiting,) = [log for log in logs if not log.begun]
+    assert waiting.notes == [f"waiting for another build of {built[0].folder}"]
+    assert os.listdir(tmp_path) == [built[0].folder.name]
+
+
+@pytest.mark.slow
+def test_two_builds_of_different_stages_at_once_make_one_bundle(root: Path, tmp_path: Path) -> None:
+    def one(stage: str) -> subprocess.CompletedProcess[str]:
+        return script(root, "--stage", stage, "--weights", "random:7", "--output", str(tmp_path))
+
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(one, ["clip_pool", "text_encoder", "captioner"]))
+    assert [process.returncode for process in done] == [0, 0, 0]
+    assert any("waiting for another build of" in process.stdout for process in done)
+    (bundle,) = tmp_path.iterdir()
+    names = [entry.spec.name for entry in Bundle.open(bundle).manifest.stages]
+    assert names == ["captioner", "clip_pool", "text_encoder"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_build_with_one_message(root: Path, tmp_path: Path) -> None:
+    """As the kernel does where memory runs out."""
+    command = [sys.executable, str(root / "export" / "build_engines.py"), "--jobs", "2"]
+    process = subprocess.Popen(
+        [*command, "--stage", "clip_pool", "--stage", "captioner", "--output", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    workers: list[psutil.Process] = []
+    while process.poll() is None and len(workers) < 2:
+        children = psutil.Process(process.pid).children()
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        time.sleep(0.05)
+    workers[0].kill()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.splitlines()[0].endswith("most often because memory ran out")
+    assert len(errors.splitlines()) == 2
+    assert os.listdir(tmp_path) == []
 
 
 def script(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -280,7 +331,7 @@ def test_the_script_prints_an_error_and_its_remedy_and_fails(root: Path, tmp_pat
     done = script(root, "--stage", "decoder", "--output", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
-        "ExportError: there is no stage decoder\n"
-        "  stages: captioner, features, mask_head, clip_pool, text_encoder\n"
+        "ExportError: there is no stage 'decoder'\n"
+        "  did you mean text_encoder? stages: captioner, features, mask_head, clip_pool, text_encoder\n"
     )
     assert script(root, "--preset", "odise-label").returncode != 0

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shlex
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import toy_bundle
 
 from odise_trt import Bundle, Segmenter
 from odise_trt.bundle import BundleWriter, sha256_of, sha256_of_files
-from odise_trt.errors import BundleError, OutputError
-from odise_trt.manifest import CONSTANTS, MANIFEST, Manifest
+from odise_trt.errors import BackendError, BundleError, OutputError, VocabularyError
+from odise_trt.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest
+from odise_trt.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -206,12 +211,68 @@ def test_a_failed_build_leaves_the_older_bundle_and_nothing_else(toy: Path) -> N
 
 
 def test_a_build_replaces_the_older_bundle_and_leaves_nothing_behind(toy: Path) -> None:
-    (toy / "left_over.bin").write_bytes(b"of an older build")
+    with BundleWriter(toy) as writer:
+        (writer.folder / MANIFEST).write_bytes((toy / MANIFEST).read_bytes())
+
+    assert [path.name for path in toy.iterdir()] == [MANIFEST]
+    assert [path.name for path in toy.parent.iterdir()] == [toy.name]
+
+
+@pytest.mark.parametrize("manifest", ["as it was", "{}"])
+def test_what_somebody_put_into_a_bundle_stays_when_it_is_built_again(toy: Path, manifest: str) -> None:
+    (toy / "notes.txt").write_text("mine")
+    (toy / "results" / "empty").mkdir(parents=True)
+    (toy / "results" / "photo.png").write_bytes(b"mine")
+    (toy / "photos").symlink_to("/nowhere")
+    (toy / ".nfs0001").write_bytes(b"an open file that was removed")
+    if manifest != "as it was":
+        (toy / MANIFEST).write_text(manifest)
     toy_bundle.make(toy, preset="toy-two")
 
-    assert Bundle.open(toy).manifest.preset == "toy-two"
-    assert not (toy / "left_over.bin").exists()
+    bundle = Bundle.open(toy)
+    assert bundle.manifest.preset == "toy-two"
+    assert not bundle.damage()
+    assert "notes.txt" not in bundle.manifest.files
+    assert (toy / "notes.txt").read_text() == "mine"
+    assert (toy / "results" / "photo.png").read_bytes() == b"mine"
+    assert (toy / "results" / "empty").is_dir()
+    assert os.readlink(toy / "photos") == "/nowhere"
+    assert not (toy / ".nfs0001").exists()
     assert [path.name for path in toy.parent.iterdir()] == [toy.name]
+
+
+def test_what_somebody_put_into_a_bundle_is_copied_where_there_are_no_hard_links(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    (toy / "results").mkdir()
+    (toy / "results" / "photo.png").write_bytes(b"mine")
+    toy_bundle.make(toy, preset="toy-two")
+    assert (toy / "results" / "photo.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_build_that_is_stopped_while_it_takes_its_place_loses_no_bundle(
+    moves: int, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal arrives between two renames, or right after them."""
+    before = (toy / MANIFEST).read_bytes()
+    rename, done = Path.rename, []
+
+    def interrupted(source: Path, target: Path) -> Path:
+        moved = rename(source, target)
+        done.append(target)
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), BundleWriter(toy) as writer:
+        (writer.folder / MANIFEST).write_text("new")
+    assert (toy / MANIFEST).read_bytes() == (before if moves == 1 else b"new")
 
 
 def test_a_build_without_a_manifest_is_not_put_in_place(tmp_path: Path) -> None:
@@ -256,3 +317,133 @@ def test_a_hash_of_several_files_tells_them_apart(tmp_path: Path) -> None:
 
     assert sha256_of_files([one, two]) != first
     assert sha256_of(two) == hashlib.sha256(b"bc").hexdigest()
+
+
+# Constants
+
+
+def save_constants(folder: Path, **changes) -> None:
+    """Replace constants, and the hash of their file."""
+    with np.load(folder / CONSTANTS) as archive:
+        constants = dict(archive)
+    np.savez(folder / CONSTANTS, **{k: v for k, v in {**constants, **changes}.items() if v is not None})
+    declare_again(folder, CONSTANTS)
+
+
+def declare_again(folder: Path, name: str) -> None:
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    files[name] = {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size}
+    edit_manifest(folder, files=files)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"null_embed": np.full((1, toy_bundle.MASK_DIM), np.nan, np.float32)}, "null_embed is not finite"),
+        ({"logit_scale": np.float32(np.nan)}, "logit_scale is not finite"),
+        ({"clip_logit_scale": np.float32(np.inf)}, "clip_logit_scale is not finite"),
+        ({"null_embed": np.zeros((1, 3), np.float32)}, r"null_embed has shape \(1, 3\)"),
+        ({"logit_scale": np.zeros(4, np.float32)}, r"logit_scale has shape \(4,\)"),
+        ({"logit_scale": np.array("50")}, "logit_scale is <U2, not float32"),
+        ({"logit_scale": np.int64(50)}, "logit_scale is int64"),
+        ({"null_embed": None}, "has no null_embed"),
+    ],
+)
+def test_constants_that_are_not_finite_or_do_not_fit_are_found_when_a_bundle_is_opened(
+    toy: Path, changes, says: str
+) -> None:
+    save_constants(toy, **changes)
+    with pytest.raises(BundleError, match=f"{CONSTANTS}.* {says}"):
+        Segmenter.open(toy)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\3\4", b"\x93NUMPY\1\0\x10\0{'descr': 'O'", b"no archive", b"\x80\4]q\0."]
+)
+def test_constants_that_are_no_archive_are_a_bundle_error(toy: Path, content: bytes) -> None:
+    (toy / CONSTANTS).write_bytes(content)
+    declare_again(toy, CONSTANTS)
+    with pytest.raises(BundleError, match=CONSTANTS):
+        Segmenter.open(toy)
+
+
+def test_damage_anywhere_in_constants_and_tokenizer_is_a_bundle_error_or_none(toy: Path) -> None:
+    draw = random.Random(3)
+    for name in (CONSTANTS, TOKENIZER):
+        whole = (toy / name).read_bytes()
+        for _ in range(300):
+            damaged = bytearray(whole)
+            place = draw.randrange(len(whole))
+            damaged[place : place + draw.randrange(1, 9)] = draw.randbytes(draw.randrange(4))
+            (toy / name).write_bytes(damaged)
+            with suppress(BundleError, VocabularyError):
+                bundle = Bundle(toy, Manifest.read(toy))
+                bundle.constants()
+                Tokenizer.from_file(bundle.tokenizer).encode(["red green", "blue."])
+        (toy / name).write_bytes(whole)
+
+
+def test_probabilities_that_are_not_finite_are_an_error_that_names_the_bundle(toy: Path) -> None:
+    with Segmenter.open(toy, vocabulary="red; green", cache=False) as segmenter:
+        # What a bundle whose hashes were made after the damage would hold.
+        segmenter._constants["null_embed"] = np.full((1, toy_bundle.MASK_DIM), np.nan, np.float32)
+        with pytest.raises(BackendError, match=f"{toy.name} gave class probabilities that are not finite"):
+            segmenter(np.zeros((20, 20, 3), np.uint8))
+
+
+# Engines
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not a graph"])
+@pytest.mark.parametrize("stage", ["features", "text_encoder"])
+def test_a_graph_that_cannot_be_opened_is_a_backend_error_that_names_the_stage(
+    toy: Path, stage: str, content: bytes
+) -> None:
+    (toy / f"{stage}.onnx").write_bytes(content)
+    declare_again(toy, f"{stage}.onnx")
+    with pytest.raises(BackendError, match=f"stage {stage}"):
+        Segmenter.open(toy, vocabulary="red", cache=False)
+
+
+def test_missing_external_data_is_a_backend_error_that_names_the_stage(toy: Path) -> None:
+    path = toy / "text_encoder.onnx"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.data", size_threshold=0)
+    declare_again(toy, path.name)
+    (toy / "weights.data").unlink()
+    with pytest.raises(BackendError, match="stage text_encoder"):
+        Segmenter.open(toy, vocabulary="red", cache=False)
+
+
+def test_a_bundle_that_is_removed_while_it_is_open_is_an_error_where_it_is_needed_again(toy: Path) -> None:
+    with Segmenter.open(toy, vocabulary="red", cache=False) as segmenter:
+        shutil.rmtree(toy)
+        assert segmenter(np.zeros((20, 20, 3), np.uint8)).panoptic is not None
+        with pytest.raises(BackendError, match="stage text_encoder"):
+            segmenter.vocabulary = "green"
+
+
+def test_too_little_memory_in_a_stage_is_an_error_with_what_needs_less(toy: Path, monkeypatch) -> None:
+    with Segmenter.open(toy, vocabulary="red", cache=False) as segmenter:
+
+        def refuse(inputs: object) -> None:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 12345678")
+
+        monkeypatch.setattr(segmenter._stages._engines["features"], "run", refuse)
+        with pytest.raises(
+            BackendError, match=r"stage features failed: Failed to allocate.*\n.*max_windows=1"
+        ):
+            segmenter(np.zeros((20, 20, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link", "pipe"])
+def test_what_is_there_instead_of_a_file_is_told(toy: Path, tmp_path: Path, kind: str) -> None:
+    path = toy / "features.onnx"
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=f"features.onnx is a {kind}, not a file"):
+        Bundle.open(toy)

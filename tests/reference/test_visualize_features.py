@@ -18,6 +18,7 @@ from reference.feature_maps import FEATURES, FeatureError, FeatureMap, cluster, 
 from reference.model import ODISE
 from reference.preset import DEMO
 from reference.visualize_features import draw_features, main
+from tests.door import call
 
 
 @cache
@@ -120,12 +121,12 @@ def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixt
     source, output = tmp_path / "photo.png", tmp_path / "out" / "features.png"
     Image.fromarray(photo(128, 200)).save(source)
     words = [str(source), "--weights", "random:3", "--feature", "enc5,un11", "--clusters", "3"]
-    assert main([*words, "--output", str(output)]) == 0
+    main([*words, "--output", str(output)])
     assert capsys.readouterr().out.strip() == str(output)
     with Image.open(output) as picture:
         assert picture.format == "PNG"
         first = np.asarray(picture)
-    assert main([*words, "--output", str(output)]) == 0
+    main([*words, "--output", str(output)])
     with Image.open(output) as picture:
         assert np.array_equal(np.asarray(picture), first)
     assert [path.name for path in output.parent.iterdir()] == ["features.png"]
@@ -141,11 +142,12 @@ def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixt
         (["photo.png", "--output", "features.jpg"], "OutputError"),
     ],
 )
-def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch, capsys):
+def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo(64, 64)).save("photo.png")
-    assert main(words) == 1
-    assert capsys.readouterr().err.startswith(f"{error}: ")
+    done = call(main, *words)
+    assert done.status == 1
+    assert done.stderr.startswith(f"{error}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 

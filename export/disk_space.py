@@ -1,0 +1,112 @@
+"""Whether a disk has room for what a build will write, found before hours of work."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from odise_trt.bundle_place import real_place
+from odise_trt.errors import OutputError
+from odise_trt.writing import writing
+from reference.preset import Preset
+from reference.random_weights import SkipInitialisation
+
+from .onnx_export import trace_sizes
+from .recipe import Target
+from .stages import STAGES, StageWrapper
+
+#: Tokenizer, constants, report and manifest.
+_OTHER_FILES = 2 * 10**6
+_BYTES = {"fp32": 4, "fp16": 2}
+
+
+def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]) -> None:
+    """Raise unless there is room for the weights of the stages `names` in every target.
+
+    Raises:
+        OutputError: there is not. What is needed is a lower bound: the graphs around the weights come on top.
+    """
+    places = [(real_place(target.folder).parent, _BYTES[target.precision]) for target in targets]
+    # What the wrapped modules hold is counted in an instant, what a stage uses of it in seconds.
+    if _short(places, _weights(preset, names, _held)) is None:
+        return
+    if (short := _short(places, _weights(preset, names, _used))) is not None:
+        raise short
+
+
+def _short(places: Iterable[tuple[Path, int]], weights: int) -> OutputError | None:
+    needed: Counter[int] = Counter()
+    for place, size in places:
+        with writing(place):
+            disk, free = place.stat().st_dev, shutil.disk_usage(place).free
+        needed[disk] += weights * size + _OTHER_FILES
+        if needed[disk] > free:
+            return OutputError(
+                f"{place} has {_size(free)} of free space, the build needs at least {_size(needed[disk])}",
+                "make room, or choose another --output",
+            )
+    return None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
+
+
+def _weights(preset: Preset, names: Iterable[str], count: Callable[[StageWrapper, Preset], int]) -> int:
+    from reference.model import ODISE
+
+    with torch.device("meta"), torch.no_grad(), SkipInitialisation():
+        model = ODISE(preset)
+        return sum(count(STAGES[name](model).eval(), preset) for name in names)
+
+
+def _held(stage: StageWrapper, preset: Preset) -> int:
+    """Numbers in the modules that a stage holds: a CLIP, say, of which it uses a half."""
+    return sum(value.numel() for value in _tensors(stage).values())
+
+
+def _used(stage: StageWrapper, preset: Preset) -> int:
+    """Numbers in the parameters and buffers that a stage uses."""
+    spec, held = stage.declare(preset).at("fp32"), _tensors(stage)
+    sizes = trace_sizes(spec)
+    inputs = [torch.zeros(t.resolve(sizes), dtype=getattr(torch, t.dtype)) for t in spec.inputs]
+    with _Uses(held) as uses:
+        try:
+            stage(*inputs)
+        except RuntimeError:  # not everything can be run without numbers
+            return _held(stage, preset)
+    return sum(held[key].numel() for key in uses.found)
+
+
+def _tensors(stage: StageWrapper) -> dict[int, Tensor]:
+    return {id(value): value for value in (*stage.parameters(), *stage.buffers())}
+
+
+class _Uses(TorchFunctionMode):
+    """Finds which of some tensors are used."""
+
+    def __init__(self, tensors: Mapping[int, Tensor]) -> None:
+        super().__init__()
+        self._tensors = tensors
+        self.found: set[int] = set()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._look((*args, *kwargs.values()))
+        return func(*args, **kwargs)
+
+    def _look(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if isinstance(value, list | tuple):
+                self._look(value)
+            elif id(value) in self._tensors:
+                self.found.add(id(value))

@@ -1,0 +1,61 @@
+"""Whether every option of a build means something; what would do nothing is an error, before any work."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from odise_trt.errors import ExportError, OutputError
+from odise_trt.manifest import MANIFEST
+from odise_trt.stage import Axis
+from reference.preset import Preset
+
+from .names import EMPTY
+from .onnx_export import require_opset
+from .recipe import Request, find_preset
+from .stages import STAGES
+
+
+def check(request: Request) -> Preset:
+    """The preset of a request, all of whose options mean something.
+
+    Raises:
+        ExportError: an option is empty, unknown, out of range, or would do nothing.
+        OutputError: the output is a bundle itself.
+    """
+    preset, names = find_preset(request.preset), request.stage_names()
+    if not request.weights.strip():
+        raise ExportError("an empty value was given for --weights", EMPTY)
+    require_opset(request.opset)
+    if (request.output / MANIFEST).is_file():
+        place = request.output.resolve()
+        raise OutputError(
+            f"{place} is a bundle; --output is the folder that bundles are put into",
+            f"give --output {shlex.quote(str(place.parent))}",
+        )
+    if request.jobs < 1:
+        raise ExportError(f"there are no {request.jobs} jobs", "give --jobs 1 or more")
+    if request.compute_capabilities and set(request.backends) == {"onnxruntime"}:
+        raise ExportError(
+            "--compute-capability does nothing for onnxruntime",
+            "leave it out, or build for another backend: --backend tensorrt_rtx",
+        )
+    for name, limit in (request.parity_limits or {}).items():
+        _check_limit(name, limit, [axis for axis in _axes(preset, names) if axis.name == name], names)
+    return preset
+
+
+def _axes(preset: Preset, names: Iterable[str]) -> list[Axis]:
+    return [axis for name in names for axis in STAGES[name].declare(preset).axes]
+
+
+def _check_limit(name: str, limit: int, axes: list[Axis], stages: Iterable[str]) -> None:
+    option = f"--parity-{name}"
+    if not axes:
+        raise ExportError(f"{option} does nothing for {', '.join(stages)}: no {name} go in", "leave it out")
+    least, most = min(axis.minimum for axis in axes), max(axis.maximum for axis in axes)
+    if not least <= limit <= most:
+        raise ExportError(
+            f"{option} {limit} is out of range: the stages take {least} to {most} {name}",
+            f"give {least} to {most}; left out, it is {most}",
+        )

@@ -1,0 +1,58 @@
+"""A build ends soon after a signal, whatever it is doing.
+
+Python acts on a signal between two of its own steps. A run of ONNX Runtime or the build of an engine is one
+step, of minutes for a full model: who stops the process waits a few seconds and then kills it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from odise_trt.cli import console
+
+#: What the process gets for cleaning up by itself. `docker stop` allows ten seconds in all.
+GRACE_SECONDS = 4.0
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+
+
+@contextmanager
+def ends_soon(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Where the block is not left within seconds of a signal, clean up and exit with its status.
+
+    Does nothing but in the main thread, the only one that signals reach.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    left = threading.Event()
+    threading.Thread(target=_watch, args=(ours, left, clean_up), daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        theirs.close()  # ends the thread
+
+
+def _watch(signals: socket.socket, left: threading.Event, clean_up: Callable[[], None]) -> None:
+    with signals:
+        while number := signals.recv(1):
+            if number[0] in _SIGNALS:
+                break
+        else:
+            return
+    if left.wait(GRACE_SECONDS):
+        return
+    with suppress(Exception):
+        clean_up()
+        name = signal.Signals(number[0]).name
+        console.error("stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}")
+    os._exit(128 + number[0])

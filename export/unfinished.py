@@ -1,0 +1,204 @@
+"""A bundle being written: stages that are kept, stages that are built, and everything that is no stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from odise_trt.backends import open_backend
+from odise_trt.backends.buffers import open_cuda
+from odise_trt.bundle import Bundle, BundleWriter, sha256_of_files
+from odise_trt.errors import BackendError, BundleError
+from odise_trt.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
+
+from .checked_export import CheckedExport
+from .measure import Measure
+from .model_spec import check_constants, constants, model_spec
+from .parity_report import FILE as REPORT
+from .parity_report import write_report
+from .recipe import Request, Target, existing
+from .reporter import Reporter
+from .stages import STAGES
+from .tensorrt_builder import build_engine
+from .tokenizer import check_tokenizer, write_tokenizer
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A line of the summary."""
+
+    stage: str
+    nodes: int
+    bytes: int
+    seconds: float
+    worst: Parity
+    peak_bytes: int
+
+
+@dataclass
+class Unfinished:
+    """A bundle being written.
+
+    Attributes:
+        opens_engines: its engines can be opened on this machine.
+        tools: what it is built with.
+        entries, rows, results: stages so far, their comparisons, and what building them took.
+    """
+
+    target: Target
+    writer: BundleWriter
+    opens_engines: bool
+    tools: Mapping[str, str]
+    entries: dict[str, StageEntry] = field(default_factory=dict)
+    rows: list[Parity] = field(default_factory=list)
+    results: list[StageResult] = field(default_factory=list)
+
+
+def keep(bundle: Unfinished, request: Request) -> None:
+    """Take over the stages of the older bundle that are not built now.
+
+    Raises:
+        BundleError: one is not as it was built: with a new hash its damage would pass for a build.
+    """
+    target, asked = bundle.target, request.stage_names()
+    manifest = existing(target, request)
+    if manifest is None:
+        return
+    kept = [entry for entry in manifest.stages if entry.spec.name not in asked]
+    old = Bundle(target.folder, manifest)
+    if damage := old.damage(entry.spec.name for entry in kept):
+        options = " ".join(f"--stage {name}" for name in old.stages_of(damage))
+        raise BundleError("\n".join(damage.values()), f"it would be kept: build it again too, add {options}")
+    for entry in kept:
+        for file in entry.files:
+            bundle.writer.adopt(target.folder / file)
+        bundle.entries[entry.spec.name] = entry
+        bundle.rows += [row for row in manifest.parity if row.stage == entry.spec.name]
+    if kept:
+        bundle.tools = _joined(bundle.tools, manifest.tools)
+
+
+def add(bundle: Unfinished, exported: CheckedExport, request: Request, reporter: Reporter) -> None:
+    """Put a stage into a bundle: its graph as it is, or the engine built from it."""
+    target, spec, graph = bundle.target, exported.spec, exported.graph
+    seconds, peak = exported.seconds, exported.peak_bytes
+    if target.flavour is None:
+        files = tuple(bundle.writer.adopt(file) for file in graph.files)
+    else:
+        reporter.step(f"{spec.name}: {target.name} engine")
+        files = (bundle.writer.folder / f"{spec.name}.engine",)
+        with Measure() as building:
+            build_engine(
+                target.flavour,
+                spec,
+                graph.path,
+                files[0],
+                compute_capabilities=request.compute_capabilities,
+                progress=reporter.phase,
+            )
+        seconds, peak = seconds + building.seconds, max(peak, building.peak_bytes)
+        reporter.note(
+            f"{spec.name}: {target.name} engine of {files[0].stat().st_size / 1e6:.1f} MB in"
+            f" {building.seconds:.1f} s, peak {building.peak_bytes / 1e9:.1f} GB"
+        )
+    entry = StageEntry(
+        spec=spec,
+        file=files[0].name,
+        files=tuple(file.name for file in files),
+        onnx_sha256=sha256_of_files(graph.files),
+        build_seconds=round(seconds, 2),
+        peak_memory_bytes=peak,
+    )
+    size = sum(file.stat().st_size for file in files)
+    bundle.entries[spec.name] = entry
+    bundle.rows += exported.rows
+    bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
+    if bundle.opens_engines:
+        _open_engine(target, bundle.writer.folder, entry)
+
+
+def opens_engines(target: Target, reporter: Reporter) -> bool:
+    """Whether engines of the target can be opened on this machine, to compare them with their declaration."""
+    if target.flavour is None:
+        return False
+    try:
+        open_cuda().close()
+    except BackendError as error:
+        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {error.message}")
+        return False
+    backend = open_backend(target.name, precision=target.precision)
+    why = backend.mismatch(target.backend)
+    backend.close()
+    if why is not None:
+        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {why}")
+    return why is None
+
+
+def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
+    """Open an engine as the runtime does, which compares it with its declaration.
+
+    Raises:
+        BackendError: it does not open, or is not what it declares.
+    """
+    backend = open_backend(target.name, precision=target.precision)
+    try:
+        backend.open_stage(folder, entry).close()
+    finally:
+        backend.close()
+
+
+def finish(bundle: Unfinished, model: ODISE, weights: Mapping[str, object], preset: str) -> None:
+    """Write everything that is not a stage.
+
+    Raises:
+        ExportError: it is not what the reference has.
+        OutputError: it cannot be written.
+    """
+    target, folder = bundle.target, bundle.writer.folder
+    entries, rows = bundle.entries, bundle.rows
+    order = list(STAGES)
+    rows.sort(key=lambda row: order.index(row.stage))
+    with bundle.writer.file(CONSTANTS) as file:
+        np.savez(file, allow_pickle=False, **constants(model))
+    check_constants(folder / CONSTANTS, model)
+    with bundle.writer.file(TOKENIZER) as file:
+        write_tokenizer(file)
+    check_tokenizer(folder / TOKENIZER, [name for names in model.train_labels for name in names])
+    with bundle.writer.file(REPORT) as file:
+        write_report(file, rows, target.folder.name)
+    manifest = Manifest(
+        preset=preset,
+        precision=target.precision,
+        weights=weights,
+        backend=target.backend,
+        model=model_spec(model.preset),
+        stages=tuple(entries[name] for name in order if name in entries),
+        files=bundle.writer.files(),
+        parity=tuple(rows),
+        precision_map=_precision_map(tuple(entries), target.precision),
+        tools=bundle.tools,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with bundle.writer.file(MANIFEST):
+        manifest.write(folder)
+
+
+def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
+    """Tools of a bundle whose stages were built with two sets of them; it is never up to date then."""
+    names = dict.fromkeys([*new, *old])
+    values = {name: dict.fromkeys(tools[name] for tools in (old, new) if name in tools) for name in names}
+    return {name: " and ".join(value) for name, value in values.items()}
+
+
+def _precision_map(names: Sequence[str], precision: str) -> dict[str, object]:
+    if precision == "fp32":
+        return {name: {"weights": "float32", "float32": ["everything"]} for name in names}
+    return {name: {"weights": "float16", "float32": list(STAGES[name].islands)} for name in names}

@@ -1,0 +1,109 @@
+"""Worker processes that never outlive the process that started them.
+
+This module imports nothing heavy: a worker watches its parent before it imports torch, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from odise_trt.errors import ExportError
+
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+#: What a process gets from another one that ends it in good order.
+_ENDED_BY_US = -signal.SIGTERM
+
+
+def run_in_workers(
+    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], count: int
+) -> Generator[Result, None, None]:
+    """`function(*call)` for every call, in `count` processes; results come in the order of the calls.
+
+    Leaving the iterator early, by an error or a signal, kills the workers at once.
+
+    Raises:
+        ExportError: a worker was killed, most often because memory ran out, or crashed.
+        Exception: what `function` raised.
+    """
+    # Forking a process that has used torch's threads can hang its children.
+    context = multiprocessing.get_context("spawn")
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count, context, _begin)
+    workers: set[Any] = set()
+    futures: list[Future[Result]] = []
+    try:
+        with _ctrl_c_is_for_the_parent():
+            for call in calls:
+                futures.append(pool.submit(function, *call))
+        workers = set(multiprocessing.active_children()) - before
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise _broken(workers) from error
+    finally:
+        if len(futures) < len(calls) or not all(future.done() for future in futures):
+            for worker in set(multiprocessing.active_children()) - before:
+                worker.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _broken(workers: Collection[Any]) -> ExportError:
+    for worker in workers:
+        worker.join(1)
+    codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0, _ENDED_BY_US)]
+    code = codes[0] if codes else 0
+    if code == -signal.SIGKILL or code >= 0:
+        return ExportError(
+            "a worker process was killed, most often because memory ran out",
+            "use --jobs 1, or fewer jobs: every job holds a whole model in memory",
+        )
+    return ExportError(
+        f"a worker process crashed ({signal.Signals(-code).name})",
+        "use --jobs 1 to see which stage is at fault; if memory is short, this helps as well",
+    )
+
+
+@contextmanager
+def _ctrl_c_is_for_the_parent() -> Iterator[None]:
+    """Processes started in the block never see Ctrl-C, which a terminal sends to all of them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Blocked instead of ignored: it waits for the parent, and processes inherit the mask.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """What a worker does first."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    if "fork" in multiprocessing.get_all_start_methods():
+        # A worker starts no processes, but makes locks: tqdm does, when imported. Those for forked
+        # processes have no name that a killed worker could leave behind.
+        multiprocessing.set_start_method("fork", force=True)
+    if sys.platform == "linux":
+        # The thread cannot run while native code holds Python's lock; the kernel needs no lock.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _die_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

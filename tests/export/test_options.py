@@ -1,0 +1,89 @@
+"""Options that mean nothing are refused before any work, each with what there is instead."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from export.cli import app
+from export.names import require_known
+from export.onnx_export import MAXIMUM_OPSET, MINIMUM_OPSET, require_opset
+from export.stages import STAGES
+from odise_trt.errors import ExportError, OdiseError
+from odise_trt.manifest import MANIFEST
+from reference.preset import PRESETS
+
+REFUSED = {
+    "--weights ''": "an empty value was given for --weights",
+    "--preset ''": "an empty value was given for --preset",
+    "--output ''": "an empty value was given for --output",
+    "--stage ''": "an empty value was given for --stage",
+    "--stage clip_pool --stage ' '": "an empty value was given for --stage",
+    "--preset odise_label": "did you mean odise-label? presets: odise-label",
+    "--preset ODISE-Caption": "did you mean odise-caption?",
+    "--preset demo_caption": "did you mean demo-caption?",
+    "--preset imagenet": "there is no preset 'imagenet'\n  presets: odise-label",
+    "--stage clip-pool": "did you mean clip_pool?",
+    "--stage mask_heads": "did you mean mask_head?",
+    "--stage clip_pool --stage feature": "did you mean features?",
+    "--stage clip_pool,features": "write --stage clip_pool --stage features",
+    "--stage 'mask_head features'": "write --stage mask_head --stage features",
+    "--weights https://example.com/odise.safetensors": "is an address, not a file\n  download the file",
+    "--opset 17": "opset 17 is too old\n  use 18 to 25",
+    "--opset 26": "opset 26 is too new\n  use 18 to 25",
+    "--opset -1": "opset -1 is too old",
+    "--compute-capability 8.9": "--compute-capability does nothing for onnxruntime",
+    "--parity-windows 11": "--parity-windows 11 is out of range: the stages take 1 to 10 windows",
+    "--parity-windows 2 --stage clip_pool": "--parity-windows does nothing for clip_pool",
+    "--parity-windows 2 --stage text_encoder --stage mask_head": "does nothing for mask_head, text_encoder",
+    "--weights random:x": "'random:x' has no seed",
+    "--weights .": "is a folder",
+    "--weights '~nobody-here/x'": "there is no weights file ~nobody-here/x",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_an_option_that_means_nothing_is_refused(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, shlex.split(words))
+    assert isinstance(result.exception, OdiseError), result.output
+    assert REFUSED[words] in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_no_folder_to_put_bundles_into(tmp_path: Path) -> None:
+    (tmp_path / "demo-onnxruntime-fp32").mkdir()
+    (tmp_path / "demo-onnxruntime-fp32" / MANIFEST).write_text("{}")
+    result = CliRunner().invoke(app, ["--output", str(tmp_path / "demo-onnxruntime-fp32")])
+    assert isinstance(result.exception, OdiseError)
+    assert "is a bundle; --output is the folder that bundles are put into" in result.exception.message
+    assert result.exception.hint == f"give --output {shlex.quote(str(tmp_path))}"
+
+
+@given(st.sampled_from(["preset", "stage"]), st.data())
+def test_one_wrong_letter_is_understood(kind: str, data: st.DataObject) -> None:
+    names = {"preset": list(PRESETS), "stage": list(STAGES)}[kind]
+    name = data.draw(st.sampled_from(names))
+    place = data.draw(st.integers(0, len(name) - 1))
+    wrong = name[:place] + data.draw(st.sampled_from("qz_ ")) + name[place + 1 :]
+    if wrong in names:
+        return
+    with pytest.raises(ExportError) as caught:
+        require_known(wrong, names, kind)
+    assert f"did you mean {name}?" in str(caught.value.hint)
+
+
+@given(st.integers())
+def test_an_operator_set_is_taken_within_the_range_alone(opset: int) -> None:
+    if MINIMUM_OPSET <= opset <= MAXIMUM_OPSET:
+        require_opset(opset)
+    else:
+        with pytest.raises(ExportError, match="use 18 to 25"):
+            require_opset(opset)

@@ -14,7 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import OutputError
+from .errors import OutputError, hint_for, reason
+from .manifest import MANIFEST, bundles_in
+from .paths import expanded, home_is_unknown, kind_of
 
 #: Environment variable: a folder for caches, instead of the one beside the bundle.
 ENVIRONMENT = "ODISE_CACHE"
@@ -23,6 +25,7 @@ VOCABULARIES = "vocabularies"
 
 _TABLE = re.compile(r"[0-9a-f]{64}\.npz")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.npz\.[0-9a-f]{32}\.tmp")
+_LOOKED_FOR = f"name a bundle, the folder that bundles are in, or their folder {VOCABULARIES}"
 _HINT = f"make it writable, or set {ENVIRONMENT} to a folder that is"
 
 
@@ -53,9 +56,48 @@ def vocabulary_folder(bundle: Path) -> Path:
     """The folder of text-embedding tables: in `$ODISE_CACHE` where it is set, otherwise beside `bundle`.
 
     Bundles share it: a table is named by what it was made from.
+
+    Raises:
+        OutputError: `$ODISE_CACHE` begins with a `~` that is nobody's home.
     """
     cache = os.environ.get(ENVIRONMENT)
-    return (Path(cache).expanduser() if cache else bundle.absolute().parent) / VOCABULARIES
+    return (from_home(cache, ENVIRONMENT) if cache else bundle.absolute().parent) / VOCABULARIES
+
+
+def from_home(folder: str | os.PathLike[str], name: str) -> Path:
+    """A folder for caches, `~` resolved.
+
+    Args:
+        name: of the setting, for the message.
+
+    Raises:
+        OutputError: there is no such home. A folder called `~` in the working folder is not what was meant.
+    """
+    if home_is_unknown(folder):
+        raise OutputError(
+            f"{name} is {os.fspath(folder)!r}, and no such home is known", "write the path from the root"
+        )
+    return Path(expanded(folder))
+
+
+def find_folder(place: Path) -> Path:
+    """The folder of tables that a person means by naming a bundle, a folder of bundles, or the cache itself.
+
+    Raises:
+        OutputError: there is nothing of that kind at `place`.
+    """
+    there = kind_of(place)
+    if not there.is_folder:
+        what = f"is {there.kind}, not a folder" if there.is_there else f"cannot be looked into: {there.why}"
+        raise OutputError(f"{place} {what}", _LOOKED_FOR)
+    if place.name == VOCABULARIES or any(_TABLE.fullmatch(path.name) for path in _files(place)):
+        return place
+    if kind_of(place / MANIFEST).is_file:
+        return vocabulary_folder(place)
+    folder = vocabulary_folder(place / "a bundle")
+    if not os.environ.get(ENVIRONMENT) and not kind_of(folder).is_folder and not bundles_in(place):
+        raise OutputError(f"{place} holds neither bundles nor a cache of theirs", _LOOKED_FOR)
+    return folder
 
 
 def cached_tables(folder: Path) -> list[CachedTable]:
@@ -67,7 +109,10 @@ def cached_tables(folder: Path) -> list[CachedTable]:
     tables = []
     for path in _files(folder):
         if _TABLE.fullmatch(path.name):
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError:
+                continue  # another process has cleared it
             tables.append(CachedTable(path, status.st_size, status.st_mtime, _describe(path)))
     return sorted(tables, key=lambda table: -table.modified)
 
@@ -87,7 +132,7 @@ def clear(folder: Path) -> Cleared:
             except FileNotFoundError:
                 continue  # another process was faster
             except OSError as error:
-                raise OutputError(f"{path} cannot be removed: {error.strerror}", "check its owner") from error
+                raise OutputError(f"{path} cannot be removed: {reason(error)}", "check its owner") from error
             files, size = files + 1, size + bytes_
     return Cleared(files, size)
 
@@ -101,7 +146,7 @@ def ensure_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the cache folder {folder} cannot be made: {error.strerror}", _HINT) from error
+        raise OutputError(f"the cache folder {folder} cannot be made: {reason(error)}", _HINT) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the cache folder {folder} cannot be written to", _HINT)
 
@@ -121,7 +166,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
         unfinished.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}", _HINT) from error
+        raise OutputError(f"{path} cannot be written: {reason(error)}", _HINT) from error
     finally:
         with suppress(OSError):
             unfinished.unlink()
@@ -129,11 +174,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if path.is_file()]
+        return [path for path in folder.iterdir() if kind_of(path).is_file]
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OutputError(f"the cache folder {folder} cannot be read: {error.strerror}", _HINT) from error
+        hint = hint_for(error) or "name a bundle, or the folder that bundles are in"
+        raise OutputError(f"the cache folder {folder} cannot be read: {reason(error)}", hint) from error
 
 
 def _describe(path: Path) -> str:

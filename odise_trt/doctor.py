@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import ctypes.util
 import importlib
 import importlib.metadata
 import os
 import platform
-import shutil
-import subprocess
+import re
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, nvidia_smi
 from .backends import BACKENDS, INSTALL, available_threads, host_os
 from .backends.base import ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME
 
@@ -33,7 +33,8 @@ _TOOLKIT = (
 )
 _RUNTIME = ("numpy", "pillow", "tokenizers", "pyyaml", "typer", "rich", "ftfy")
 _NO_GPU = "needs an NVIDIA GPU with its driver: https://www.nvidia.com/drivers"
-_GPU_FIELDS = ("name", "compute_cap", "memory.total", "driver_version")
+_UNKNOWN = "of unknown version: its metadata is damaged"
+_INSTALL_AGAIN = "install it again: pip install --force-reinstall --no-deps"
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,28 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything, in the order people read it.
+    """Look at everything, in the order people read it. Never raises: what cannot be told is a finding, too.
 
     Imports the backends that are installed, but neither torch nor anything else of the toolkit.
     """
-    gpus = _gpus()
+    gpus = _part("devices", "NVIDIA GPU", _gpus)
     has_gpu = any(gpu.found for gpu in gpus)
+    runtime, toolkit = "pip install odise-trt", 'in a checkout: pip install -e ".[export]"'
     return [
-        *_system(),
+        *(one for name, look in _SYSTEM.items() for one in _part("system", name, partial(_fact, name, look))),
         *gpus,
-        _cuda_python(),
-        *(_backend(name, has_gpu) for name in BACKENDS),
-        *(_package("runtime", name, "pip install odise-trt") for name in _RUNTIME),
-        *(_package("toolkit", name, 'in a checkout: pip install -e ".[export]"') for name in _TOOLKIT),
+        *_part("devices", "CUDA for Python", lambda: [_cuda_python()]),
+        *(one for name in BACKENDS for one in _part("backends", name, partial(_backend, name, has_gpu))),
+        *(
+            one
+            for name in _RUNTIME
+            for one in _part("runtime", name, partial(_package, "runtime", name, runtime))
+        ),
+        *(
+            one
+            for name in _TOOLKIT
+            for one in _part("toolkit", name, partial(_package, "toolkit", name, toolkit))
+        ),
     ]
 
 
@@ -81,20 +91,21 @@ def usable_backends(findings: list[Finding]) -> list[str]:
     return [finding.name for finding in findings if finding.group == "backends" and finding.found]
 
 
-def _system() -> list[Finding]:
-    cores = f"{available_threads()} of {os.cpu_count() or 1} processors usable"
-    rows = {
-        "odise-trt": f"{__version__} in {Path(__file__).parent}",
-        "python": f"{platform.python_version()} in {sys.prefix}",
-        "operating system": f"{platform.platform()} ({host_os()})",
-        "processor": ", ".join(part for part in (_processor(), cores) if part),
-        "memory": _memory(),
-    }
-    return [Finding("system", name, True, detail) for name, detail in rows.items()]
+def _part(group: str, name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """What `look` finds; its failure is a finding of its own, and the other parts go on."""
+    try:
+        return look()
+    except Exception as error:
+        detail = f"cannot be told: {type(error).__name__}: {_first_line(error)}"
+        return [Finding(group, name, False, detail, "please report it, with this line")]
+
+
+def _fact(name: str, look: Callable[[], str]) -> list[Finding]:
+    return [Finding("system", name, True, look())]
 
 
 def _gpus() -> list[Finding]:
-    tool = shutil.which("nvidia-smi")
+    tool = nvidia_smi.find()
     if tool is None:
         # Containers may have the driver's library without its tools.
         library = ctypes.util.find_library("cuda")
@@ -102,22 +113,24 @@ def _gpus() -> list[Finding]:
             return [Finding("devices", "NVIDIA GPU", False, "no driver (nvidia-smi, libcuda)", _NO_GPU)]
         detail = f"{library} is there, nvidia-smi is not: the GPU cannot be named"
         return [Finding("devices", "NVIDIA GPU", True, detail)]
-    command = [tool, f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return [Finding("devices", "NVIDIA GPU", False, f"nvidia-smi does not run: {error}", _NO_GPU)]
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        detail = f"nvidia-smi: {said[0] if said else f'exit status {done.returncode}'}"
-        return [Finding("devices", "NVIDIA GPU", False, detail, _NO_GPU)]
-    return [_gpu(number, row) for number, row in enumerate(csv.reader(done.stdout.splitlines()))]
+    answer = nvidia_smi.ask(tool)
+    if answer.failure:
+        return [Finding("devices", "NVIDIA GPU", False, answer.failure, _NO_GPU)]
+    found = [Finding("devices", f"cuda:{n}", True, _gpu(gpu)) for n, gpu in enumerate(answer.gpus)]
+    if answer.remarks:
+        found.append(Finding("devices", "nvidia-smi", True, f"also said: {'; '.join(answer.remarks)[:300]}"))
+    return found
 
 
-def _gpu(number: int, row: list[str]) -> Finding:
-    name, capability, memory, driver = (cell.strip() for cell in row)
-    detail = f"{name}, compute capability {capability}, {memory}, driver {driver}"
-    return Finding("devices", f"cuda:{number}", True, detail)
+def _gpu(gpu: nvidia_smi.Gpu) -> str:
+    return ", ".join(
+        (
+            gpu.name,
+            f"compute capability {gpu.compute_capability or 'unknown'}",
+            gpu.memory or "memory unknown",
+            f"driver {gpu.driver or 'unknown'}",
+        )
+    )
 
 
 def _cuda_python() -> Finding:
@@ -128,25 +141,32 @@ def _cuda_python() -> Finding:
     return Finding("devices", "CUDA for Python", False, "neither cuda-python nor pycuda", needs)
 
 
-def _backend(name: str, has_gpu: bool) -> Finding:
+def _backend(name: str, has_gpu: bool) -> list[Finding]:
     try:
-        module = importlib.import_module(name)
-    except Exception as error:
-        # Not only ImportError: a TensorRT whose libraries are missing fails in several ways.
-        return Finding("backends", name, False, f"not installed ({_first_line(error)})", INSTALL[name])
+        # Nothing that a package prints when it is imported may get into the report.
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(name)
+    # Not only ImportError: a TensorRT whose libraries are missing fails in several ways.
+    except (Exception, SystemExit) as error:
+        detail = f"not installed ({_first_line(error)})"
+        if not isinstance(error, ModuleNotFoundError):
+            detail = f"cannot be loaded ({_first_line(error)})"
+        return [Finding("backends", name, False, detail, INSTALL[name])]
     version = str(getattr(module, "__version__", "of unknown version"))
     if name == "onnxruntime":
         if not hasattr(module, "InferenceSession"):
-            return Finding("backends", name, False, "damaged: it has no InferenceSession", REPAIR_ONNXRUNTIME)
-        return _onnxruntime(version, module.get_available_providers)
+            detail = "damaged: it has no InferenceSession"
+            return [Finding("backends", name, False, detail, REPAIR_ONNXRUNTIME)]
+        return [_onnxruntime(version, module.get_available_providers)]
     if not has_gpu:
         detail = f"{version}, but no GPU: engines can be built ahead of time, not run"
         if name == "tensorrt":
             detail = f"{version}, but no GPU"
-        return Finding("backends", name, False, detail, _NO_GPU)
-    if not _cuda_python().found:
-        return Finding("backends", name, False, f"{version}, without CUDA for Python", _cuda_python().needs)
-    return Finding("backends", name, True, version)
+        return [Finding("backends", name, False, detail, _NO_GPU)]
+    cuda = _cuda_python()
+    if not cuda.found:
+        return [Finding("backends", name, False, f"{version}, without CUDA for Python", cuda.needs)]
+    return [Finding("backends", name, True, version)]
 
 
 def _onnxruntime(version: str, providers: Callable[[], list[str]]) -> Finding:
@@ -156,27 +176,39 @@ def _onnxruntime(version: str, providers: Callable[[], list[str]]) -> Finding:
     return Finding("backends", "onnxruntime", True, detail, needs)
 
 
-def _package(group: str, name: str, needs: str) -> Finding:
+def _package(group: str, name: str, needs: str) -> list[Finding]:
     version = _version(name)
     if version is None:
-        return Finding(group, name, False, "not installed", needs)
-    return Finding(group, name, True, version)
+        return [Finding(group, name, False, "not installed", needs)]
+    if version == _UNKNOWN:
+        return [Finding(group, name, True, version, f"{_INSTALL_AGAIN} {name}")]
+    return [Finding(group, name, True, version)]
 
 
 def _version(name: str) -> str | None:
+    """The version of a package; None if it is not installed."""
     try:
-        return importlib.metadata.version(name)
+        return str(importlib.metadata.version(name) or _UNKNOWN)
     except importlib.metadata.PackageNotFoundError:
         return None
+    except Exception:  # a file of metadata without a version, without permission, not in UTF-8
+        return _UNKNOWN
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+    return ", ".join(
+        part
+        for part in (_processor_name(), f"{available_threads()} of {os.cpu_count() or 1} processors usable")
+        if part
+    )
+
+
+def _processor_name() -> str:
+    for line in _lines("/proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _memory() -> str:
@@ -185,14 +217,30 @@ def _memory() -> str:
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return "unknown"
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    except OSError:
-        pass  # what sysconf says, which leaves out what the system would give up
+    # What sysconf calls free leaves out what the system would give up.
+    for line in _lines("/proc/meminfo"):
+        key, _, value = line.partition(":")
+        if key == "MemAvailable" and (number := re.match(r"\s*(\d+) kB", value)):
+            free = int(number[1]) * 1024
     return f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available"
 
 
-def _first_line(error: Exception) -> str:
+def _lines(path: str) -> list[str]:
+    """Of a file of the system's; none where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+_SYSTEM: dict[str, Callable[[], str]] = {
+    "odise-trt": lambda: f"{__version__} in {Path(__file__).parent}",
+    "python": lambda: f"{platform.python_version()} in {sys.prefix}",
+    "operating system": lambda: f"{platform.platform()} ({host_os()})",
+    "processor": _processor,
+    "memory": _memory,
+}

@@ -9,15 +9,41 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from .errors import BundleError
-from .stage import StageSpec
+from .errors import BundleError, hint_for, reason
+from .paths import expanded, kind_of
+from .stage import COMPUTE, PRECISIONS, Size, StageSpec
+from .typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 CONSTANTS = "constants.npz"
 TOKENIZER = "tokenizer.json"
+
+_Share = Annotated[float, within(0, 1)]
+# Of pictures, in pixels: a resized one has to fit into memory.
+_Side = Annotated[int, within(1, 2**15)]
+# Feature maps have strides up to 32.
+_Grid = Annotated[int, within(1, 2**15), multiple_of(32)]
+_Width = Annotated[int, within(1, 2**16)]
+_Bytes = Annotated[int, within(0, 2**62)]
+
+
+def _template(text: str) -> str | None:
+    """Complain of a prompt that names do not fit into."""
+    around = text.split("{}")
+    if len(around) != 2 or any(brace in part for part in around for brace in "{}"):
+        return f"must have {{}} once, for the name, it is {text!r:.80}"
+    return None
+
+
+_Template = Annotated[str, _template]
+_in_backend: Check = keys(
+    name=Required(str), version=str, compute_capability=tuple[str, ...], gpu=str, driver=str, os=str
+)
+_in_weights: Check = keys(source=str, sha256=str, seeded=bool)
+_in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
 
 
 @dataclass(frozen=True)
@@ -40,24 +66,24 @@ class ModelSpec:
         object_mask_threshold, overlap_threshold, topk_per_image: post-processing (official values).
     """
 
-    kind: str
-    short_side: int
-    max_side: int
-    divisor: int
-    window: int
-    num_queries: int
-    mask_embed_dim: int
-    clip_dim: int
-    clip_image_size: int
-    context_length: int
-    category_prompt: str | None
-    clip_prompt: str
+    kind: Annotated[str, choice("label", "caption")]
+    short_side: _Side
+    max_side: _Side
+    divisor: _Grid
+    window: _Grid
+    num_queries: _Width
+    mask_embed_dim: _Width
+    clip_dim: _Width
+    clip_image_size: _Side
+    context_length: Annotated[int, within(3, 2**15)]
+    category_prompt: _Template | None
+    clip_prompt: _Template
     train_labels: tuple[tuple[str, ...], ...]
-    alpha: float
-    beta: float
-    object_mask_threshold: float = 0.0
-    overlap_threshold: float = 0.8
-    topk_per_image: int = 100
+    alpha: _Share
+    beta: _Share
+    object_mask_threshold: _Share = 0.0
+    overlap_threshold: _Share = 0.8
+    topk_per_image: Size = 100
 
 
 @dataclass(frozen=True)
@@ -75,8 +101,8 @@ class StageEntry:
     file: str
     files: tuple[str, ...]
     onnx_sha256: str
-    build_seconds: float
-    peak_memory_bytes: int
+    build_seconds: Annotated[float, within(0, 1e12)]
+    peak_memory_bytes: _Bytes
 
 
 @dataclass(frozen=True)
@@ -117,12 +143,12 @@ class Manifest:
     """
 
     preset: str
-    precision: str
-    weights: Mapping[str, Any]
-    backend: Mapping[str, Any]
+    precision: Annotated[str, choice(*PRECISIONS)]
+    weights: Annotated[Mapping[str, Any], _in_weights]
+    backend: Annotated[Mapping[str, Any], _in_backend]
     model: ModelSpec
     stages: tuple[StageEntry, ...]
-    files: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, Annotated[Mapping[str, Any], _in_file]]
     parity: tuple[Parity, ...] = ()
     precision_map: Mapping[str, Any] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -151,37 +177,67 @@ class Manifest:
         """Read `folder/manifest.json`.
 
         Raises:
-            BundleError: no manifest, not JSON, or a format this version does not read.
+            BundleError: no manifest, not JSON, a format this version does not read, or a value that a build
+                does not write; the message names it.
         """
+        folder = Path(expanded(folder))
         path = folder / MANIFEST
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BundleError(
-                f"{folder} is not a bundle: {MANIFEST} cannot be read ({error.strerror})",
-                "build one: python export/build_engines.py --preset demo",
-            ) from error
-        except ValueError as error:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: no file can have that name
+            raise _no_bundle(folder, error) from error
+        try:
+            # A byte order mark is what some editors leave.
+            data = json.loads(content.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{path} is not valid JSON: {error}", "build the bundle again") from error
         found = data.get("format") if isinstance(data, dict) else None
-        if found != FORMAT:
+        if found != FORMAT or isinstance(found, bool):
             newer = isinstance(found, int) and found > FORMAT
             raise BundleError(
-                f"{folder} has bundle format {found}, this version reads {FORMAT}",
+                f"{folder} has bundle format {found!r:.40}, this version reads {FORMAT}",
                 "update odise-trt" if newer else "build the bundle again",
             )
         try:
-            return cls._from_json(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path} is incomplete: {error!r}", "build the bundle again") from error
+            manifest: Manifest = read_as(cls, data)
+            manifest.check()
+        except MisfitError as error:
+            raise BundleError(
+                f"{path} is not as a build writes it: {error}", "undo the change, or build the bundle again"
+            ) from error
+        return manifest
 
-    @classmethod
-    def _from_json(cls, data: dict[str, Any]) -> Manifest:
-        model = dict(data["model"])
-        model["train_labels"] = tuple(tuple(names) for names in model["train_labels"])
-        stages = tuple(
-            StageEntry(**{**row, "spec": StageSpec.from_json(row["spec"]), "files": tuple(row["files"])})
-            for row in data["stages"]
-        )
-        parity = tuple(Parity(**row) for row in data["parity"])
-        return cls(**{**data, "model": ModelSpec(**model), "stages": stages, "parity": parity})
+    def check(self) -> None:
+        """Raise MisfitError unless stages are different ones, and declared at the bundle's precision."""
+        names = [entry.spec.name for entry in self.stages]
+        for number, entry in enumerate(self.stages):
+            entry.spec.check()
+            if names.index(entry.spec.name) != number:
+                raise MisfitError(f"stages[{number}]", f"is {entry.spec.name!r:.60} for the second time")
+            if any(tensor.dtype == COMPUTE for tensor in (*entry.spec.inputs, *entry.spec.outputs)):
+                raise MisfitError(f"stages[{number}]", f"has a tensor of dtype {COMPUTE!r}")
+
+
+def _no_bundle(folder: Path, error: OSError | ValueError) -> BundleError:
+    inside = bundles_in(folder)
+    if inside:
+        names = ", ".join(str(one) for one in inside[:8])
+        return BundleError(f"{folder} is not a bundle, it holds bundles", f"name one: {names}")
+    found = kind_of(folder)
+    if found.is_file:
+        return BundleError(f"{folder} is a file, not the folder of a bundle", f"give {folder.parent}")
+    hint = "build one: python export/build_engines.py --preset demo"
+    if not found.is_there:
+        return BundleError(f"{folder} is not a bundle: {found.why or 'there is no such folder'}", hint)
+    why = str(error)
+    if isinstance(error, OSError):
+        why, hint = reason(error), hint_for(error) or hint
+    return BundleError(f"{folder} is not a bundle: {MANIFEST} cannot be read ({why})", hint)
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """The bundles that lie in a folder; none where it cannot be read."""
+    try:
+        return [one for one in sorted(folder.iterdir()) if kind_of(one / MANIFEST).is_file]
+    except (OSError, ValueError):
+        return []

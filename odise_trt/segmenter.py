@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 
+from . import arguments
 from .bundle import Bundle, Verify
-from .cache import vocabulary_folder
+from .cache import from_home, vocabulary_folder
 from .classify import classify
-from .errors import VocabularyError
+from .errors import ArgumentError, BackendError, VocabularyError
 from .manifest import Manifest
 from .masks import MaskTiles
 from .postprocess import class_probabilities, instances, panoptic, semantic
@@ -26,6 +27,9 @@ from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
 Task = Literal["panoptic", "semantic", "instance"]
+VocabularySource = Vocabulary | str | os.PathLike[str] | Iterable[Any]
+
+_TASKS: tuple[Task, ...] = get_args(Task)
 
 
 class Segmenter:
@@ -36,9 +40,27 @@ class Segmenter:
 
     Example:
         with Segmenter.open("engines/demo-onnxruntime-fp32") as segmenter:
-            segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")
+            segmenter.vocabulary = "purse, handbag; table"
             result = segmenter("photo.jpg")
     """
+
+    # What is set under another name, `segmenter.vocab = "cat"`, is an error.
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_constants",
+        "_max_windows",
+        "_stages",
+        "_table",
+        "_tables",
+        "bundle",
+    )
+
+    def __new__(cls, *parts: Any, **options: Any) -> Self:
+        """Raise ArgumentError for `Segmenter("engines/...")`, which looks as if it opened a bundle."""
+        if not parts or not isinstance(parts[0], Bundle):
+            raise ArgumentError("a segmenter is made by Segmenter.open", 'Segmenter.open("engines/...")')
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -54,13 +76,14 @@ class Segmenter:
         self._constants = constants
         self._max_windows = max_windows
         self._table: TextTable | None = None
+        self._closed = False
 
     @classmethod
     def open(
         cls,
         folder: str | os.PathLike[str],
         *,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: VocabularySource | None = None,
         device: str | None = None,
         threads: int | None = None,
         verify: Verify = "full",
@@ -71,7 +94,7 @@ class Segmenter:
 
         Args:
             folder: a bundle, see docs/bundles.md.
-            vocabulary: what to look for; can be set, and changed, later.
+            vocabulary: what to look for, see the property; can be set, and changed, later.
             device: "cpu", "cuda" or "cuda:1"; None: the CPU for ONNX Runtime, the first GPU for TensorRT.
             threads: CPU threads; None: as many as the process may use.
             verify: "full" hashes every file of the bundle, "size" trusts names and sizes.
@@ -81,13 +104,17 @@ class Segmenter:
                 take. Fewer need less memory and give the same numbers.
 
         Raises:
+            ArgumentError: an argument of another kind.
             BundleError: the folder is no bundle, a file is missing or altered, or the engines were built for
                 another machine; before any engine is loaded.
             BackendError: the bundle's backend is not installed or has no device, or an engine fails to load.
             VocabularyError, OutputError: as for setting `vocabulary`.
         """
+        words = None if vocabulary is None else Vocabulary.of(vocabulary)
+        _check_device(device)
         bundle = Bundle.open(folder, verify)
         limit = _window_limit(bundle.manifest, max_windows)
+        keep = _cache_folder(bundle, cache)
         constants = bundle.constants()
         tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
         stages = Stages.open(bundle, device, threads)
@@ -97,13 +124,13 @@ class Segmenter:
             tokenizer,
             stages.encode_texts,
             encoder_identity(bundle.manifest),
-            _cache_folder(bundle, cache),
+            keep,
             chunk=sys.maxsize,
         )
         segmenter = cls(bundle, stages, tables, constants, limit)
-        if vocabulary is not None:
+        if words is not None:
             try:
-                segmenter.vocabulary = vocabulary
+                segmenter.vocabulary = words
             except BaseException:
                 segmenter.close()
                 raise
@@ -118,16 +145,20 @@ class Segmenter:
     def vocabulary(self) -> Vocabulary | None:
         """What is looked for. Setting it takes its text-embedding table from the cache, or makes one.
 
+        It can be set to a `Vocabulary`, to a text or a path as `Vocabulary.parse` takes them ("coco", "purse,
+        handbag; table"), and to a list of names.
+
         Raises:
-            VocabularyError: on setting, a name is longer than the tokenizer holds.
+            VocabularyError: on setting, it is none of these, or a name is longer than the tokenizer holds.
             OutputError: on setting, the cache cannot be written to.
             BackendError: on setting, the text encoder failed.
         """
         return None if self._table is None else self._table.vocabulary
 
     @vocabulary.setter
-    def vocabulary(self, vocabulary: Vocabulary) -> None:
-        self._table = self._tables.table(vocabulary)
+    def vocabulary(self, vocabulary: VocabularySource) -> None:
+        self._require_open()
+        self._table = self._tables.table(Vocabulary.of(vocabulary))
 
     def __call__(
         self,
@@ -140,7 +171,8 @@ class Segmenter:
         """Segment an image.
 
         Args:
-            image: a path, the bytes of an image file, a Pillow image, or a uint8 array (H, W, 3) in RGB.
+            image: a path, an open binary file, the bytes of an image file, a Pillow image, or a uint8 array
+                (H, W, 3) in RGB.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
             overlap_threshold: panoptic only; a query keeps its segment if it wins at least this share of its
@@ -151,9 +183,10 @@ class Segmenter:
             The result at the size of the image.
 
         Raises:
+            ArgumentError: a task that does not exist, or a threshold outside 0 to 1.
             VocabularyError: no vocabulary is set.
             ImageError: the image cannot be read.
-            BackendError: an engine failed or gave numbers that are not finite.
+            BackendError: the segmenter was closed, or an engine failed or gave numbers that are not finite.
         """
         return self.results(
             image,
@@ -165,7 +198,7 @@ class Segmenter:
     def results(
         self,
         image: ImageSource,
-        tasks: Sequence[Task] = get_args(Task),
+        tasks: Task | Sequence[Task] = _TASKS,
         *,
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
@@ -174,24 +207,31 @@ class Segmenter:
 
         Args:
             image, overlap_threshold, object_mask_threshold: as for a call.
-            tasks: as `task` of a call.
+            tasks: one or several, as `task` of a call.
 
         Returns:
             The result of each task; its timings are those of the engines and of its own post-processing.
 
         Raises:
-            VocabularyError, ImageError, BackendError: as for a call.
+            ArgumentError, VocabularyError, ImageError, BackendError: as for a call.
         """
-        for task in tasks:
-            if task not in get_args(Task):
-                raise ValueError(f"task must be one of {', '.join(get_args(Task))}, not {task!r}")
+        wanted = cast(tuple[Task, ...], arguments.names("task", tasks, _TASKS))
+        model = self.bundle.manifest.model
+        thresholds = (
+            _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
+            _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
+        )
+        if "panoptic" not in wanted and (object_mask_threshold, overlap_threshold) != (None, None):
+            raise ArgumentError(
+                f"the thresholds are for the task panoptic, not for {', '.join(wanted)}", "leave them out"
+            )
+        self._require_open()
         table = self._table
         if table is None:
             raise VocabularyError(
                 "no vocabulary is set",
-                'say what to look for: segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")',
+                'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
             )
-        model = self.bundle.manifest.model
         clock = Clock()
         with clock("preprocess"):
             pixels = load_image(image)
@@ -210,15 +250,11 @@ class Segmenter:
                 },
             )
         with clock("classify"):
-            probabilities = class_probabilities(self._classify(table, heads, pooled["clip_mask_embed"][0]))
+            probabilities = self._classify(table, heads, pooled["clip_mask_embed"][0])
         masks = MaskTiles(heads["pred_masks"][0], padded.shape[1:], picture.shape[1:], pixels.shape[:2])
-        thresholds = (
-            _or(object_mask_threshold, model.object_mask_threshold),
-            _or(overlap_threshold, model.overlap_threshold),
-        )
         provenance = self._provenance()
         results: dict[Task, Result] = {}
-        for task in tasks:
+        for task in wanted:
             own = Clock()
             with own("postprocess"):
                 outputs = self._outputs(task, masks, probabilities, table.vocabulary, thresholds)
@@ -227,15 +263,20 @@ class Segmenter:
                 vocabulary=table.vocabulary,
                 timings=clock.seconds | own.seconds,
                 provenance=provenance,
+                source=Path(os.path.abspath(os.fsdecode(image)))
+                if isinstance(image, str | os.PathLike)
+                else None,
                 **outputs,
             )
         return results
 
     def close(self) -> None:
         """Free engines and backend; closing twice is fine."""
+        self._closed = True
         self._stages.close()
 
     def __enter__(self) -> Self:
+        self._require_open()
         return self
 
     def __exit__(
@@ -243,12 +284,23 @@ class Segmenter:
     ) -> None:
         self.close()
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BackendError(
+                "the segmenter was closed", "use it inside its with block, or open the bundle again"
+            )
+
     def _classify(
         self, table: TextTable, heads: dict[str, np.ndarray], clip_mask_embed: np.ndarray
     ) -> np.ndarray:
+        """Probabilities of K categories and of "nothing", float32 (Q, K + 1).
+
+        Raises:
+            BackendError: they are not finite.
+        """
         model = self.bundle.manifest.model
         label = model.kind == "label"
-        return classify(
+        log_probabilities = classify(
             heads["mask_embed"][0],
             clip_mask_embed,
             table,
@@ -259,6 +311,13 @@ class Segmenter:
             null_embed=self._constants["null_embed"] if label else None,
             pred_logits=None if label else heads["pred_logits"][0],
         )
+        probabilities = class_probabilities(log_probabilities)
+        if not np.isfinite(probabilities).all():
+            raise BackendError(
+                f"the bundle {self.bundle.folder} gave class probabilities that are not finite",
+                "its constants or its weights are damaged; " + self.bundle.repair_hint(),
+            )
+        return probabilities
 
     def _outputs(
         self,
@@ -290,18 +349,26 @@ class Segmenter:
 
 def _window_limit(manifest: Manifest, asked: int | None) -> int:
     most = min(manifest.stage(stage).spec.axis("windows").maximum for stage in ("captioner", "features"))
-    if asked is None:
-        return most
-    if asked < 1:
-        raise ValueError(f"max_windows must be at least 1, not {asked}")
-    return min(asked, most)
+    return most if asked is None else min(arguments.count("max_windows", asked, sys.maxsize), most)
+
+
+def _check_device(device: Any) -> None:
+    if device is not None and (not isinstance(device, str) or not device):
+        raise ArgumentError(f"{device!r:.80} is not a device", 'devices: "cpu", "cuda", "cuda:1"')
 
 
 def _cache_folder(bundle: Bundle, cache: str | os.PathLike[str] | Literal[False] | None) -> Path | None:
     if cache is False:
         return None
-    return vocabulary_folder(bundle.folder) if cache is None else Path(cache)
+    if cache is None:
+        return vocabulary_folder(bundle.folder)
+    if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
+        raise ArgumentError(
+            f"cache must be a folder, not {cache!r:.80}",
+            "None keeps tables beside the bundle, False keeps none",
+        )
+    return from_home(cache, "cache")
 
 
-def _or(asked: float | None, default: float) -> float:
-    return default if asked is None else asked
+def _share(name: str, asked: float | None, default: float) -> float:
+    return default if asked is None else arguments.share(name, asked)

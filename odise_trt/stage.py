@@ -10,13 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+from .errors import BundleError
+from .typed_json import MisfitError, choice, read_as, within
 
 #: dtype of tensors that follow the precision of the build: float32 in fp32, float16 in fp16.
 COMPUTE = "compute"
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 
-_DIMENSION = re.compile(r"([a-z_]+)(?:/(\d+))?")
+_DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
+#: Sizes of a manifest: what a tensor can have, so that arithmetic on them is safe.
+Size = Annotated[int, within(1, 2**31 - 1)]
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,10 @@ class Axis:
     """
 
     name: str
-    minimum: int
-    typical: int
-    maximum: int
-    multiple: int = 1
+    minimum: Size
+    typical: Size
+    maximum: Size
+    multiple: Size = 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Tensor:
     """
 
     name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    dtype: Annotated[str, choice("float32", "float16", "int64", COMPUTE)]
+    shape: tuple[Size | str, ...]
 
     def resolve(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape for given axis sizes.
@@ -65,7 +70,7 @@ class Profile:
     """Ranges of axes that one set of engine kernels is tuned for: axis -> (minimum, typical, maximum)."""
 
     name: str
-    ranges: Mapping[str, tuple[int, int, int]]
+    ranges: Mapping[str, tuple[Size, Size, Size]]
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,18 @@ class StageSpec:
         return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
 
     def axis(self, name: str) -> Axis:
-        """The axis called `name`."""
-        return next(axis for axis in self.axes if axis.name == name)
+        """The axis called `name`.
+
+        Raises:
+            BundleError: the stage has no such axis.
+        """
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        have = ", ".join(axis.name for axis in self.axes) or "none"
+        raise BundleError(
+            f"stage {self.name} has no axis {name!r} (it has: {have})", "build the bundle again"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
@@ -112,22 +127,32 @@ class StageSpec:
         """The declaration in a manifest.
 
         Raises:
-            KeyError, TypeError: it is incomplete.
+            ValueError: it is incomplete, a value is of another type, or it contradicts itself.
         """
-        tensors = lambda rows: tuple(  # noqa: E731
-            Tensor(row["name"], row["dtype"], tuple(row["shape"])) for row in rows
-        )
-        return cls(
-            name=data["name"],
-            inputs=tensors(data["inputs"]),
-            outputs=tensors(data["outputs"]),
-            axes=tuple(Axis(**row) for row in data["axes"]),
-            profiles=tuple(
-                Profile(row["name"], {axis: tuple(r) for axis, r in row["ranges"].items()})
-                for row in data["profiles"]
-            ),
-            tolerance=Tolerance(**data["tolerance"]),
-        )
+        spec: StageSpec = read_as(cls, data)
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Raise MisfitError unless shapes and profiles name axes of the stage, whose sizes are in order."""
+        axes = {axis.name for axis in self.axes}
+        for tensor in (*self.inputs, *self.outputs):
+            for dimension in tensor.shape:
+                if isinstance(dimension, str) and _axis_of(dimension) not in axes:
+                    raise MisfitError(
+                        self.name, f"has {tensor.name} with {dimension!r:.60}, which is no axis"
+                    )
+        ordered = [(axis.name, (axis.minimum, axis.typical, axis.maximum)) for axis in self.axes]
+        for profile in self.profiles:
+            ordered += profile.ranges.items()
+        for name, (least, typical, most) in ordered:
+            if name not in axes or not least <= typical <= most:
+                raise MisfitError(self.name, f"has {name} from {least} to {most}, typically {typical}")
+
+
+def _axis_of(dimension: str) -> str | None:
+    match = _DIMENSION.fullmatch(dimension)
+    return match and match[1]
 
 
 def _size(dimension: int | str, sizes: Mapping[str, int]) -> int:

@@ -10,12 +10,13 @@ import numpy as np
 
 from .backends import Backend, Engine, open_backend
 from .bundle import Bundle
-from .errors import BackendError, BundleError
+from .errors import BackendError, BundleError, OdiseError, reason
 from .text_table import TEXT_ENCODER
 from .windows import Grid, Stitcher
 
 #: Stages that run for every image, in order.
 IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
+_LESS = "if memory ran out: Segmenter.open(..., max_windows=1) needs less; so does a smaller picture"
 _LEVELS = (("s2", 4), ("s3", 8), ("s4", 16), ("s5", 32))
 
 
@@ -68,7 +69,8 @@ class Stages:
                 raise BundleError(f"{bundle.folder} cannot run here: {mismatch}", bundle.rebuild_hint())
             engines: dict[str, Engine] = {}
             for stage in IMAGE_STAGES:
-                engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
+                with _errors_of(stage):
+                    engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
                 resources.callback(engines[stage].close)
             return cls(bundle, backend, engines, resources.pop_all())
 
@@ -80,7 +82,8 @@ class Stages:
         """
         if stage not in self._engines:
             raise BackendError("the segmenter was closed")
-        outputs = self._engines[stage].run(inputs)
+        with _errors_of(stage):
+            outputs = self._engines[stage].run(inputs)
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise BackendError(
@@ -126,13 +129,12 @@ class Stages:
             raise BackendError("the segmenter was closed")
         entry = self._bundle.manifest.stage(TEXT_ENCODER)
         most = entry.spec.axis("texts").maximum
-        engine = self.backend.open_stage(self._bundle.folder, entry)
-        try:
+        with _errors_of(TEXT_ENCODER), ExitStack() as resources:
+            engine = self.backend.open_stage(self._bundle.folder, entry)
+            resources.callback(engine.close)
             parts = [
                 engine.run({"tokens": tokens[start : start + most]}) for start in range(0, len(tokens), most)
             ]
-        finally:
-            engine.close()
         clip_text_embed, text_embed = (
             np.concatenate([part[name] for part in parts]) for name in ("clip_text_embed", "text_embed")
         )
@@ -142,3 +144,29 @@ class Stages:
         """Free engines and backend; closing twice is fine."""
         self._engines = {}
         self._resources.close()
+
+
+@contextmanager
+def _errors_of(stage: str) -> Iterator[None]:
+    """Whatever a library raises in this stage, as a `BackendError` that names it."""
+    try:
+        yield
+    except BackendError as error:
+        if stage in error.message and (error.hint or not _is_about_memory(error.message)):
+            raise
+        message = error.message if stage in error.message else f"stage {stage}: {error.message}"
+        raise BackendError(message, error.hint or _hint(message)) from error
+    except OdiseError:
+        raise
+    except Exception as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        message = f"stage {stage} failed: {why or type(error).__name__}"
+        raise BackendError(message, _hint(f"{type(error).__name__} {message}")) from error
+
+
+def _is_about_memory(message: str) -> bool:
+    return any(word in message.lower() for word in ("memory", "allocat"))
+
+
+def _hint(message: str) -> str | None:
+    return _LESS if _is_about_memory(message) else None

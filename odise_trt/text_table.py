@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cache import ensure_writable, replacing
-from .errors import BackendError, OutputError
+from .errors import BackendError, BundleError, OutputError, hint_for, reason
 from .manifest import Manifest, ModelSpec
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
@@ -154,7 +154,13 @@ class TextTables:
         text_embed = np.empty((len(row), self._model.mask_embed_dim), np.float32)
         for start in range(0, len(row), self._chunk):
             part = slice(start, start + self._chunk)
-            clip_text_embed[part], text_embed[part] = self._encoder(tokens[part])
+            for whole, embeds in zip((clip_text_embed, text_embed), self._encoder(tokens[part]), strict=True):
+                if embeds.shape != whole[part].shape:
+                    raise BackendError(
+                        f"the text encoder gave shape {embeds.shape}, the manifest says {whole[part].shape}",
+                        "build the bundle again",
+                    )
+                whole[part] = embeds
         if not (np.isfinite(clip_text_embed).all() and np.isfinite(text_embed).all()):
             raise BackendError(
                 "the text encoder gave numbers that are not finite", "check or rebuild its engine"
@@ -169,7 +175,8 @@ class TextTables:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+            hint = hint_for(error) or "move it away: it is made again"
+            raise OutputError(f"{path} cannot be read: {reason(error)}", hint) from error
         with file:
             try:
                 with np.load(file, allow_pickle=False) as arrays:
@@ -177,7 +184,7 @@ class TextTables:
                     whole = (
                         str(arrays["names"]) == _names(vocabulary)
                         and tuple(e.shape for e in embeds) == shapes
-                        and all(e.dtype == np.float32 for e in embeds)
+                        and all(e.dtype == np.float32 and np.isfinite(e).all() for e in embeds)
                     )
             except Exception:  # damage can surface as nearly anything in zipfile and numpy
                 whole = False
@@ -192,9 +199,11 @@ def encoder_identity(manifest: Manifest) -> str:
     """What tells the text encoder of a bundle from every other: weights, files, backend.
 
     Raises:
-        BundleError: the bundle has no text encoder.
+        BundleError: the bundle has no text encoder, or no hash for a file of it.
     """
     stage = manifest.stage(TEXT_ENCODER)
+    if unknown := [name for name in stage.files if name not in manifest.files]:
+        raise BundleError(f"the manifest has no hash for {unknown[0]}", "build the bundle again")
     parts = {
         "weights": manifest.weights.get("sha256"),
         "files": {name: manifest.files[name]["sha256"] for name in stage.files},

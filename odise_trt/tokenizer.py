@@ -12,7 +12,8 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from .errors import BundleError, VocabularyError
+from .errors import BundleError, VocabularyError, reason
+from .manifest import TOKENIZER
 
 START = "<start_of_text>"
 END = "<end_of_text>"
@@ -52,8 +53,11 @@ class Tokenizer:
             encoding = tokenizers.Tokenizer.from_buffer(content)
             return cls(encoding, hashlib.sha256(content).hexdigest(), context_length)
         except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error.strerror}", "build the bundle again") from error
-        except Exception as error:  # `tokenizers` raises bare Exception, and ValueError
+            raise BundleError(f"{path} cannot be read: {reason(error)}", "build the bundle again") from error
+        # `tokenizers` raises bare Exception, and ValueError; and PanicException, which is not one.
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
             raise BundleError(
                 f"{path} is not a tokenizer of CLIP: {error}", "build the bundle again"
             ) from error
@@ -66,10 +70,14 @@ class Tokenizer:
 
         Raises:
             VocabularyError: a text is longer than fits, or holds one of the control tokens.
+            BundleError: the tokenizer is damaged in a way that shows only now.
         """
         cleaned = [clean(text) for text in texts]
         rows = np.full((len(cleaned), self.context_length), PAD, dtype=np.int64)
-        encodings = self._encoding.encode_batch(cleaned, add_special_tokens=False)
+        try:
+            encodings = self._encoding.encode_batch(cleaned, add_special_tokens=False)
+        except Exception as error:  # bare ones: the file names a token for unknown letters that it has not
+            raise BundleError(f"the bundle's {TOKENIZER} fails: {error}", "build the bundle again") from error
         for row, text, encoding in zip(rows, texts, encodings, strict=True):
             ids = encoding.ids
             if self._start in ids or self._end in ids:

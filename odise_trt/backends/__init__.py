@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..arguments import count
 from ..errors import BackendError
 from .base import INSTALL, Backend, Engine, host_os
 
@@ -11,6 +12,8 @@ __all__ = ["BACKENDS", "INSTALL", "Backend", "Engine", "available_threads", "hos
 
 #: Names of all backends, as `--backend` and the manifest have them.
 BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+# Systems end a process that starts many thousands.
+_MOST_THREADS = 1024
 
 
 def open_backend(
@@ -25,11 +28,12 @@ def open_backend(
         threads: CPU threads for computing; None: as many as the process may use.
 
     Raises:
+        ArgumentError: no such number of threads.
         BackendError: no such backend, it is not installed, or its device is missing; the hint says what to
             install.
     """
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads must be at least 1, not {threads}")
+    if threads is not None:
+        threads = count("threads", threads, _MOST_THREADS)
     if name == "onnxruntime":
         from .onnxruntime import OnnxRuntimeBackend
 

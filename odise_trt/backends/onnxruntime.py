@@ -75,7 +75,10 @@ class OnnxRuntimeBackend:
             )
         # Its exceptions share no base but Exception.
         except Exception as error:
-            raise BackendError(f"onnxruntime cannot open {path}: {error}") from error
+            raise BackendError(
+                f"stage {entry.spec.name}: onnxruntime cannot open {path}: {error}",
+                "build the stage again, or update onnxruntime where it is older than the one that built it",
+            ) from error
         # A provider that fails to load is replaced by the CPU with no more than a log line.
         if session.get_providers()[0] != self._provider:
             raise BackendError(
@@ -116,13 +119,20 @@ class OnnxRuntimeEngine:
         """Run the stage once, see `Engine.run`."""
         if self._session is None:
             raise BackendError(f"stage {self.spec.name} was closed")
-        check_inputs(self.spec, inputs)
+        sizes = check_inputs(self.spec, inputs)
         names = [tensor.name for tensor in self.spec.outputs]
         try:
             arrays = self._session.run(names, dict(inputs), self._run_options)
         # Its exceptions share no base but Exception.
         except Exception as error:
             raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
+        for tensor, array in zip(self.spec.outputs, arrays, strict=True):
+            if array.shape != tensor.resolve(sizes):
+                raise BackendError(
+                    f"stage {self.spec.name}: output {tensor.name} has shape {array.shape}, declared"
+                    f" {tensor.resolve(sizes)}",
+                    "build the stage again",
+                )
         return dict(zip(names, arrays, strict=True))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from . import console
 
 def cache(
     folder: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             help="A bundle, or the folder that bundles are in; left out: engines.", show_default=False
         ),
@@ -21,8 +21,11 @@ def cache(
 ) -> None:
     """List or clear the cached text embeddings of vocabularies."""
     from .. import cache as tables
+    from ..paths import expanded
 
-    place = _place(folder or Path("engines"))
+    if folder == "":
+        raise typer.BadParameter("it is empty", param_hint="FOLDER")
+    place = tables.find_folder(Path(expanded(folder or "engines")))
     out = console.output()
     if clear:
         cleared = tables.clear(place)
@@ -33,17 +36,6 @@ def cache(
         console.plain(out, f"{one.path.name[:12]}  {_size(one.bytes):>9}  {one.description}")
     total = sum(one.bytes for one in found)
     console.plain(out, f"{place}: {len(found)} tables, {_size(total)}")
-
-
-def _place(folder: Path) -> Path:
-    """The cache of a bundle, of a folder of bundles, or the folder itself if it is one."""
-    from ..cache import VOCABULARIES, cached_tables, vocabulary_folder
-    from ..manifest import MANIFEST
-
-    if folder.name == VOCABULARIES or cached_tables(folder):
-        return folder
-    # A bundle's cache lies beside the bundle.
-    return vocabulary_folder(folder if (folder / MANIFEST).is_file() else folder / "bundle")
 
 
 def _size(size: int) -> str:

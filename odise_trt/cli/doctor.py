@@ -39,7 +39,7 @@ def doctor(
         for finding in members:
             mark = "[green]yes[/]" if finding.found else "[yellow]no[/]"
             needs = f"\n[dim]{escape(finding.needs)}[/]" if finding.needs else ""
-            table.add_row(mark, finding.name, escape(finding.detail) + needs)
+            table.add_row(mark, escape(finding.name), escape(console.shown(finding.detail)) + needs)
         out.print(table)
         out.print()
     console.plain(out, f"engines run here on: {', '.join(usable) or 'nothing; install a backend'}", "bold")

@@ -80,15 +80,17 @@ def _summary(manifest: Manifest) -> Table:
     table.show_header = False
     for key, value in rows.items():
         if value:
-            table.add_row(key, escape(value))
+            table.add_row(escape(key), escape(value))
     return table
 
 
 def _stages(manifest: Manifest) -> Table:
+    from rich.markup import escape
+
     table = _table("stages", ("stage", "inputs", "outputs"), ("seconds", "peak GB"))
     for entry in manifest.stages:
         table.add_row(
-            entry.spec.name,
+            escape(entry.spec.name),
             _tensors(entry.spec.inputs),
             _tensors(entry.spec.outputs),
             f"{entry.build_seconds:.1f}",
@@ -98,15 +100,17 @@ def _stages(manifest: Manifest) -> Table:
 
 
 def _parity(manifest: Manifest) -> Table:
+    from rich.markup import escape
+
     table = _table("parity with the fp32 reference", ("stage", "tensor", "check", "sizes"))
     for heading in ("relative L2", "largest", "tolerance", ""):
         table.add_column(heading, justify="right")
     for row in manifest.parity:
         table.add_row(
-            row.stage,
-            row.tensor,
-            row.check,
-            " ".join(f"{axis} {size}" for axis, size in row.sizes.items()),
+            escape(row.stage),
+            escape(row.tensor),
+            escape(row.check),
+            escape(" ".join(f"{axis} {size}" for axis, size in row.sizes.items())),
             f"{row.relative_l2:.1e}",
             f"{row.max_abs:.1e}",
             f"{row.tolerance:.0e}",
@@ -120,7 +124,7 @@ def _files(manifest: Manifest) -> Table:
 
     table = _table("files", ("file", "sha256"), ("MB",))
     for name, facts in manifest.files.items():
-        table.add_row(escape(name), str(facts["sha256"]), f"{int(facts['bytes']) / 1e6:.2f}")
+        table.add_row(escape(name), escape(facts["sha256"]), f"{int(facts['bytes']) / 1e6:.2f}")
     return table
 
 

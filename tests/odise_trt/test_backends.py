@@ -20,7 +20,7 @@ from odise_trt.backends.buffers import Buffer, Device, _CudaPython, device_index
 from odise_trt.backends.tensorrt import engine_mismatch
 from odise_trt.bundle import Bundle
 from odise_trt.doctor import examine
-from odise_trt.errors import BackendError
+from odise_trt.errors import ArgumentError, BackendError
 from odise_trt.manifest import StageEntry
 from odise_trt.stage import Axis, Profile, StageSpec, Tensor
 
@@ -88,6 +88,23 @@ def test_a_graph_that_differs_from_its_declaration_is_not_opened(bundle: Bundle)
 
     with pytest.raises(BackendError, match="the manifest declares"):
         open_backend("onnxruntime").open_stage(bundle.folder, other)
+
+
+def test_an_output_of_another_shape_than_declared_is_an_error(tmp_path: Path) -> None:
+    spec = StageSpec(
+        "twice",
+        (Tensor("x", "float32", ("n", 4)),),
+        (Tensor("y", "float32", ("n", 8)),),
+        (Axis("n", 1, 1, 9),),
+        (),
+    )
+    graph = toy_bundle.model(spec, [helper.make_node("Add", ["x", "x"], ["y"])])
+    del graph.graph.output[0].type.tensor_type.shape.dim[:]
+    onnx.save(graph, tmp_path / "twice.onnx")
+    entry = StageEntry(spec, "twice.onnx", ("twice.onnx",), "", 0.0, 0)
+    engine = open_backend("onnxruntime").open_stage(tmp_path, entry)
+    with pytest.raises(BackendError, match=r"output y has shape \(3, 4\), declared \(3, 8\)"):
+        engine.run({"x": np.zeros((3, 4), np.float32)})
 
 
 def test_a_file_that_is_no_graph_is_an_error_that_names_it(tmp_path: Path, bundle: Bundle) -> None:
@@ -210,8 +227,9 @@ def test_work_for_a_gpu_goes_there_and_leaves_the_current_one_as_it_was() -> Non
 def test_threads_are_those_asked_for_or_those_there_are() -> None:
     assert open_backend("onnxruntime", threads=1).describe()["threads"] == "1"
     assert open_backend("onnxruntime").describe()["threads"] == str(available_threads())
-    with pytest.raises(BackendError, match="at least 1"):
-        open_backend("onnxruntime", threads=0)
+    for wrong in (0, -1, 1.5, "4", True, 10**9):
+        with pytest.raises(ArgumentError, match="threads must be a whole number from 1"):
+            open_backend("onnxruntime", threads=wrong)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU"])

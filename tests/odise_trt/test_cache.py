@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_bundle
+from typer.testing import CliRunner
 
-from odise_trt.cache import cached_tables, clear, ensure_writable, replacing, vocabulary_folder
+from odise_trt import cache
+from odise_trt.cache import cached_tables, clear, ensure_writable, find_folder, replacing, vocabulary_folder
+from odise_trt.cli import app
 from odise_trt.errors import OutputError
+from odise_trt.paths import Found
 
 NAME = "0123456789abcdef" * 4 + ".npz"
 
@@ -132,3 +138,73 @@ def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Pat
         replacing(tmp_path / "file" / NAME),
     ):
         pass
+
+
+def test_the_cache_is_found_from_a_bundle_its_folder_and_itself(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("ODISE_CACHE", raising=False)
+    toy_bundle.make(tmp_path / "engines" / "toy")
+    tables = tmp_path / "engines" / "vocabularies"
+    for place in (tmp_path / "engines" / "toy", tmp_path / "engines", tables):
+        tables.mkdir(exist_ok=True)
+        assert find_folder(place) == tables
+    put(tables, NAME, [["a"]])
+    moved = tables.rename(tmp_path / "elsewhere")
+    assert find_folder(moved) == moved
+    # Nothing has been cached yet.
+    assert find_folder(tmp_path / "engines") == tables
+
+
+def test_a_place_that_has_to_do_with_no_cache_is_an_error_that_says_what_was_looked_for(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.delenv("ODISE_CACHE", raising=False)
+    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    places = {
+        tmp_path / "nowhere": "No such file or directory",
+        tmp_path / "photo.jpg": "is a file, not a folder",
+        tmp_path / "gone": "cannot be looked into",
+        tmp_path: "holds neither bundles nor a cache",
+        Path("x" * 300): "File name too long",
+        Path("a\0b"): "null byte",
+    }
+    for place, says in places.items():
+        for arguments in ([str(place)], [str(place), "--clear"]):
+            with pytest.raises(OutputError, match=says) as caught:
+                CliRunner().invoke(app, ["cache", *arguments], catch_exceptions=False)
+            assert "name a bundle" in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_folder_that_may_not_be_looked_into_says_so(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    for place in (closed, closed / "engines"):
+        with pytest.raises(OutputError, match="Permission denied"):
+            find_folder(place)
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    assert CliRunner().invoke(app, ["cache", ""]).exit_code == 2
+
+
+def test_a_home_that_is_not_known_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ODISE_CACHE", "~nobodyhere/x")
+    with pytest.raises(OutputError, match="ODISE_CACHE is '~nobodyhere/x'"):
+        vocabulary_folder(tmp_path / "demo")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ODISE_CACHE", "~/x")
+    assert vocabulary_folder(tmp_path / "demo") == tmp_path / "x" / "vocabularies"
+
+
+def test_a_table_that_goes_away_while_the_cache_is_listed_is_left_out(tmp_path: Path, monkeypatch) -> None:
+    put(tmp_path, NAME, [["a"]])
+    look = cache.kind_of
+
+    def another_process_clears(path: Path) -> Found:
+        found = look(path)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(cache, "kind_of", another_process_clears)
+    assert cached_tables(tmp_path) == []

@@ -164,11 +164,20 @@ def test_a_closed_segmenter_says_so(toy: Path) -> None:
         segmenter.vocabulary = Vocabulary.parse("red")
 
 
-def test_the_thresholds_of_a_call_take_the_place_of_the_models(segmenter: Segmenter) -> None:
-    # No query wins a million times its mask; none scores above one.
-    assert len(segmenter(flag()).segments) == 3
-    assert len(segmenter(flag(), overlap_threshold=1e6).segments) == 0
-    assert len(segmenter(flag(), object_mask_threshold=1.0).segments) == 0
+def test_the_thresholds_of_a_call_take_the_place_of_the_models(tmp_path: Path) -> None:
+    # Green's mask is the whole flag, faintly: it wins a third of it, red and blue have theirs.
+    graph = toy_bundle.stage_graphs()["mask_head"]
+    (bias,) = (one for one in graph.graph.initializer if one.name == "bias")
+    bias.CopyFrom(numpy_helper.from_array(np.array([-5, 21, -5, -30], np.float32), "bias"))
+    toy = toy_bundle.make(tmp_path / "toy", graphs={"mask_head": graph})
+    with Segmenter.open(toy, vocabulary=WORDS, cache=False) as segmenter:
+
+        def found(**thresholds: float) -> list[str]:
+            return [segment.name for segment in segmenter(flag(), **thresholds).segments]
+
+        assert sorted(found()) == ["blue", "red"]
+        assert sorted(found(overlap_threshold=0.2)) == ["blue", "green", "red"]
+        assert found(object_mask_threshold=1) == []
 
 
 def test_a_strip_one_pixel_high_after_resizing_has_a_result_of_its_size(segmenter: Segmenter) -> None:

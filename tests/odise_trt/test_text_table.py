@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -215,7 +216,7 @@ def test_training_labels_are_not_in_the_key_but_count_at_once(tokenizer: Tokeniz
 
 
 @pytest.mark.parametrize(
-    "damage", ["empty", "text", "cut", "first byte", "data byte", "directory byte", "swapped"]
+    "damage", ["empty", "text", "cut", "first byte", "data byte", "directory byte", "swapped", "NaN"]
 )
 def test_a_damaged_file_is_made_again_and_said_to_be(
     damage: str,
@@ -233,6 +234,13 @@ def test_a_damaged_file_is_made_again_and_said_to_be(
         other_path = tables.path(other)
         assert other_path is not None
         content = bytearray(other_path.read_bytes())
+    elif damage == "NaN":
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        arrays["text_embed"][0, 0] = np.nan
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)
+        content = bytearray(stream.getvalue())
     elif damage.endswith("byte"):
         position = {
             "first": 0,
@@ -295,6 +303,14 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_anything_is_encoded(
     assert encoder.texts == 0
 
 
+def test_what_is_in_the_place_of_a_table_is_told_with_what_to_do(tables: TextTables) -> None:
+    path = tables.path(CATEGORIES)
+    assert path is not None
+    path.mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"cannot be read: Is a directory\n  move it away"):
+        tables.table(CATEGORIES)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_an_error(
     tokenizer: Tokenizer, encoder: CountingEncoder, tmp_path: Path
@@ -320,6 +336,16 @@ def test_numbers_that_are_not_finite_are_an_error_and_not_kept(tokenizer: Tokeni
     with pytest.raises(BackendError, match="not finite"):
         TextTables(MODEL, tokenizer, broken, "weights", tmp_path).table(CATEGORIES)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_of_another_width_than_the_manifest_says_is_an_error(tokenizer: Tokenizer) -> None:
+    def wide(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(tokens), 4)), np.ones((len(tokens), 2))
+
+    with pytest.raises(
+        BackendError, match=r"the text encoder gave shape \(12, 4\), the manifest says \(12, 3\)"
+    ):
+        TextTables(MODEL, tokenizer, wide, "weights", None).table(CATEGORIES)
 
 
 def test_the_file_says_what_it_is_of(tables: TextTables) -> None:

@@ -7,6 +7,8 @@ every shape fits, copies agree and constants are the ones this code computes.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +17,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from odise_trt.errors import WeightsError
+from odise_trt.errors import WeightsError, hint_for, reason
 from reference.conversion import COND_STAGE, SCHEDULE, ConversionTable
 from reference.demo import weights as demo
 from reference.preset import PRESETS, Preset
 from reference.random_weights import SkipInitialisation, fill
 from reference.schedule import schedule
+from reference.weights_diagnosis import misfit, unreadable
 from reference.weights_file import WeightsFile, write_weights
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 _SEEDED = "random:"
 _DEMO = {"demo": demo.LABEL, "demo-caption": demo.CAPTION}
 _NAMES_SHOWN = 5
+_SOURCES = "give a safetensors file, demo, or random:SEED"
+_CLASS_WEIGHTS = "criterion.empty_weight"
+#: What weights are kept in; all of it is computed with in single precision.
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _CAPTIONER = tuple(
     f"backbone.feature_extractor.{part}" for part in ("alpha_cond", "clip_project.", "time_embed_project.")
@@ -91,7 +98,7 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
     Args:
         preset: a preset or its name.
         source: "random:SEED", "demo", or the path of a safetensors file under the official names, in
-            half or single precision.
+            half (float16, bfloat16), single or double precision.
         frozen: where the frozen part is, if `source` is a file without it: the same choices.
 
     Raises:
@@ -157,15 +164,19 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     """What a manifest records of `source`; takes the same arguments as `load_weights`.
 
     Raises:
-        WeightsError: unknown preset or source. What is in a file is for `load_weights` to judge.
+        WeightsError: unknown preset or source, or a file that cannot be read. What is in it is for
+            `load_weights` to judge.
     """
     preset = find_preset(preset)
     if _seed(source) is not None:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(preset, source)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
 
 
@@ -204,14 +215,14 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
         raise WeightsError(
             f"the weights do not fit preset {model.preset.name!r}:\n"
             f"  missing: {_listing(missing)}\n  unexpected: {_listing(sorted(unexpected))}",
-            "give a complete file for this preset; the released checkpoints leave the frozen parts out",
+            misfit(have, missing, unexpected, [n for slot in known if slot.trainable for n in slot.names]),
         )
     with torch.no_grad():
         for slot in wanted:
             first, *copies = [name for name in slot.names if name in have]
             value = _real(first, _checked(first, tensors[first], slot.shape))
             for copy in copies:
-                if not torch.equal(_checked(copy, tensors[copy], slot.shape), value):
+                if not torch.equal(_checked(copy, tensors[copy], slot.shape).double(), value.double()):
                     raise WeightsError(
                         f"{first} and {copy} differ, but the model has one tensor for both",
                         "all copies of CLIP in a file must be the same: convert the files again",
@@ -219,8 +230,10 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
             slot.tensor.copy_(value.reshape(slot.tensor.shape))
         for name, expected in constants.items():
             value = _checked(name, tensors[name], tuple(expected.shape))
-            # Half precision rounds by up to 2^-11, and flushes what is below 6e-8.
-            if not torch.allclose(value.double(), expected.double(), rtol=1e-3, atol=1e-7):
+            # Half precision rounds by up to 2^-11, and flushes what is below 6e-8; bfloat16 by 2^-8.
+            rounding = torch.finfo(value.dtype).eps if value.is_floating_point() else 0.0
+            same = torch.isclose(value.double(), expected.double(), rtol=max(1e-3, rounding), atol=1e-7)
+            if not same.all():
                 raise WeightsError(
                     f"{name} is not the constant of Stable Diffusion 1.x",
                     "give weights that were made from Stable Diffusion v1.3",
@@ -298,8 +311,12 @@ def _seed(source: str) -> int | None:
 
 
 def _existing(preset: Preset, source: str) -> Path:
+    if not source.strip():
+        raise WeightsError("an empty value was given for the weights", _SOURCES)
+    if "://" in source:
+        raise WeightsError(f"{source} is an address, not a file", "download the file, and give its place")
     if source != "demo":
-        path = Path(source)
+        path = Path(os.path.expanduser(source))
     elif preset.name in _DEMO:
         path = _DEMO[preset.name]
     else:
@@ -307,15 +324,38 @@ def _existing(preset: Preset, source: str) -> Path:
             f"the demo weights do not fit preset {preset.name!r}",
             "use --preset demo, or give a safetensors file or random:SEED",
         )
-    if not path.is_file():
-        raise WeightsError(
-            f"there is no weights file {path}", "give a safetensors file, demo, or random:SEED"
-        )
+    _try_to_read(path)
     return path
+
+
+def _try_to_read(path: Path) -> None:
+    """Open a file and close it again: libraries say "No such file" of one that may not be read.
+
+    Raises:
+        WeightsError: it is not there, is no file, or may not be read.
+    """
+    try:
+        if path.is_dir():
+            raise unreadable(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"{path} is not a file", _SOURCES)
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise WeightsError(f"there is no weights file {path}", _SOURCES) from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:  # a null character in the name
+        raise WeightsError(f"{str(path)!r} is not a file name: {error}", _SOURCES) from None
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    return WeightsError(f"{path} cannot be read: {reason(error)}", hint_for(error) or _SOURCES)
 
 
 def _checked(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tuple(tensor.shape) != shape:
+        if name == _CLASS_WEIGHTS and tensor.ndim == 1:
+            raise _other_labels(len(tensor) - 1, shape[0] - 1)
         raise WeightsError(
             f"{name} has shape {tuple(tensor.shape)}, the preset needs {shape}",
             "give the weights of this preset",
@@ -324,12 +364,20 @@ def _checked(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _real(name: str, tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        raise WeightsError(
-            f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not floating point",
-            "give weights in half or single precision",
-        )
+    if tensor.dtype not in _DTYPES:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        what = f"{kind}, of too few bits" if tensor.is_floating_point() else f"{kind}, not floating point"
+        raise WeightsError(f"{name} is {what}", "save the weights in half or single precision")
     return tensor
+
+
+def _other_labels(theirs: int, ours: int) -> WeightsError:
+    """For class weights of another number: files of this program say which categories they are for."""
+    return WeightsError(
+        f"the weights were trained on {theirs} categories and the preset is for {ours}"
+        f" ({_CLASS_WEIGHTS} has shape ({theirs + 1},)), and the file does not name its categories",
+        "give the file as training wrote it; a tool that saved it again lost its metadata (train_labels)",
+    )
 
 
 def _listing(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -33,28 +34,53 @@ class Autocast(StrEnum):
     fp16 = "fp16"
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("it is empty, as a variable that is not set would leave it")
+    return Path(text)
+
+
+def _text(text: str | None) -> str | None:
+    if text == "":
+        raise typer.BadParameter("it is empty, as a variable that is not set would leave it")
+    return text
+
+
+#: Options that say something about the parameters of a model.
+_OF_PARAMETERS = frozenset({"preset", "captioner", "timesteps", "features", "show_parameters"})
+
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @app.command()
 def train(
+    context: typer.Context,
     preset: Annotated[str, typer.Option(help="odise-label, odise-caption or demo.")] = "odise-label",
     dataset: Annotated[
         str | None, typer.Option(help="Kind of data set; python -m reference.datasets lists them.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set.", parser=_path, metavar="PATH")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
     frozen: Annotated[
         str | None,
-        typer.Option(help="Train from scratch: where UNet, VAE and CLIP come from; safetensors, or demo."),
+        typer.Option(
+            help="Train from scratch: where UNet, VAE and CLIP come from; safetensors, or demo.",
+            callback=_text,
+        ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Go on from these weights: safetensors, or demo. With --frozen, only the rest."),
+        typer.Option(
+            help="Go on from these weights: safetensors, or demo. With --frozen, only the rest.",
+            callback=_text,
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for checkpoints, log and the trained model.")] = Path(
-        "training"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(help="Folder for checkpoints, log and the trained model.", parser=_path, metavar="PATH"),
+    ] = Path("training"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Take up the newest checkpoint of --output.")
     ] = False,
@@ -77,9 +103,17 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything that is random.")] = None,
     log_steps: Annotated[int | None, typer.Option(min=1, help="Steps between two lines of the log.")] = None,
     checkpoint_steps: Annotated[
-        int | None, typer.Option(min=0, help="Steps between two checkpoints; 0: at the end only.")
+        int | None, typer.Option(min=0, help="Steps between two checkpoints; 0: by time alone.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Longest time between two checkpoints; 10; 0: by steps alone."),
     ] = None,
     keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints to keep.")] = None,
+    skip_bad_images: Annotated[
+        bool,
+        typer.Option("--skip-bad-images", help="Leave out pictures that cannot be read, and name them."),
+    ] = False,
     captioner: Annotated[
         str, typer.Option(help="Ablation: implicit, empty, or given: told the captions.")
     ] = "implicit",
@@ -98,6 +132,7 @@ def train(
     chosen = find_preset(preset)
     ablation = Ablation.parse(captioner=captioner, timesteps=timesteps, features=features)
     if show_parameters:
+        _refuse_training_options(context)
         _show_parameters(ablation.apply(chosen))
         return
     if dataset is None or data is None:
@@ -118,12 +153,13 @@ def train(
         "seed": seed,
         "log_steps": log_steps,
         "checkpoint_steps": checkpoint_steps,
+        "checkpoint_minutes": checkpoint_minutes,
         "keep": keep,
     }
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     losses = replace(config.losses, checkpointing=checkpointing)
     losses = losses if points is None else replace(losses, num_points=points)
-    config = replace(config, losses=losses)
+    config = replace(config, losses=losses, skip_bad_images=skip_bad_images)
     start = Start(chosen, ablation, frozen, weights)
     stopped = _train(start, open_dataset(dataset, data, split), output, resume, config, device)
     if stopped:
@@ -191,7 +227,8 @@ def _train(
 ) -> int:
     from reference.training.parameters import parameter_table, rendered
     from reference.training.processes import processes
-    from reference.training.trainer import MODEL, Trainer
+    from reference.training.recipe import MODEL
+    from reference.training.trainer import Trainer
 
     notes = console.errors()
     with processes(device) as group:
@@ -208,6 +245,15 @@ def _train(
         if group.first:
             _say_what_next(output / MODEL, start, stopped, trainer.step)
     return stopped
+
+
+def _refuse_training_options(context: typer.Context) -> None:
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    told = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    given = [name for name in told if name not in _OF_PARAMETERS]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise OdiseError(f"--show-parameters trains nothing: {options} has no effect", "leave it out")
 
 
 def _show_parameters(preset: Preset) -> None:
@@ -228,8 +274,8 @@ def _say_what_next(model: Path, start: Start, stopped: int, step: int) -> None:
         return
     console.plain(out, f"trained: {model}")
     if start.ablation.is_paper:
-        command = f"python export/build_engines.py --preset {start.preset.name} --weights {model}"
-        console.plain(out, f"engines of it: {command}")
+        options = ["--preset", start.preset.name, "--weights", str(model)]
+        console.plain(out, f"engines of it: {shlex.join(['python', 'export/build_engines.py', *options])}")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,9 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from odise_trt.errors import OutputError, WeightsError
+from odise_trt.errors import OutputError, WeightsError, reason
+from reference.weights_diagnosis import unreadable
 
 _LABELS = "train_labels"
+_ELSEWHERE = "make room, or choose another folder"
 
 TrainLabels = tuple[tuple[str, ...], ...]
 
@@ -40,9 +43,7 @@ class WeightsFile(Mapping[str, Tensor]):
         try:
             self._file = safe_open(self._path, framework="pt").__enter__()
         except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{self._path} cannot be read as safetensors: {error}", "download or convert it again"
-            ) from error
+            raise unreadable(self._path, error) from error
         self._names = frozenset(self._file.keys())
         self.labels = self._labels(self._file.metadata() or {})
         return self
@@ -101,10 +102,12 @@ def write_weights(
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{path} cannot be written: {error}", "make room, or choose another folder"
-        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason(error)}", _ELSEWHERE) from error
+    except SafetensorError as error:
+        # "Error while serializing: I/O error: No space left on device (os error 28)"
+        why = re.sub(r".*I/O error: (.*) \(os error \d+\)", r"\1", str(error))
+        raise OutputError(f"{path} cannot be written: {why}", _ELSEWHERE) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

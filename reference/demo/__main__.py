@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from odise_trt.cli import boundary, console
-from reference.checkpoint import save_weights
-from reference.demo.recipe import FULL, SMOKE
-from reference.demo.training import train
-from reference.demo.weights import CAPTION, LABEL
-from reference.training.processes import choose_device
+from odise_trt.output import prepare_folder
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,10 +17,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, help="of PyTorch; all cores by default")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; a GPU if there is one")
     options = parser.parse_args(arguments)
+    # Here: a package that is not installed is told of by the command, and --help does without.
+    import torch
+
+    from reference.checkpoint import save_weights
+    from reference.demo.recipe import FULL, SMOKE
+    from reference.demo.training import train
+    from reference.demo.weights import CAPTION, LABEL
+    from reference.training.processes import choose_device
+
     if options.threads:
         torch.set_num_threads(options.threads)
-    out, output = console.output(), options.output
     device = choose_device(options.device)
+    out, output = console.output(), prepare_folder(options.output)
     label, caption = train(output, SMOKE if options.smoke else FULL, out, device)
     save_weights(output / LABEL.name, label.half())
     save_weights(output / CAPTION.name, caption.half(), part="trainable")

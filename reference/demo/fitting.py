@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import statistics
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +16,15 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from reference.training.errors import TrainingError
+from odise_trt.cli.console import plain
+from odise_trt.output import write_together
+from reference.training.errors import DivergedError, TrainingError
+from reference.training.signals import Stops
+
+#: Longest time between two checkpoints, seconds.
+_CHECKPOINT_SECONDS = 600
+#: Seconds between two lines where no progress bar can be seen to move.
+_LINE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,8 @@ def fit(
         parameters: what is fitted, by name.
         loss: the loss of one batch, given the randomness of the step.
         schedule: see `Schedule`.
-        checkpoint: a file; read if it is there, written every `every` steps and at the end.
+        checkpoint: a file; read if it is there, written every `every` steps, every ten minutes, and at the
+            end, whatever ends it.
         seed: of the whole run.
         every: steps between checkpoints.
         stop_after: stop at this step, as if interrupted after a checkpoint.
@@ -73,41 +84,98 @@ def fit(
         The loss of every step.
 
     Raises:
-        TrainingError: the checkpoint is of another schedule.
+        TrainingError: the checkpoint is of another schedule or damaged, or the loss is not finite.
+        OutputError: the checkpoint cannot be written.
     """
-    named = dict(parameters)
-    matrices = [p for p in named.values() if p.ndim > 1]
-    vectors = [p for p in named.values() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": schedule.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=schedule.rate)
-    losses: list[float] = []
-    if checkpoint.is_file():
-        losses = _read(checkpoint, named, optimizer, schedule)
+    run = _Fit(name, dict(parameters), schedule, checkpoint)
     end = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(name, total=schedule.steps, completed=len(losses))
-        for step in range(len(losses), end):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate * schedule.factor(step)
-            value = loss(
-                np.random.default_rng((seed, step)), torch.Generator().manual_seed(seed << 32 | step)
-            )
-            optimizer.zero_grad()
-            value.backward()
-            nn.utils.clip_grad_norm_(list(named.values()), schedule.clip)
-            optimizer.step()
-            losses.append(float(value.detach()))
-            recent = statistics.median(losses[-50:])
+    with Stops() as stops, Progress(*columns) as progress, run.kept(stops):
+        task = progress.add_task(name, total=schedule.steps, completed=run.done)
+        spoken = time.monotonic()
+        while run.done < end and not stops.asked:
+            run.advance(loss, seed, stops)
+            recent = statistics.median(run.losses[-50:])
             progress.update(task, advance=1, description=f"{name} {recent:.4f}")
-            if (step + 1) % every == 0 or step + 1 == end:
-                _write(checkpoint, named, optimizer, losses, schedule)
-                if not progress.console.is_terminal:  # a bar that nobody sees move
-                    progress.console.print(f"{name}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
-    return losses
+            if run.done % every == 0 or time.monotonic() - run.saved >= _CHECKPOINT_SECONDS:
+                run.save()
+            quiet = time.monotonic() - spoken
+            # A bar that nobody sees move.
+            if not progress.console.is_terminal and (run.done == end or quiet >= _LINE_SECONDS):
+                plain(progress.console, f"{name}: step {run.done} of {schedule.steps}, loss {recent:.4f}")
+                spoken = time.monotonic()
+        if stops.asked:
+            stops.end(stops.asked)
+    return run.losses
+
+
+class _Fit:
+    """A fit on its way.
+
+    Attributes:
+        losses: of every step done.
+        saved: when the checkpoint was written last.
+    """
+
+    def __init__(
+        self, name: str, named: dict[str, nn.Parameter], schedule: Schedule, checkpoint: Path
+    ) -> None:
+        self._name, self._named, self._schedule, self._checkpoint = name, named, schedule, checkpoint
+        matrices = [p for p in named.values() if p.ndim > 1]
+        vectors = [p for p in named.values() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": schedule.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self._optimizer = torch.optim.AdamW(groups, lr=schedule.rate)
+        self.losses: list[float] = []
+        if checkpoint.is_file():
+            self.losses = _read(checkpoint, named, self._optimizer, schedule)
+        self.saved = time.monotonic()
+        self._saved_steps = self.done
+        # Whether parameters and moments are those of after the last step; in the middle of an update not.
+        self._whole = True
+
+    @property
+    def done(self) -> int:
+        """Steps done."""
+        return len(self.losses)
+
+    def advance(
+        self, loss: Callable[[np.random.Generator, torch.Generator], Tensor], seed: int, stops: Stops
+    ) -> None:
+        """One step."""
+        step = self.done
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._schedule.rate * self._schedule.factor(step)
+        value = loss(np.random.default_rng((seed, step)), torch.Generator().manual_seed(seed << 32 | step))
+        self._optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(list(self._named.values()), self._schedule.clip)
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise DivergedError(f"the loss of {self._name} is {number} at step {step + 1}")
+        with stops.shielded():
+            self._whole = False
+            self._optimizer.step()
+            self.losses.append(number)
+            self._whole = True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        _write(self._checkpoint, self._named, self._optimizer, self.losses, self._schedule)
+        self.saved, self._saved_steps = time.monotonic(), self.done
+
+    @contextmanager
+    def kept(self, stops: Stops) -> Iterator[None]:
+        """However this block ends, its last whole step is on disk then."""
+        try:
+            yield
+        finally:
+            if self._whole and self._saved_steps < self.done:
+                with stops.shielded():
+                    self.save()
 
 
 def _write(
@@ -117,30 +185,37 @@ def _write(
     losses: list[float],
     schedule: Schedule,
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
     state = {
         "parameters": {name: parameter.detach() for name, parameter in named.items()},
         "optimizer": optimizer.state_dict(),
         "losses": losses,
         "schedule": asdict(schedule),
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_together(path.parent, {path.name: content.getvalue()})
 
 
 def _read(
     path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Schedule
 ) -> list[float]:
     # Onto the CPU first: it may have been written on a machine with a GPU.
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["schedule"] != asdict(schedule):
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["schedule"] != asdict(schedule):
+            raise TrainingError(
+                f"{path} is of another schedule: {Schedule(**state['schedule'])}, not {schedule}",
+                "begin again in another folder, or with the recipe it was begun with",
+            )
+        with torch.no_grad():
+            for name, parameter in named.items():
+                parameter.copy_(state["parameters"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        return [float(value) for value in state["losses"]]
+    except TrainingError:
+        raise
+    except Exception as error:  # torch raises a dozen kinds for files that are damaged
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainingError(
-            f"{path} is of another schedule: {Schedule(**state['schedule'])}, not {schedule}",
-            "begin again in another folder, or with the recipe it was begun with",
-        )
-    with torch.no_grad():
-        for name, parameter in named.items():
-            parameter.copy_(state["parameters"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    return list(state["losses"])
+            f"{path} cannot be read: {first}", "remove it: this part begins again then"
+        ) from error

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from odise_trt.output import write_together
 from reference.demo import autoencoder, contrast, denoising, head, raw_features, store
 from reference.demo.recipe import Recipe
 from reference.model import ODISE
@@ -99,7 +100,7 @@ def train(output: Path, recipe: Recipe, console: Console, device: torch.device) 
     _train_odise(caption, "captions", scenes, features, schedules, output, fitted)
 
     console.print(fitted.table())
-    (output / "losses.json").write_text(json.dumps(fitted.losses), encoding="utf-8")
+    write_together(output, {"losses.json": json.dumps(fitted.losses).encode()})
     fitted.check()
     return label.eval(), caption.eval()
 

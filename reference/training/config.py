@@ -35,8 +35,10 @@ class TrainConfig:
         seed: of the initialisation, the order of the images, their augmentation and the sampled points.
         workers: processes per trainer that read images; 0: the trainer itself.
         log_steps: steps between two lines of the log.
-        checkpoint_steps: steps between two checkpoints; 0: one at the end.
-        keep: checkpoints to keep.
+        checkpoint_steps: steps between two checkpoints; 0: by time alone.
+        checkpoint_minutes: longest time between two checkpoints; 0: by steps alone.
+        keep: checkpoints to keep: the newest so many, and as many at multiples of `checkpoint_steps`.
+        skip_bad_images: leave pictures out that cannot be read; else they end the run.
 
     Raises:
         TrainingError: a number that makes no sense.
@@ -60,7 +62,9 @@ class TrainConfig:
     workers: int = 4
     log_steps: int = 20
     checkpoint_steps: int = 4500
+    checkpoint_minutes: float = 10.0
     keep: int = 2
+    skip_bad_images: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "image_size", "log_steps", "keep"):
@@ -72,6 +76,8 @@ class TrainConfig:
         for name in ("weight_decay", "warmup_steps", "workers", "checkpoint_steps", "seed"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}", "give 0 or more")
+        if not 0 <= self.checkpoint_minutes < math.inf:
+            raise TrainingError(f"checkpoint_minutes is {self.checkpoint_minutes}", "give 0 or more")
         if not 0 < self.scales[0] <= self.scales[1] < math.inf:
             raise TrainingError(f"scales are {self.scales}", "give two above 0, the smaller first")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
@@ -19,12 +18,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from odise_trt.errors import OutputError
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from odise_trt.cli.console import plain
+from reference.training.curves import Curves
+from reference.training.log import Log
+from reference.training.reading import Skipped
 
 LOG = "log.jsonl"
+#: Seconds between two lines where there is no progress bar.
+PERIOD = 30.0
 #: Shown on the console; the losses of the layers before the last are in the log.
 _SHOWN = ("loss", "loss_ce", "loss_mask", "loss_dice", "loss_mask_word", "gradient_norm")
 
@@ -38,11 +39,14 @@ class Journal:
     def __init__(
         self, folder: Path, *, start: int, steps: int, every: int, batch: int, console: Console, active: bool
     ) -> None:
-        self._folder, self._start, self._every, self._batch = folder, start, every, batch
+        self._start, self._steps, self._every, self._batch = start, steps, every, batch
         self._active, self._console = active, console
+        self._log = Log(folder / LOG)
+        self._curves = Curves(folder / "tensorboard", start, self._warn)
         self._window: dict[str, list[float]] = {}
-        self._since = time.monotonic()
-        self._tensorboard: SummaryWriter | None = None
+        self._skipped: dict[str, str] = {}
+        self._since = self._spoken = monotonic()
+        self._counted, self._counted_since = start, self._since
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -58,84 +62,80 @@ class Journal:
 
     def __enter__(self) -> Journal:
         if self._active:
-            _cut(self._folder / LOG, self._start)
-            self._file = (self._folder / LOG).open("a", encoding="utf-8")
-            self._tensorboard = _tensorboard(self._folder, self._start)
-            if self._tensorboard is None:
-                self.say(
-                    f"TensorBoard is not installed (pip install tensorboard): the numbers are in {LOG} alone"
-                )
+            foreign = self._log.cut(self._start)
+            if foreign:
+                self.say(f"{self._log.path}: {foreign} lines that were no entries are gone")
+            self._curves.__enter__()
             self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._active:
             self._progress.stop()
-            self._file.close()
-            if self._tensorboard is not None:
-                self._tensorboard.close()
+            self._curves.__exit__(*exception)
+            if self._skipped:
+                self.say(f"pictures left out, as they cannot be read: {len(self._skipped)}")
 
     def step(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
-        """Note what came out of a step; `step` counts from 1."""
+        """Note what came out of a step; `step` counts from 1.
+
+        Raises:
+            OutputError: the log cannot be written.
+        """
         if not self._active:
             return
         for name, value in values.items():
             self._window.setdefault(name, []).append(value)
         self._progress.update(self._bar, completed=step)
-        if step % self._every == 0:
+        if step % self._every == 0 or step == self._steps:
             self._tell(step, learning_rate)
+        elif not self._console.is_terminal and self._silent(step):
+            share = f"{step / self._steps:.0%} done"
+            share = f"{step / self._steps:.0%}"
+            self.say(f"step {step} of {self._steps} ({share}): {self._pace()}  {self._left(step)}")
+        if step == self._start + 1:
+            # Starting the processes that read images is part of the first step alone.
+            self._counted, self._counted_since = step, monotonic()
+
+    def skipped(self, pictures: list[Skipped]) -> None:
+        """Name the pictures that were left out, each once."""
+        for one in pictures:
+            if one.image not in self._skipped:
+                self._skipped[one.image] = one.reason
+                self._warn(f"left out: {one.reason}")
 
     def say(self, text: str) -> None:
         """A line on the console, above the progress bar."""
         if self._active:
-            self._console.print(text, markup=False, soft_wrap=True)
+            plain(self._console, text)
+            self._spoken = monotonic()
 
     def _tell(self, step: int, learning_rate: float) -> None:
-        count = len(self._window["loss"])
-        seconds = (time.monotonic() - self._since) / count
         medians = {name: statistics.median(values) for name, values in self._window.items()}
-        facts = {**medians, "learning_rate": learning_rate, "images_per_second": self._batch / seconds}
-        line = json.dumps({"step": step, **facts})
-        try:
-            self._file.write(line + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(
-                f"{self._folder / LOG} cannot be written: {error}", "make room, then resume"
-            ) from error
-        if self._tensorboard is not None:
-            for name, value in facts.items():
-                self._tensorboard.add_scalar(_group(name), value, step)
+        facts = {**medians, "learning_rate": learning_rate, "images_per_second": self._speed()}
+        if self._skipped:
+            facts["skipped_images"] = len(self._skipped)
+        self._log.append({"step": step, **facts})
+        self._curves.add(step, facts)
         shown = "  ".join(f"{name} {medians[name]:.4g}" for name in _SHOWN if name in medians)
-        self.say(f"step {step}: {shown}  {facts['images_per_second']:.2f} images/s")
+        self.say(f"step {step}: {shown}  {self._pace()}  {self._left(step)}")
         self._window.clear()
-        self._since = time.monotonic()
+        self._since = monotonic()
 
+    def _silent(self, step: int) -> bool:
+        return step == self._start + 1 or monotonic() - self._spoken >= PERIOD
 
-def _group(name: str) -> str:
-    return f"losses/{name}" if name.startswith("loss") else f"run/{name}"
+    def _speed(self) -> float:
+        """Images per second since the last line of the log."""
+        return self._batch * len(self._window["loss"]) / (monotonic() - self._since)
 
+    def _pace(self) -> str:
+        return f"{self._speed():.2f} images/s"
 
-def _cut(log: Path, start: int) -> None:
-    """Drop the lines of steps that will be done again, and one that was cut off."""
-    if not log.exists():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= start:
-                kept.append(line + "\n")
-        except ValueError:
-            continue
-    temporary = log.with_name(f".{log.name}.tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(log)
+    def _left(self, step: int) -> str:
+        per_step = (monotonic() - self._counted_since) / (step - self._counted)
+        return f"{timedelta(seconds=round(per_step * (self._steps - step)))} left"
 
-
-def _tensorboard(folder: Path, start: int) -> Any:
-    """A writer, where TensorBoard is installed; the log has the same numbers."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+    def _warn(self, text: str) -> None:
+        if self._active:
+            plain(self._console, text, "yellow")

@@ -1,4 +1,4 @@
-"""Batches without end, each a function of the seed and the step alone.
+"""Batches without end, each a function of the seed, the step and the files alone.
 
 Image n of a run and its augmentation follow from (seed, n), so a run is taken up at any step without
 replaying what came before, and any number of processes sees the same images in a step.
@@ -7,53 +7,33 @@ replaying what came before, and any number of processes sees the same images in 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
+from odise_trt.errors import reason
 from reference.datasets.sample import Dataset
-from reference.losses.targets import Batch, Target
-from reference.training.augmentation import Jitter, training_sample
+from reference.losses.targets import Batch
 from reference.training.config import TrainConfig
-from reference.training.errors import TrainingError
+from reference.training.errors import LoaderError, TrainingError
+from reference.training.reading import Part, Parts, Samples, Skipped, readable
 
-
-class Samples(TorchDataset[tuple[Tensor, Target]]):
-    """Training image n of a run, for any n."""
-
-    def __init__(self, dataset: Dataset, config: TrainConfig, captions: bool) -> None:
-        self._dataset, self._config, self._captions = dataset, config, captions
-        self._epoch, self._order = -1, np.empty(0, np.int64)
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Target]:
-        """The image, uint8 (3, S, S), and its truth."""
-        example = self._dataset[self.index(number)]
-        random = np.random.default_rng([self._config.seed, 1, number])
-        jitter = Jitter.draw(random, self._config.scales)
-        words: tuple[str, ...] = ()
-        caption = ""
-        if self._captions and example.captions:
-            from reference.datasets.nouns import caption_words
-
-            caption = example.captions[random.integers(len(example.captions))]
-            words = caption_words(caption)
-        return training_sample(example, jitter, self._config.image_size, words, caption)
-
-    def index(self, number: int) -> int:
-        """Which image of the data set that is: every epoch has all of them in an order of its own."""
-        epoch, place = divmod(number, len(self._dataset))
-        if epoch != self._epoch:
-            order = np.random.default_rng([self._config.seed, 0, epoch]).permutation(len(self._dataset))
-            self._epoch, self._order = epoch, order
-        return int(self._order[place])
+_LESS = "give fewer --workers, or --workers 0"
 
 
 def batches(
-    dataset: Dataset, config: TrainConfig, *, captions: bool, start: int, rank: int = 0, world: int = 1
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    captions: bool,
+    start: int,
+    rank: int = 0,
+    world: int = 1,
+    skipped: Callable[[Skipped], object] = lambda _: None,
 ) -> Iterator[Batch]:
     """The batches of one process, `config.accumulate` per step.
 
@@ -62,20 +42,23 @@ def batches(
         captions: also give a caption and its words, one per image and drawn anew each time.
         start: the steps that are done.
         rank, world: which of how many processes.
+        skipped: called for every picture that is left out.
 
     Raises:
-        TrainingError: there are no images, or a step does not divide into equal parts.
+        TrainingError: there are no images, or a step does not divide into equal parts; while iterating, the
+            processes that read were lost.
+        ImageError, DatasetError: while iterating, an image cannot be read.
     """
     loader = DataLoader(
-        Samples(dataset, config, captions),
+        Parts(Samples(dataset, config, captions)),
         batch_sampler=_Numbers(config, part_size(config, world), start, rank),
         num_workers=config.workers,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         # Forking a process that has used torch's threads can hang its children.
         multiprocessing_context="spawn" if config.workers else None,
         worker_init_fn=_apart,
     )
-    return iter(loader)
+    return _opened(_started(loader), skipped)
 
 
 def part_size(config: TrainConfig, world: int) -> int:
@@ -93,15 +76,14 @@ def part_size(config: TrainConfig, world: int) -> int:
     return size
 
 
-def check_truth(dataset: Dataset, *, captions: bool) -> None:
+def check_truth(dataset: Dataset, *, captions: bool, skip_bad_images: bool = False) -> None:
     """Whether a data set has what a model learns from, as its first image shows.
 
     Raises:
         TrainingError: it has not.
+        ImageError, DatasetError: that image cannot be read.
     """
-    if len(dataset) == 0:
-        raise TrainingError(f"{dataset.name} has no images", "check it: python -m reference.datasets verify")
-    example = dataset[0]
+    example = dataset[readable(dataset, skip_bad_images)]
     if example.panoptic is None and example.instances is None and example.semantic is None:
         raise TrainingError(
             f"{dataset.name} has no segments", "use a data set that has them: docs/datasets.md"
@@ -127,15 +109,65 @@ class _Numbers(Sampler[list[int]]):
                 yield list(range(first, first + self._size))
 
 
+def _started(loader: DataLoader[Any]) -> Iterator[Part]:
+    try:
+        with _quiet_children():
+            return iter(loader)
+    except OSError as error:
+        raise LoaderError(
+            f"the processes that read images cannot be started: {reason(error)}", _LESS
+        ) from error
+
+
+def _opened(parts: Iterator[Part], skipped: Callable[[Skipped], object]) -> Iterator[Batch]:
+    while True:
+        try:
+            part = next(parts)
+        except StopIteration:
+            return
+        except RuntimeError as error:  # of PyTorch, when one of the processes is gone
+            raise LoaderError(f"a process that reads images was lost: {_cause(parts)}", _LESS) from error
+        for one in part.skipped:
+            skipped(one)
+        yield part.opened()
+
+
+def _cause(parts: Iterator[Part]) -> str:
+    codes = {worker.exitcode for worker in getattr(parts, "_workers", ())}
+    if -signal.SIGBUS in codes:
+        return "shared memory (/dev/shm) ran out"
+    if -signal.SIGKILL in codes:
+        return "it was killed, most often because memory ran out"
+    return "memory or shared memory (/dev/shm) ran out, or it was ended from outside"
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Processes that start here never hear of Ctrl-C, and the end of one interrupts nothing.
+
+    PyTorch would raise an error wherever the trainer is when a child dies, in the middle of an update too.
+    Asking for the next batch tells it as well.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _apart(_: int) -> None:
     """Leave the trainer's process group.
 
-    Ctrl-C and `torchrun` signal whole groups. The trainer finishes its step then, and needs its images for
-    that; it ends its workers itself, and without it they end on their own.
+    Signals are sent to whole groups. The trainer finishes its step then, and needs its images for that; it
+    ends its workers itself, and without it they end on their own.
     """
     os.setpgid(0, 0)
 
 
-def _collate(samples: list[tuple[Tensor, Target]]) -> Batch:
-    images, targets = zip(*samples, strict=True)
-    return Batch(torch.stack(images), targets)
+def _as_it_is(part: Part) -> Part:
+    return part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,24 +43,53 @@ class Processes:
         # Buffers are constants here, and every trainable parameter is used in every step.
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def largest(self, value: int) -> int:
-        """The largest of the processes' values."""
+    def largest(self, *values: int) -> list[int]:
+        """The largest of the processes' values, one by one."""
         if self.world == 1:
-            return value
-        tensor = torch.tensor(value)
+            return list(values)
+        tensor = torch.tensor(values)
         dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self._messages)
-        return int(tensor)
+        return tensor.tolist()
+
+    def agree(self, error: Exception | None) -> None:
+        """Go on, unless one of the processes has an error: then all of them end here.
+
+        Raises:
+            Exception: the own error, or a `TrainingError` where another process has one.
+        """
+        (failed,) = self.largest(int(error is not None))
+        if error is not None:
+            raise error
+        if failed:
+            raise TrainingError("another process of this run cannot go on", "its message says why")
+
+    def by_first(self, work: Callable[[], object]) -> None:
+        """Let the first process do something that the others wait for.
+
+        Raises:
+            Exception: its error; in the others a `TrainingError`.
+        """
+        error = None
+        if self.first:
+            try:
+                work()
+            except Exception as caught:
+                error = caught
+        self.agree(error)
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        """The values of all processes, in their order."""
+        if self.world == 1:
+            return values
+        lists: list[Any] = [None] * self.world
+        dist.all_gather_object(lists, values, group=self._messages)
+        return [value for one in lists for value in one]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean of the processes' values, without gradient."""
         if self.world > 1:
             dist.all_reduce(values)
         return values / self.world
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.world > 1:
-            dist.barrier(group=self._messages)
 
 
 @contextmanager
@@ -107,6 +136,11 @@ def choose_device(name: str | None = None) -> torch.device:
             f"{name} was given to every process", "give --device cuda: each takes the GPU of its local rank"
         )
     index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", 0))
+    if not torch.cuda.device_count():
+        raise TrainingError(
+            "PyTorch finds no GPU",
+            "give --device cpu; if there is a GPU, look at nvidia-smi and at which PyTorch is installed",
+        )
     if index >= torch.cuda.device_count():
         raise TrainingError(
             f"there is no GPU {index}; PyTorch sees {torch.cuda.device_count()}",

@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import random
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from odise_trt.output import prepare_folder, write_together
+from odise_trt.cli.console import plain
+from odise_trt.errors import OdiseError
+from odise_trt.output import write_together
 from reference.checkpoint import save_weights
 from reference.datasets.sample import Dataset
 from reference.losses import Batch, training_losses
 from reference.model import ODISE
 from reference.training.config import TrainConfig
-from reference.training.errors import TrainingError
+from reference.training.errors import DivergedError, LoaderError, TrainingError
 from reference.training.journal import Journal
 from reference.training.labels import check_labels
 from reference.training.loader import batches, check_truth, part_size
-from reference.training.parameters import optimizer_groups
 from reference.training.processes import Processes
-from reference.training.schedule import learning_rate
-from reference.training.snapshots import Snapshots
-
-#: The trained model, whole: what the exporter and the evaluation take.
-MODEL = "model.safetensors"
-CONFIG = "config.json"
-CHECKPOINTS = "checkpoints"
-
-#: What of a configuration may change when a run is taken up again: nothing that the numbers depend on.
-_FREE = frozenset({"workers", "log_steps", "checkpoint_steps", "keep"})
-#: Of the loss in half precision: 65,536 halved 16 times. A scaler that is off says 1 too.
-_SMALLEST_SCALE = 1.0
-#: A run is taken up with its own recipe alone; with another one it is a new run.
-_NEW_RUN = (
-    "train from the last checkpoint's weights into another folder (--weights, with --frozen), with a lower"
-    " --learning-rate or without --autocast"
+from reference.training.reading import Skipped
+from reference.training.recipe import (
+    CHECKPOINTS,
+    CONFIG,
+    MODEL,
+    changed_images,
+    check_free,
+    check_room,
+    check_same,
+    prepare_output,
+    recipe_of,
 )
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-Losses = Callable[..., dict[str, Tensor]]
+from reference.training.schedule import learning_rate
+from reference.training.signals import Stops
+from reference.training.snapshots import WEIGHTS, Snapshots, remove_unfinished
+from reference.training.stepper import Losses, Stepper
 
 
 class Trainer:
@@ -57,9 +47,6 @@ class Trainer:
 
     Steps are exactly repeatable: images, augmentation and random points of a step follow from the seed and
     the step, so a run that was stopped and taken up again computes what it would have computed.
-
-    Attributes:
-        step: steps done.
     """
 
     def __init__(
@@ -89,7 +76,7 @@ class Trainer:
             OutputError: the folder cannot be written to.
         """
         check_labels(model, dataset)
-        check_truth(dataset, captions=_reads_captions(model))
+        check_truth(dataset, captions=_reads_captions(model), skip_bad_images=config.skip_bad_images)
         images = part_size(config, processes.world) * processes.world
         if model.preset.kind == "caption" and images < 2:
             raise TrainingError(
@@ -98,54 +85,62 @@ class Trainer:
             )
         if config.autocast == "fp16" and processes.device.type != "cuda":
             raise TrainingError("fp16 is for GPUs", "train with --autocast bf16 or none")
-        self.step = 0
-        self._config, self._output, self._processes = config, prepare_folder(output), processes
+        self._config, self._output, self._processes = config, prepare_output(output), processes
         self._dataset = dataset
         self._model = model.to(processes.device)
-        self._learner = processes.wrap(_Learner(self._model, losses, config))
-        self._optimizer = torch.optim.AdamW(optimizer_groups(model, config), lr=config.learning_rate)
-        self._scaler = torch.amp.GradScaler(processes.device.type, enabled=config.autocast == "fp16")
-        self._snapshots = Snapshots(output / CHECKPOINTS, config.keep)
+        self._stepper = Stepper(self._model, losses, config, processes)
+        self._snapshots = Snapshots(output / CHECKPOINTS, config.keep, config.checkpoint_steps)
+        self._saved, self._saved_at = 0, 0.0
         self._console = console or Console(stderr=True, highlight=False)
-        self._facts = {"preset": model.preset.name, **(facts or {})}
-        self._signal = 0
+        self._facts = {"preset": model.preset.name, **(facts or {}), "dataset": dataset.name}
+        self._stops = Stops(together=1.0 if processes.world > 1 else 0.0)
+        self._skipped: list[Skipped] = []
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._stepper.done
 
     def resume(self) -> int:
         """Take up the newest checkpoint of the output folder; returns its step.
 
         Raises:
-            TrainingError: there is none, or it is of a run with another recipe.
+            TrainingError: there is none, it is damaged, or it is of a run with another recipe.
         """
         steps = self._snapshots.steps()
         if not steps:
-            raise TrainingError(f"there is no checkpoint in {self._output}", "start without --resume")
-        state = self._snapshots.load(steps[-1], self._model)
-        _check_same(self._recipe(), state["recipe"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
-        self.step = steps[-1]
+            raise TrainingError(
+                f"there is no checkpoint in {self._output}", "start without --resume, or look at --output"
+            )
+
+        def use(state: dict[str, Any]) -> None:
+            recipe, saved = self._recipe(), state["recipe"]
+            check_same(recipe, saved, self._snapshots.path(steps[-1]) / WEIGHTS)
+            if self._processes.first and (news := changed_images(recipe, saved)):
+                plain(self._console, news, "yellow")
+            self._stepper.take_up(steps[-1], state)
+
+        self._snapshots.load(steps[-1], self._model, use)
+        self._saved = self.step
         return self.step
 
     def run(self) -> int:
-        """Train to the end; on SIGINT and SIGTERM save a checkpoint after the current step and return.
+        """Train to the end; SIGINT, SIGTERM and SIGHUP end the run after the current step.
+
+        Whatever ends it, an error too, leaves a checkpoint of the last step.
 
         Returns:
             The signal that stopped it; 0 when all steps are done. Then the trained model is in the
             output folder (`MODEL`).
 
         Raises:
-            TrainingError: the loss is not finite, or a checkpoint of another run is in the folder.
+            TrainingError: the loss is not finite, a process was lost, or a checkpoint of another run is in
+                the folder.
+            ImageError, DatasetError: a picture cannot be read.
             OutputError: something cannot be written.
         """
-        self._begin()
-        data = batches(
-            self._dataset,
-            self._config,
-            captions=_reads_captions(self._model),
-            start=self.step,
-            rank=self._processes.rank,
-            world=self._processes.world,
-        )
+        self._processes.by_first(self._begin)
+        self._prepare_model()
         journal = Journal(
             self._output,
             start=self.step,
@@ -155,132 +150,149 @@ class Trainer:
             console=self._console,
             active=self._processes.first,
         )
+        with self._stops:
+            try:
+                with journal:
+                    self._train(journal)
+                if self.step == self._config.steps:
+                    self._processes.by_first(self._write_model)
+            except BaseException as error:
+                known = _translated(error, self.step + 1, self._processes.world)
+                self._keep(known)
+                # The signal that ends the trainer reaches processes that have just begun as well.
+                if not (isinstance(known, LoaderError) and self._stops.asked):
+                    raise known from (None if known is error else error)
+        return 0 if self.step == self._config.steps else self._stops.asked
+
+    def _train(self, journal: Journal) -> None:
+        data = batches(
+            self._dataset,
+            self._config,
+            captions=_reads_captions(self._model),
+            start=self.step,
+            rank=self._processes.rank,
+            world=self._processes.world,
+            skipped=self._skipped.append,
+        )
+        self._saved_at = monotonic()
         stopped = 0
-        with self._signals(), journal:
-            while self.step < self._config.steps and not stopped:
-                rate = learning_rate(self._config, self.step)
-                values = self._advance(data, rate)
-                journal.step(self.step, values, rate)
-                stopped = self._processes.largest(self._signal)
-                period = self._config.checkpoint_steps
-                if stopped or self.step == self._config.steps or (period and self.step % period == 0):
-                    self._save(journal)
-        done = self.step == self._config.steps
-        if done and self._processes.first:
-            save_weights(self._output / MODEL, self._model, step=str(self.step))
-        self._processes.wait()
-        return 0 if done else stopped
+        while self.step < self._config.steps and not stopped:
+            rate = learning_rate(self._config, self.step)
+            values = self._stepper.advance(lambda: self._next(data, journal), rate, self._stops)
+            journal.step(self.step, values, rate)
+            stopped, due = self._processes.largest(self._stops.asked, self._is_due())
+            if stopped or due:
+                self._processes.by_first(lambda: journal.say(f"checkpoint: {self._save()}"))
+                self._saved_at = monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether a checkpoint is to be written; the first process alone goes by the time."""
+        config = self._config
+        if self.step == config.steps or (
+            config.checkpoint_steps and self.step % config.checkpoint_steps == 0
+        ):
+            return True
+        passed = monotonic() - self._saved_at
+        return self._processes.first and 0 < config.checkpoint_minutes * 60 <= passed
+
+    def _next(self, data: Iterator[Batch], journal: Journal) -> Batch:
+        """The next batch; an error of one process ends all of them here, where none waits for another."""
+        batch, error = None, None
+        try:
+            batch = next(data)
+        except Exception as caught:
+            error = caught
+        self._processes.agree(error)
+        if self._config.skip_bad_images:
+            (news,) = self._processes.largest(len(self._skipped))
+            if news:
+                journal.skipped(self._processes.gather(self._skipped))
+                self._skipped.clear()
+        assert batch is not None
+        return batch
 
     def _begin(self) -> None:
-        if self._processes.first:
-            self._snapshots.clean()
-            if self.step == 0 and self._snapshots.steps():
+        self._snapshots.clean()
+        remove_unfinished(self._output)
+        if self.step == 0:
+            if self._snapshots.steps():
                 raise TrainingError(
                     f"{self._output} has checkpoints of a run already",
                     "go on with --resume, or give another folder",
                 )
-            text = json.dumps(self._recipe(), indent=2) + "\n"
-            write_together(self._output, {CONFIG: text.encode()})
-        self._processes.wait()
+            check_free(self._output)
+        check_room(self._output, self._model, self._config.keep, self._console)
+        text = json.dumps(self._recipe(), indent=2) + "\n"
+        write_together(self._output, {CONFIG: text.encode()})
+
+    def _prepare_model(self) -> None:
         self._model.train()
         for frozen in (self._model.clip, getattr(self._model.backbone, "diffusion", None)):
             if frozen is not None:
                 frozen.eval()
 
-    def _advance(self, data: Iterator[Batch], rate: float) -> dict[str, float]:
-        """One step of the optimizer; returns what there is to tell about it."""
-        config, device = self._config, self._processes.device
-        _seed(config.seed, self.step, self._processes.rank)
-        generator = torch.Generator(device).manual_seed(torch.initial_seed())
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad()
-        values: dict[str, float] = {"data_seconds": 0.0}
-        for part in range(config.accumulate):
-            begin = time.monotonic()
-            batch = next(data).to(device)
-            values["data_seconds"] += time.monotonic() - begin
-            last = part + 1 == config.accumulate
-            with self._averaged(last):
-                with self._autocast(), self._finite():
-                    terms = self._learner(batch, generator)
-                    loss = torch.stack(list(terms.values())).sum() / config.accumulate
-                self._scaler.scale(loss).backward()
-            numbers = torch.stack([loss.detach() * config.accumulate, *(t.detach() for t in terms.values())])
-            for name, number in zip(("loss", *terms), self._processes.mean(numbers).tolist(), strict=True):
-                values[name] = values.get(name, 0.0) + number / config.accumulate
-        self._scaler.unscale_(self._optimizer)
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        values["gradient_norm"] = float(norm)
-        if not np.isfinite(values["loss"]):
-            raise TrainingError(f"the loss is {values['loss']} at step {self.step + 1}", _NEW_RUN)
-        # With a loss scale such a step is skipped and the scale halved, which may go on for a few steps.
-        if not np.isfinite(values["gradient_norm"]) and self._scaler.get_scale() <= _SMALLEST_SCALE:
-            raise TrainingError(f"the gradient is not finite at step {self.step + 1}", _NEW_RUN)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self.step += 1
-        return values
+    def _save(self) -> Path:
+        with self._stops.shielded():
+            state = {"recipe": self._recipe(), **self._stepper.state()}
+            path = self._snapshots.save(self.step, self._model, state)
+            self._saved = self.step
+        return path
 
-    def _averaged(self, last: bool) -> Any:
-        """Gradients are averaged over the processes once per step."""
-        learner = self._learner
-        if isinstance(learner, DistributedDataParallel) and not last:
-            return learner.no_sync()
-        return nullcontext()
+    def _write_model(self) -> None:
+        save_weights(self._output / MODEL, self._model, step=str(self.step))
 
-    @contextmanager
-    def _finite(self) -> Iterator[None]:
-        """Predictions that are not finite are an error that names the step."""
-        try:
-            yield
-        except FloatingPointError as error:
-            raise TrainingError(f"{error}, at step {self.step + 1}", _NEW_RUN) from error
+    def _keep(self, error: BaseException) -> None:
+        """Save what was learnt and say where it is, in the error if it is of ours; needs no other process."""
+        if not self._processes.first:
+            return
+        problem = ""
+        if self._stepper.whole and self.step > self._saved:
+            try:
+                self._save()
+            except Exception as second:
+                problem = f"step {self.step} is lost: {_first_line(second)}"
+                if _first_line(second) == _first_line(error):
+                    problem = f"step {self.step} is lost"
+        elif not self._stepper.whole:
+            problem = f"step {self.step + 1} was ended in the middle of its update"
+        text = "\n  ".join([*([problem] if problem else []), self._way_on(error)])
+        if isinstance(error, OdiseError):
+            error.hint = text if error.hint is None else f"{error.hint}\n  {text}"
+        else:
+            plain(self._console, text)
 
-    def _autocast(self) -> Any:
-        if self._config.autocast == "none":
-            return nullcontext()
-        return torch.autocast(self._processes.device.type, _DTYPES[self._config.autocast])
-
-    def _save(self, journal: Journal) -> None:
-        if self._processes.first:
-            state = {
-                "recipe": self._recipe(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._scaler.state_dict(),
-            }
-            journal.say(f"checkpoint: {self._snapshots.save(self.step, self._model, state)}")
-        self._processes.wait()
+    def _way_on(self, error: BaseException) -> str:
+        """What to do after an error, by what there is."""
+        diverged = isinstance(error, DivergedError)
+        change = "with a lower --learning-rate or without --autocast"
+        steps = self._snapshots.steps()
+        if not steps:
+            state = "no checkpoint is there" if self.step else "nothing was learnt yet"
+            return f"{state}: start again{f' {change}' if diverged else ''}"
+        kept = self._snapshots.path(steps[-1])
+        if diverged:
+            weights = f"the weights after step {steps[-1]} are in {kept / WEIGHTS}"
+            return f"{weights}: train from them (--weights, with --frozen) into another folder, {change}"
+        return f"step {steps[-1]} is kept in {kept}: go on with the same command and --resume"
 
     def _recipe(self) -> dict[str, Any]:
-        recipe = {**dataclasses.asdict(self._config), **self._facts, "dataset": self._dataset.name}
-        recipe["labels"] = self._model.train_labels
-        # As JSON has it, so that what was read compares equal to what will be written.
-        return json.loads(json.dumps(recipe))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def note(number: int, _: object) -> None:
-            if self._signal == number:
-                signal.default_int_handler(number, None)
-            self._signal = number
-
-        with ExitStack() as stack:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                stack.callback(signal.signal, number, signal.signal(number, note))
-            yield
+        facts = {**self._facts, "images": len(self._dataset), "labels": self._model.train_labels}
+        return recipe_of(self._config, facts)
 
 
-class _Learner(nn.Module):
-    """The losses as a module's forward pass, which is where DDP listens."""
-
-    def __init__(self, model: ODISE, losses: Losses, config: TrainConfig) -> None:
-        super().__init__()
-        self.model, self._losses, self._config = model, losses, config.losses
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return self._losses(self.model, batch, generator=generator, config=self._config)
+def _translated(error: BaseException, step: int, world: int) -> BaseException:
+    """An error of PyTorch about memory or other processes, as one of ours."""
+    text = str(error).lower()
+    if isinstance(error, OdiseError | OSError) or not isinstance(error, MemoryError | RuntimeError):
+        return error
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+        return TrainingError(
+            f"there is not enough memory for step {step}",
+            "close other programs; a larger --accumulate or a smaller --image-size need less, in a new run",
+        )
+    if world > 1 and any(word in text for word in ("connection", "socket", "gloo", "nccl", "peer")):
+        return TrainingError("another process of this run has ended", "its message says why")
+    return error
 
 
 def _reads_captions(model: ODISE) -> bool:
@@ -288,23 +300,5 @@ def _reads_captions(model: ODISE) -> bool:
     return model.preset.kind == "caption" or model.preset.ablation.captioner == "given"
 
 
-def _seed(seed: int, step: int, rank: int) -> None:
-    """Every generator there is, so that no state of theirs outlives a step."""
-    state = np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)
-    number = int(state[0]) >> 1
-    random.seed(number)
-    np.random.seed(number % 2**32)
-    torch.manual_seed(number)
-
-
-def _check_same(recipe: dict[str, Any], saved: dict[str, Any]) -> None:
-    differing = [
-        f"{name}: {saved.get(name)} then, {recipe.get(name)} now"
-        for name in sorted(recipe.keys() | saved.keys())
-        if name not in _FREE and recipe.get(name) != saved.get(name)
-    ]
-    if differing:
-        raise TrainingError(
-            "the checkpoint is of another run\n  " + "\n  ".join(differing),
-            "give the options it was started with, or train from its weights in a new folder (--weights)",
-        )
+def _first_line(error: BaseException) -> str:
+    return error.message if isinstance(error, OdiseError) else str(error).strip().partition("\n")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ import pytest
 import torch
 from PIL import Image
 from tiny_training import Squares
+from typer.testing import CliRunner
 
 from export.model_spec import model_spec
 from odise_trt.coco_panoptic import encode_ids
-from odise_trt.errors import WeightsError
+from odise_trt.errors import OdiseError, WeightsError
+from reference.ablation import Ablation
 from reference.checkpoint import find_preset, load_frozen, load_weights, save_weights
+from reference.train import Start, _say_what_next, app
 from reference.training.initialise import initialise
 from reference.weights_file import write_weights
 
@@ -101,6 +105,50 @@ def test_without_data_or_weights_the_command_says_what_to_give():
     run = command("--preset", "demo")
     assert run.returncode == 1
     assert "give --dataset KIND and --data PATH" in run.stderr
+
+
+def said(*options: str) -> tuple[int, str]:
+    """Exit status and messages of the command, called in this process."""
+    result = CliRunner().invoke(app, options, env={"COLUMNS": "200", "TERM": "dumb"})
+    error = result.exception
+    return result.exit_code, result.output + (str(error) if isinstance(error, OdiseError) else "")
+
+
+@pytest.mark.parametrize("option", ["--weights", "--frozen", "--output", "--data"])
+def test_an_empty_option_is_no_folder_and_no_file(option):
+    status, text = said("--preset", "demo", option, "")
+    assert status != 0
+    assert f"'{option}': it is empty" in text
+
+
+@pytest.mark.parametrize("options", [["--steps", "3"], ["--resume"], ["--output", "o", "--seed", "1"]])
+def test_options_of_training_are_refused_where_nothing_is_trained(options):
+    status, text = said("--preset", "demo", "--show-parameters", *options)
+    assert status == 1
+    assert "--show-parameters trains nothing" in text
+    assert all(option in text for option in options if option.startswith("--"))
+
+
+def test_what_is_trained_is_shown_for_a_preset_and_its_ablations():
+    status, text = said("--preset", "demo", "--show-parameters", "--captioner", "empty")
+    assert status == 0
+    assert "are trained" in text
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+def test_minutes_that_make_no_sense_are_refused(number):
+    options = ("--preset", "demo", "--frozen", "demo", "--dataset", "panoptic", "--data", ".")
+    status, text = said(*options, "--checkpoint-minutes", number)
+    assert status != 0
+    assert "checkpoint" in text
+
+
+def test_the_printed_command_can_be_pasted(capsys):
+    paper = Ablation.parse(captioner="implicit", timesteps="0", features="diffusion")
+    model = Path("aus gabe ü [final]/o'clock/model.safetensors")
+    _say_what_next(model, Start(find_preset("demo"), paper), 0, 3)
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix("engines of it: ")
+    assert shlex.split(command)[-2:] == ["--weights", str(model)]
 
 
 def test_frozen_parts_come_from_a_file_with_or_without_the_rest(tmp_path):

@@ -97,6 +97,15 @@ def test_two_processes_do_what_one_does_with_all_images(tmp_path):
         assert two[step] == pytest.approx(values, rel=2e-3), step
 
 
+@pytest.mark.slow
+def test_a_bad_picture_of_one_process_ends_all_of_them_and_what_was_learnt_is_kept(tmp_path):
+    options = ("--bad-image=3", "--workers=1")
+    assert train(tmp_path, *options, processes=2) == 1
+    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [1]
+    assert train(tmp_path, *options, "--resume", "--skip-bad-images", processes=2) == 0
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
+
+
 def test_the_trained_model_loads_with_the_labels_it_learnt(whole):
     model = load_weights(TINY, str(whole / "model.safetensors"))
     assert model.train_labels == (("square", "box"), ("disc",), ("ground",))
@@ -208,7 +217,7 @@ def test_a_loss_scale_that_only_falls_stops_the_run(tmp_path):
     trainer = Trainer(
         tiny_model(), Squares(), replace(CONFIG, steps=40), tmp_path, ALONE, console=QUIET, losses=overflowing
     )
-    trainer._scaler = torch.amp.GradScaler("cpu")
+    trainer._stepper.scaler = torch.amp.GradScaler("cpu")
     with pytest.raises(TrainingError, match="the gradient is not finite at step 17"):
         trainer.run()
 
@@ -223,6 +232,13 @@ def test_a_caption_alone_in_its_part_is_refused(tmp_path):
 def test_one_gpu_for_many_processes_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="cuda:1 was given to every process"):
+        choose_device("cuda:1")
+
+
+@pytest.mark.parametrize(("count", "message"), [(0, "finds no GPU"), (1, "no GPU 1; PyTorch sees 1")])
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, count, message):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(TrainingError, match=message):
         choose_device("cuda:1")
 
 

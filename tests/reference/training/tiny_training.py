@@ -19,6 +19,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from odise_trt.errors import ImageError
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import load_weights
 from reference.datasets.sample import Example, PanopticSegment
@@ -52,6 +53,9 @@ class Squares:
     name = "squares"
     vocabulary = Vocabulary.parse("square, box; disc; ground")
 
+    def __init__(self, bad: int | None = None) -> None:
+        self._bad = bad
+
     def __len__(self) -> int:
         return 5
 
@@ -59,6 +63,8 @@ class Squares:
         return index
 
     def __getitem__(self, index: int) -> Example:
+        if index == self._bad:
+            raise ImageError(f"{index}.png is damaged", "a truncated download?")
         random = np.random.default_rng(index)
         image = np.full((64, 64, 3), 90, np.uint8)
         panoptic = np.full((64, 64), 3, np.int32)
@@ -104,6 +110,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--die-after", type=int, help="end the hard way after this step")
     parser.add_argument("--stop-after", type=int, help="SIGTERM to the process group in this step")
+    parser.add_argument("--bad-image", type=int, help="one that cannot be read")
+    parser.add_argument("--skip-bad-images", action="store_true")
     parser.add_argument("--same-draws", action="store_true")
     parser.add_argument("--whole", action="store_true", help="images as they are, three segments in each")
     asked = parser.parse_args()
@@ -114,6 +122,7 @@ def main() -> int:
         batch=asked.batch,
         checkpoint_steps=asked.checkpoint_steps,
         workers=asked.workers,
+        skip_bad_images=asked.skip_bad_images,
         scales=(1.0, 1.0) if asked.whole else CONFIG.scales,
     )
     calls = 0
@@ -131,7 +140,13 @@ def main() -> int:
 
     with processes("cpu") as group:
         trainer = Trainer(
-            tiny_model(), Squares(), config, asked.output, group, console=Console(stderr=True), losses=losses
+            tiny_model(),
+            Squares(asked.bad_image),
+            config,
+            asked.output,
+            group,
+            console=Console(stderr=True),
+            losses=losses,
         )
         if asked.resume:
             trainer.resume()

@@ -5,40 +5,44 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
 import typer
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from benchmarks.words import MODELS, load_demo
-from odise_trt.cli import boundary
-from odise_trt.output import write_together
-from reference.datasets.sample import IGNORED
-from reference.demo.held_out import held_out
-from reference.demo.store import NOVEL
-from reference.inference import segment_photo
-from reference.model import ODISE
+from benchmarks.record import check_place, write_record
+from benchmarks.words import MODELS, MOST_SCENES, load_demo
+from odise_trt.cli import boundary, console
+from odise_trt.cli.places import folder
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
 
 #: A mask covers a segment if they overlap by more than this: what panoptic quality counts as found.
 FOUND = 0.5
+_KEYS = frozenset({"scenes", "weights", "torch", "models"})
 
 
 def main(
     weights: Annotated[
         str, typer.Option(help='"demo", or a folder that reference.demo trained into.')
     ] = "demo",
-    count: Annotated[int, typer.Option(help="Held-out scenes.")] = 100,
-    output: Annotated[Path, typer.Option(help="Folder for mistakes.json.")] = Path("outputs"),
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SCENES, help="Held-out scenes.")] = 100,
+    output: Annotated[
+        Path, typer.Option(help="Folder for mistakes.json.", parser=folder, metavar="PATH")
+    ] = Path("outputs"),
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Print, per category and model, what most of its pixels are called; and who covers the novel things."""
+    import torch
+    from rich.table import Table
+
+    from reference.demo.store import NOVEL
+
+    path = output / "mistakes.json"
+    check_place(path, _KEYS)
     if threads:
         torch.set_num_threads(threads)
     found = {
@@ -47,18 +51,16 @@ def main(
     table = Table("category", *(f"called, {supervision}" for supervision in found))
     for name in next(iter(found.values()))["called"]:
         table.add_row(name, *(_shares(record["called"][name]) for record in found.values()))
-    console = Console()
-    console.print(table)
+    out = console.output()
+    out.print(table)
     for supervision, record in found.items():
         covered = record["covered"]
         said = ", ".join(f"{name} {number}" for name, number in covered["said"].items())
-        console.print(
+        out.print(
             f"{supervision}: {covered['by a mask']} of {covered['segments']} segments of {NOVEL} have a mask"
             f" that overlaps by more than {FOUND}; it says: {said or '-'}"
         )
-    output.mkdir(parents=True, exist_ok=True)
-    record = {"scenes": count, "weights": weights, "torch": torch.__version__, "models": found}
-    write_together(output, {"mistakes.json": (json.dumps(record, indent=1) + "\n").encode()})
+    write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": found})
 
 
 def mistakes(model: ODISE, count: int) -> dict[str, Any]:
@@ -69,12 +71,19 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
         covered: of the novel category, how many segments there are, how many are covered by a mask, and what
             these masks say they are.
     """
+    from rich.progress import track
+
+    from reference.datasets.sample import IGNORED
+    from reference.demo.held_out import held_out
+    from reference.demo.store import NOVEL
+    from reference.inference import segment_photo
+
     scenes = held_out(count, "scenes-names")
     names, novel = scenes.vocabulary.names, scenes.vocabulary.names.index(NOVEL)
     encoded = model.encode(scenes.vocabulary.synonyms)
     pixels = np.zeros((len(names), len(names)), np.int64)
     segments, said = 0, Counter[str]()
-    for index in track(range(count), model.preset.name):
+    for index in track(range(count), model.preset.name, console=console.errors()):
         scene = scenes[index]
         result = segment_photo(model, scene.image, scenes.vocabulary, encoded=encoded)
         known = scene.semantic != IGNORED

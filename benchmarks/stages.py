@@ -8,7 +8,6 @@ twice in 24 GB. Medians over `--repeats` runs after `--warmup`; the text side is
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import platform
@@ -16,49 +15,70 @@ import statistics
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from importlib.metadata import version
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.contenders import CONTENDERS, Job, Outcome
-from export.measure import Measure
-from odise_trt.cli import boundary
-from odise_trt.manifest import Manifest
+from benchmarks.record import check_place, write_record
+from odise_trt.cli import boundary, console
+from odise_trt.cli.places import folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
+_KEYS = frozenset({"job", "machine", "commit", "contenders"})
+#: Choices of --contender.
+ContenderName = StrEnum("ContenderName", [(name, name) for name in CONTENDERS])  # type: ignore[misc]
 
 
 def measure(name: str, job: Job) -> tuple[Outcome, int]:
     """One contender: its outcome, and the peak resident memory of its process in bytes."""
+    from export.measure import Measure
+
     with Measure() as used:
         outcome = CONTENDERS[name](job)
     return outcome, used.peak_bytes
 
 
 def main(
-    engines: Annotated[Path, typer.Option(help="A bundle.")],
-    image: Annotated[Path, typer.Option(help="A photo.")],
+    engines: Annotated[Path, typer.Option(help="A bundle.", parser=folder, metavar="PATH")],
+    image: Annotated[Path, typer.Option(help="A photo.", parser=folder, metavar="PATH")],
     weights: Annotated[str, typer.Option(help="What the bundle was built from.")] = "demo",
     vocab: Annotated[str, typer.Option(help="As `odise-trt run --vocab`.")] = "coco",
-    contender: Annotated[list[str] | None, typer.Option(help=f"Any of: {'; '.join(CONTENDERS)}.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = os.cpu_count() or 1,
-    repeats: Annotated[int, typer.Option(help="Measured runs.")] = 3,
-    warmup: Annotated[int, typer.Option(help="Runs before them.")] = 1,
-    output: Annotated[Path | None, typer.Option(help="Where to write the measurements as JSON.")] = None,
+    contender: Annotated[
+        list[ContenderName] | None, typer.Option(help="Only this; may be given several times.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = os.cpu_count() or 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs.")] = 3,
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the measurements as JSON.", parser=folder, metavar="PATH"),
+    ] = None,
 ) -> None:
     """Compare; print a table and, with --output, write the numbers."""
+    from odise_trt.manifest import Manifest
+    from odise_trt.preprocess import load_image
+    from odise_trt.vocabulary import Vocabulary
+
     manifest = Manifest.read(engines)
+    # A slip shows now, and not after minutes of measuring.
+    load_image(image)
+    Vocabulary.parse(vocab)
+    if output is not None:
+        check_place(output, _KEYS)
     job = Job(str(engines), manifest.preset, weights, str(image), vocab, threads, repeats, warmup)
-    console = Console()
+    out = console.output()
     rows: dict[str, dict[str, Any]] = {}
     first_map = None
-    for name in contender or list(CONTENDERS):
-        console.print(f"{name} ...")
+    for name in dict.fromkeys(one.value for one in contender or ContenderName):
+        out.print(f"{name} ...")
         # A fresh process per contender: memory of one must not count for the next.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
             (timings, panoptic), peak = alone.submit(measure, name, job).result()
@@ -71,20 +91,19 @@ def main(
             "segments": len(np.unique(panoptic[panoptic > 0])),
             "panoptic_agreement": float((panoptic == first_map).mean()),
         }
-    console.print(table(rows))
+    out.print(table(rows))
     if output is not None:
-        record = {"job": asdict(job), "machine": machine(), "commit": commit(), "contenders": rows}
         # Names say what was measured; the folders they were in are nobody's business.
-        record["job"] |= {"engines": engines.name, "image": image.name}
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial = output.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        partial.replace(output)
-        console.print(f"written: {output}")
+        named = asdict(job) | {"engines": engines.name, "image": image.name}
+        record = {"job": named, "machine": machine(), "commit": commit(), "contenders": rows}
+        write_record(output, record)
+        console.plain(out, f"written: {output}")
 
 
 def table(rows: dict[str, dict[str, Any]]) -> Table:
     """Stages down, contenders across; the last contender is the baseline of the ratio."""
+    from rich.table import Table
+
     shown = Table("seconds", *rows, title="median per stage")
     stages = dict.fromkeys(stage for row in rows.values() for stage in row["seconds"])
     for stage in stages:
@@ -114,15 +133,26 @@ def machine() -> dict[str, Any]:
     return {
         "device": f"{model}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def commit() -> str:
     """The commit that was measured; "-dirty" where the tree differs from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        )
+    except OSError:
+        return "unknown"
     return described.stdout.strip() or "unknown"
 
 

@@ -11,14 +11,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from odise_trt.cli import boundary
+from odise_trt.cli import boundary, console
+from odise_trt.cli.places import folder as folder_of
 
 from . import catalogue
-from .errors import DatasetError
-from .layout import command
+from .errors import DatasetError, counted
+from .layout import check_folder, command
 from .overlap import overlap_with
 from .prepare.jobs import carry_out
+from .verify import Report
 from .verify import verify as verify_dataset
+
+#: So many notes of `verify` are printed; the rest are counted.
+_NOTES = 50
 
 
 class Split(StrEnum):
@@ -37,7 +42,13 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="A dataset of `list`.", show_default=False)]
 Folder = Annotated[
-    Path, typer.Argument(help="Its folder, or a folder of datasets that it lies in.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Its folder, or a folder of datasets that it lies in.",
+        show_default=False,
+        parser=folder_of,
+        metavar="PATH",
+    ),
 ]
 
 
@@ -56,7 +67,7 @@ def list_() -> None:
             else (str(len(words)), str(sum(words.isthing)), str(sum(overlap_with(words))))
         )
         table.add_row(layout.name, *numbers, layout.tasks, layout.description)
-    Console(highlight=False).print(table)
+    console.output().print(table)
 
 
 @app.command()
@@ -64,9 +75,11 @@ def verify(
     name: Name,
     path: Folder,
     split: Annotated[Split, typer.Option(help="Which part.")] = Split.val,
-    samples: Annotated[int, typer.Option(min=1, help="How many images are read.")] = 20,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Read only so many images; left out: all.", show_default=False)
+    ] = None,
 ) -> None:
-    """Say what is missing, count what is there, and read some images to see that the files fit each other."""
+    """Look for every file, read every image to see that the files fit each other, and count what is there."""
     with _progress() as bar:
         tasks: dict[str, Any] = {}
 
@@ -76,17 +89,26 @@ def verify(
             bar.update(tasks[what], completed=done)
 
         report = verify_dataset(name, path, split.value, samples=samples, progress=tell)
-    out = Console(highlight=False)
-    _print(
+    _show(report)
+
+
+def _show(report: Report) -> None:
+    out = console.output()
+    unread = report.images - report.sampled
+    console.plain(
         out,
-        f"{report.name}, {report.split}: {report.images} images, all files are there\n"
-        f"{report.categories} categories: {report.things} things, {report.categories - report.things} stuff; "
-        f"{report.seen} have a name of a COCO training category\n"
-        f"{report.sampled} images read: "
-        + ", ".join(f"{count} {what}" for what, count in report.found.items()),
+        f"{report.name}, {report.split}: {counted(report.images, 'image')}, all files are there\n"
+        f"{report.categories} categories: {counted(report.things, 'thing')}, "
+        f"{report.categories - report.things} stuff; "
+        f"{report.seen} of them with a name of a COCO training category\n"
+        f"{counted(report.sampled, 'image')} read: "
+        + ", ".join(f"{count} {what}" for what, count in report.found.items())
+        + (f"\n{counted(unread, 'image')} not read: leave --samples out to read all" if unread else ""),
     )
-    for note in report.notes:
-        _print(out, note, "yellow")
+    for note in report.notes[:_NOTES]:
+        console.plain(out, note, "yellow")
+    if len(report.notes) > _NOTES:
+        console.plain(out, f"and {counted(len(report.notes) - _NOTES, 'more note')}", "yellow")
 
 
 @app.command()
@@ -98,19 +120,21 @@ def prepare(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Make again what exists.")] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Threads; left out: one per core.", show_default=False)
+        int | None, typer.Option(min=1, max=256, help="Threads; left out: one per core.", show_default=False)
     ] = None,
 ) -> None:
-    """Make what evaluation reads from what can be downloaded. A run that was stopped is taken up again."""
+    """Make what evaluation reads from what can be downloaded. A run that was stopped is taken up again.
+
+    Images that cannot be converted are listed at the end; the others are done.
+    """
     layout = catalogue.layout_of(name)
     chosen = (split or Split.val).value
     if layout.work is None:
         raise DatasetError(
-            f"{layout.name} is read as it was downloaded: there is nothing to prepare",
+            f"{layout.name} is read as it is: there is nothing to prepare",
             f"check it: {command('verify', layout.name, path, chosen)}",
         )
-    if not path.is_dir():
-        raise DatasetError(f"{path} is not a folder", f"give the folder that holds the dataset {layout.name}")
+    check_folder(layout.name, path)
     work = layout.work(path, chosen)
     with _progress() as bar:
         task = bar.add_task(f"{layout.name}, {chosen}", total=len(work.jobs))
@@ -118,8 +142,8 @@ def prepare(
             work, overwrite=overwrite, threads=jobs, progress=lambda done: bar.advance(task, done)
         )
     total = len(work.jobs)
-    text = f"{layout.name}, {chosen}: {made} images prepared"
-    _print(Console(highlight=False), text if made == total else f"{text}, {total - made} were there already")
+    text = f"{layout.name}, {chosen}: {counted(made, 'image')} prepared"
+    console.plain(console.output(), text if made == total else f"{text}, {total - made} were there already")
 
 
 def _progress() -> Progress:
@@ -130,11 +154,6 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-
-
-def _print(console: Console, text: str, style: str = "") -> None:
-    # Paths are no markup, and are not broken into lines.
-    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from odise_trt.paths import expanded
+
 from .errors import DatasetError
 from .images import ImageDataset
-from .layout import require
+from .layout import missing, require
 from .layouts import ade, coco, objects, own, pascal, street
 from .layouts.layout import Layout
+from .near_misses import elsewhere
 
 SPLITS = ("train", "val")
 LAYOUTS = {
@@ -35,11 +38,7 @@ def layout_of(name: str) -> Layout:
 
 
 def check_split(split: str) -> None:
-    """Nothing, for a split there is.
-
-    Raises:
-        DatasetError: for another one.
-    """
+    """Raise DatasetError unless there is such a split."""
     if split not in SPLITS:
         raise DatasetError(f"there is no split {split!r}", f"there are: {', '.join(SPLITS)}")
 
@@ -57,6 +56,8 @@ def open_dataset(name: str, path: str | Path, split: str = "val") -> ImageDatase
     """
     layout = layout_of(name)
     check_split(split)
-    folder = Path(path).expanduser()
-    require(layout.name, folder, split, layout.needs(folder, split))
+    folder = Path(expanded(path))
+    needs = layout.needs(folder, split)
+    advice = elsewhere(folder, split, SPLITS, layout.needs) if missing(needs) else None
+    require(layout.name, folder, split, needs, advice)
     return layout.open(folder, split)

@@ -31,7 +31,7 @@ class InstanceIdMaps:
 
     def names(self) -> list[str]:
         """The images that have ids: `aachen_000000_000019`."""
-        return sorted(path.name.removesuffix(SUFFIX) for path in self._folder.glob(f"*/*{SUFFIX}"))
+        return sorted(path.name.removesuffix(SUFFIX) for path in self._folder.glob(f"*/[!.]*{SUFFIX}"))
 
     def file(self, image_id: ImageId) -> Path:
         """See `PanopticPart`."""

@@ -5,38 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from odise_trt.errors import VocabularyError
 from odise_trt.vocabulary import Category, Vocabulary
+from odise_trt.vocabulary.format import Entry, category_names, check_distinct
 
 from .errors import DatasetError
+from .forms import CAPTION
 from .parts import ImageId, InstanceMasks, PanopticMaps
-from .rows import ANNOTATION, CAPTION, CATEGORY, IMAGE, SEGMENT
+from .rows import Row, read_rows, repeated
 from .sample import IGNORED, Federation
-
-Row = Mapping[str, Any]
-
-
-def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """A JSON file that has these keys.
-
-    Raises:
-        DatasetError: it cannot be read, is no JSON, or lacks a key.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is no JSON: {error}", "a truncated download?") from error
-    gone = [key for key in keys if not isinstance(data, dict) or key not in data]
-    if gone:
-        raise DatasetError(f"{path} has no {', '.join(gone)}", f"it should have {', '.join(keys)}")
-    return data
 
 
 def category_indices(
@@ -48,13 +32,14 @@ def category_indices(
     word in common.
 
     Args:
-        rows: `categories` of the JSON.
+        rows: `categories` of the JSON, of the form `NAMED`.
         path: of the JSON, for messages.
         targets: the indices that the JSON is about; None: all.
 
     Raises:
-        DatasetError: another number of categories, or other ones.
+        DatasetError: another number of categories, or other ones, or an id twice.
     """
+    _check_ids(rows, path)
     targets = range(len(vocabulary)) if targets is None else targets
     ordered = sorted(rows, key=lambda row: row["id"])
     if len(ordered) != len(targets):
@@ -82,26 +67,37 @@ def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[in
     A category has `id`, `name`, `isthing` and, if you like, `synonyms` (or `names`): a list, or words
     separated by commas.
 
+    Args:
+        rows: `categories` of the JSON, of the form `CATEGORY`.
+        path: of the JSON, for messages.
+
     Raises:
-        DatasetError: none, or one that is not written like that, or an id or a name twice.
-        VocabularyError: a name in which nothing can be seen.
+        DatasetError: none, an id or a category twice, or names that are none.
     """
     if not rows:
         raise DatasetError(
             f"{path} has no categories", "describe them under `categories`; see docs/datasets.md"
         )
-    for place, row in enumerate(rows):
-        CATEGORY.check(row, path, place)
-    ordered = sorted(rows, key=lambda row: row["id"])
-    for key in ("id", "name"):
-        values = [row[key] for row in ordered]
-        twice = [value for value in values if values.count(value) > 1]
-        if twice:
-            raise DatasetError(
-                f"{path} has two categories with the {key} {twice[0]!r}", "rename one, or join them"
-            )
-    categories = tuple(Category((row["name"], *_synonyms(row)), bool(row["isthing"])) for row in ordered)
-    return Vocabulary(categories), {row["id"]: index for index, row in enumerate(ordered)}
+    _check_ids(rows, path)
+    ordered = sorted(enumerate(rows), key=lambda one: one[1]["id"])
+    with _naming():
+        entries = [_entry(row, f"category {position} of {path}") for position, row in ordered]
+        check_distinct(entries)
+    vocabulary = Vocabulary(tuple(Category(entry.names, bool(entry.isthing)) for entry in entries))
+    return vocabulary, {row["id"]: index for index, (_, row) in enumerate(ordered)}
+
+
+def category(name: str, isthing: bool, place: str) -> Category:
+    """A category of a JSON by its one name.
+
+    Args:
+        place: where the JSON has it, for messages.
+
+    Raises:
+        DatasetError: a name in which nothing can be seen.
+    """
+    with _naming():
+        return Category(category_names({"names": [name]}, place), isthing)
 
 
 def category_ids(indices: Mapping[int, int]) -> tuple[int, ...]:
@@ -120,43 +116,35 @@ def panoptic_index(
     """Images and maps of a panoptic JSON.
 
     Args:
-        data: the JSON.
+        data: `images` and `annotations` of the JSON, of the forms `IMAGE` and `ANNOTATION`.
         path: of the JSON, for messages.
         images, maps: the folders.
         indices: category id -> index into the vocabulary, `IGNORED` for segments to leave out.
         place: from the `file_name` of an image to where it lies in `images`.
 
     Raises:
-        DatasetError: a row that is not written as it should be; an annotation of an image, or with a
-            category, that the JSON does not have; an image without annotation; segments without an id of
-            their own.
+        DatasetError: an annotation of an image, or with a category, that the JSON does not have; an image
+            without annotation; an id twice.
     """
-    names: dict[ImageId, str] = {}
-    for position, row in enumerate(data["images"]):
-        IMAGE.check(row, path, position)
-        if row["id"] in names:
-            raise DatasetError(f"{path} has two images with the id {row['id']!r}")
-        names[row["id"]] = row["file_name"]
+    names = {row["id"]: row["file_name"] for row in listed_images(data, path)}
     files: dict[ImageId, Path] = {}
     rows: dict[ImageId, tuple[str, np.ndarray]] = {}
-    for position, annotation in enumerate(data["annotations"]):
-        ANNOTATION.check(annotation, path, position)
+    for annotation in data["annotations"]:
         image_id = annotation["image_id"]
-        if image_id not in names:
-            raise DatasetError(f"{path} has an annotation of the image {image_id!r}, which it does not list")
+        _check_image(image_id, names, path)
         if image_id in rows:
-            raise DatasetError(f"{path} has two annotations of the image {image_id!r}")
-        for segment in annotation["segments_info"]:
-            SEGMENT.check(segment, path, f"of the image {image_id!r}")
+            raise DatasetError(
+                f"{path} has two annotations of the image {image_id!r}", "join them, or remove one"
+            )
         segments = [
             (s["id"], _index(s["category_id"], indices, path), s.get("iscrowd") or 0)
             for s in annotation["segments_info"]
         ]
-        numbers = [row[0] for row in segments]
-        if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 24 for number in numbers):
+        twice = repeated(number for number, _, _ in segments)
+        if twice is not None:
             raise DatasetError(
-                f"{path} has ids of segments of the image {image_id!r} that are repeated, or outside of 1 "
-                "to 2**24 - 1"
+                f"{path} has two segments with the id {twice} in the image {image_id!r}",
+                "give each segment of an image an id of its own",
             )
         files[image_id] = images / place(names[image_id])
         rows[image_id] = annotation["file_name"], np.array(segments, dtype=np.int32).reshape(-1, 3)
@@ -173,18 +161,34 @@ def instance_index(data: Mapping[str, Any], path: Path, indices: Mapping[int, in
     """The objects of an instance JSON.
 
     Args:
-        data: the JSON.
+        data: `images` and `annotations` of the JSON, of the forms `LISTED` and `OBJECT`.
         path: of the JSON, for messages.
-        indices: category id -> index into the vocabulary; None: everything is category 0.
+        indices: category id -> index into the vocabulary; None: everything is category 0, and the form is
+            `ANY_OBJECT`.
 
     Raises:
-        DatasetError: an annotation with a category that the JSON does not have.
+        DatasetError: an annotation of an image, or with a category, that the JSON does not have.
     """
+    listed = {row["id"] for row in data["images"]}
     grouped: dict[ImageId, list[Any]] = defaultdict(list)
     for row in data["annotations"]:
+        _check_image(row["image_id"], listed, path)
         category = 0 if indices is None else _index(row["category_id"], indices, path)
-        grouped[row["image_id"]].append([category, row.get("iscrowd", 0), row["segmentation"]])
-    return InstanceMasks({image_id: json.dumps(found).encode() for image_id, found in grouped.items()})
+        grouped[row["image_id"]].append([category, row.get("iscrowd") or 0, row["segmentation"]])
+    return InstanceMasks(path, {image_id: json.dumps(found).encode() for image_id, found in grouped.items()})
+
+
+def listed_images(data: Mapping[str, Any], path: Path) -> Sequence[Row]:
+    """The images of a JSON, whose ids are told apart.
+
+    Raises:
+        DatasetError: an id twice.
+    """
+    twice = repeated(row["id"] for row in data["images"])
+    if twice is not None:
+        raise DatasetError(f"{path} has two images with the id {twice!r}", "give each an id of its own")
+    rows: Sequence[Row] = data["images"]
+    return rows
 
 
 def federations(data: Mapping[str, Any], path: Path, indices: Mapping[int, int]) -> dict[ImageId, Federation]:
@@ -212,8 +216,7 @@ def caption_index(path: Path, images: Iterable[ImageId]) -> dict[ImageId, tuple[
         DatasetError: a row that is not written as it should be, or not one caption of these images.
     """
     found: dict[ImageId, list[str]] = defaultdict(list)
-    for position, row in enumerate(read_json(path, "annotations")["annotations"]):
-        CAPTION.check(row, path, position)
+    for row in read_rows(path, annotations=CAPTION)["annotations"]:
         found[row["image_id"]].append(row["caption"].strip())
     if found.keys().isdisjoint(images):
         raise DatasetError(
@@ -223,16 +226,41 @@ def caption_index(path: Path, images: Iterable[ImageId]) -> dict[ImageId, tuple[
     return {image_id: tuple(sentences) for image_id, sentences in found.items()}
 
 
+def _check_ids(rows: Sequence[Row], path: Path) -> None:
+    twice = repeated(row["id"] for row in rows)
+    if twice is not None:
+        raise DatasetError(f"{path} has two categories with the id {twice}", "give each an id of its own")
+
+
+def _check_image(image_id: ImageId, listed: Container[ImageId], path: Path) -> None:
+    if image_id not in listed:
+        raise DatasetError(
+            f"{path} has an annotation of the image {image_id!r}, which it does not list",
+            'list it under `images`; 1 is another id than "1"',
+        )
+
+
 def _index(number: int, indices: Mapping[int, int], path: Path) -> int:
     index = indices.get(number)
     if index is None:
-        raise DatasetError(f"{path} has an annotation with category {number}, which it does not list")
+        raise DatasetError(
+            f"{path} has an annotation with category {number}, which it does not list",
+            "list it under `categories`, or correct the annotation",
+        )
     return index if index >= 0 else IGNORED
 
 
-def _synonyms(row: Row) -> tuple[str, ...]:
-    given = row.get("synonyms", row.get("names", ()))
-    return tuple(name.strip() for name in given.split(",")) if isinstance(given, str) else tuple(given)
+def _entry(row: Row, place: str) -> Entry:
+    return Entry(category_names(row, place), bool(row["isthing"]), place, numbered=True)
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Faults of names, which say where they stand, as faults of a dataset."""
+    try:
+        yield
+    except VocabularyError as error:
+        raise DatasetError(error.message, error.hint) from error
 
 
 def _words(*names: str) -> set[str]:

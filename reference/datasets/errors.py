@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 from odise_trt.errors import OdiseError
+
+#: So many errors of one kind are listed; the rest are counted.
+_LISTED = 50
 
 
 class DatasetError(OdiseError):
     """A dataset that is incomplete, laid out differently, or at odds with itself."""
+
+
+def listed(errors: Sequence[OdiseError]) -> str:
+    """Errors as lines of a message. A hint follows the last error in a row that has it."""
+    lines = []
+    for hint, alike in groupby(errors[:_LISTED], key=lambda error: error.hint):
+        lines += [f"\n    {error.message}" for error in alike]
+        if hint is not None:
+            lines.append(f"\n      {hint}")
+    if len(errors) > _LISTED:
+        lines.append(f"\n    and {len(errors) - _LISTED} more")
+    return "".join(lines)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def out_of_memory(name: str) -> OdiseError:
+    """That there was too little memory for one thing of many."""
+    return OdiseError(f"{name} needs more memory than there is", "close other programs, or shrink it")

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from odise_trt.errors import hint_for, reason
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
 
 from .errors import DatasetError
+from .orientation import orientation_of, swaps_sides
 from .parts import ImageId, InstanceMasks, PanopticPart, SemanticMaps, semantic_from, things_of
 from .sample import Example, Federation, PanopticSegment
 
@@ -91,11 +93,11 @@ class ImageDataset:
         segments: tuple[PanopticSegment, ...] = ()
         if self._panoptic is not None:
             panoptic, segments = self._panoptic.read(image_id)
-            self._check_size(image, panoptic, self._panoptic.file(image_id))
+            self._check_size(image_id, image, panoptic, self._panoptic.file(image_id))
         semantic = None
         if self._semantic is not None:
             semantic = self._semantic.read(image_id)
-            self._check_size(image, semantic, self._semantic.file(image_id))
+            self._check_size(image_id, image, semantic, self._semantic.file(image_id))
         elif panoptic is not None:
             semantic = semantic_from(panoptic, segments)
         instances = None
@@ -113,19 +115,45 @@ class ImageDataset:
             captions=self._captions.get(image_id, ()),
         )
 
-    def _check_size(self, image: np.ndarray, truth: np.ndarray, path: Path) -> None:
-        if image.shape[:2] != truth.shape:
-            (height, width), (high, wide) = image.shape[:2], truth.shape
+    def orientation(self, index: int) -> int:
+        """How EXIF turns an image; see `reference.datasets.orientation`."""
+        return orientation_of(self._images[self._ids[index]])
+
+    def _check_size(self, image_id: ImageId, image: np.ndarray, truth: np.ndarray, path: Path) -> None:
+        (height, width), (high, wide) = image.shape[:2], truth.shape
+        if (height, width) == (high, wide):
+            return
+        message = f"{path} is {wide} x {high}, its image {width} x {height}"
+        orientation = orientation_of(self._images[image_id])
+        if (height, width) == (wide, high) and swaps_sides(orientation):
             raise DatasetError(
-                f"{path} is {wide} x {high}, its image {width} x {height}",
-                "one of the two was resized, or they belong to different images",
+                f"{message} as it is shown: EXIF turns the image (orientation {orientation}), and the map is "
+                "of the picture as it is stored",
+                "turn the map, too, or save the image turned and without EXIF; see docs/datasets.md",
             )
+        raise DatasetError(message, "one of the two was resized, or they belong to different images")
 
 
 def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[ImageId, Path]:
-    """The files of a folder with these suffixes, by name without suffix, in order."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    return {path.stem: path for path in found if not path.name.startswith(".")}
+    """The files of a folder with these suffixes, by name without suffix, in order.
+
+    Raises:
+        DatasetError: the folder cannot be read, or two files have one name.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {reason(error)}", hint_for(error)) from error
+    files: dict[ImageId, Path] = {}
+    for path in found:
+        if path.name.startswith("."):
+            continue
+        if path.stem in files:
+            raise DatasetError(
+                f"{files[path.stem]} and {path.name} are two files of one image", "remove one of the two"
+            )
+        files[path.stem] = path
+    return files
 
 
 class FederatedDataset(ImageDataset):

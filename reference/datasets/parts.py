@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import ImageError
+from odise_trt.pictures.image_file import open_picture
 
+from . import run_lengths
 from .errors import DatasetError
 from .sample import IGNORED, Instance, PanopticSegment
 
@@ -62,7 +64,7 @@ class PanopticMaps:
             listed = ", ".join(map(str, np.unique(ids[places < 0])[:5].tolist()))
             raise DatasetError(
                 f"{self.file(image_id)} has segments that its JSON knows nothing of: {listed}",
-                "the PNGs and the JSON are from different versions; unpack both again",
+                _why_unknown(ids, rows[:, 0]),
             )
         left_out = rows[:, 1] == IGNORED
         if left_out.any():
@@ -117,63 +119,78 @@ class InstanceMasks:
     """Polygons and run-length encodings, COCO's instance format.
 
     Attributes:
+        path: of the JSON, for messages.
         rows: image -> its annotations as JSON (a tenth of the memory of the objects): a list of
             `[category, iscrowd, segmentation]`.
     """
 
+    path: Path
     rows: Mapping[ImageId, bytes]
 
     def read(self, image_id: ImageId, height: int, width: int) -> tuple[Instance, ...]:
-        """The objects of an image of this size."""
+        """The objects of an image of this size.
+
+        Raises:
+            DatasetError: a mask is of another size.
+        """
         found = json.loads(self.rows.get(image_id, b"[]"))
-        return tuple(
-            Instance(category, decode_segmentation(segmentation, height, width), bool(crowd))
-            for category, crowd, segmentation in found
-        )
+        try:
+            return tuple(
+                Instance(category, decode_segmentation(segmentation, height, width), bool(crowd))
+                for category, crowd, segmentation in found
+            )
+        except DatasetError as error:
+            place = f"image {image_id!r} of {self.path}"
+            raise DatasetError(f"{place}: {error.message}", error.hint) from error
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Polygons, or a run-length encoding (compressed or not), as bool (H, W).
 
+    Args:
+        segmentation: of the form that `OBJECT` checks.
+
     Raises:
-        DatasetError: it is neither, or of another size.
+        DatasetError: it is of an image of another size.
     """
+    if isinstance(segmentation, Mapping):
+        high, wide = segmentation["size"]
+        if (high, wide) != (height, width):
+            raise DatasetError(
+                f"a mask is {wide} x {high}, its image {width} x {height}",
+                "the JSON is of other images, or these were resized or turned",
+            )
+        return run_lengths.decode(segmentation)
+    # pycocotools takes fewer than three corners for a box, and draws something.
+    polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+    if not polygons:
+        return np.zeros((height, width), dtype=bool)
+    side = max(height, width)
+    # It also needs memory for the length of an outline, and a slip of the pen can make that any length.
+    far = next((x for polygon in polygons for x in polygon if not -side <= x <= 2 * side), None)
+    if far is not None:
+        raise DatasetError(
+            f"an outline goes to {math.trunc(far)}, its image is {width} x {height}",
+            "the JSON is of other images, or these were resized",
+        )
     from pycocotools import mask as coco_mask
 
-    if isinstance(segmentation, Mapping):
-        size = tuple(segmentation["size"])
-        if size != (height, width):
-            raise DatasetError(
-                f"a mask is {size[1]} x {size[0]}, its image {width} x {height}",
-                "the JSON is of other images, or these were resized",
-            )
-        if isinstance(segmentation["counts"], list):
-            rle = coco_mask.frPyObjects(dict(segmentation), height, width)
-        else:
-            rle = dict(segmentation)
-        return coco_mask.decode(rle).astype(bool)
-    if isinstance(segmentation, Sequence) and not isinstance(segmentation, str | bytes):
-        # pycocotools takes fewer than three corners for a box, and draws something.
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
-        if not polygons:
-            return np.zeros((height, width), dtype=bool)
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))).astype(bool)
-    raise DatasetError(f"a mask is {type(segmentation).__name__}, neither polygons nor a run-length encoding")
+    drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return run_lengths.decode({"size": drawn["size"], "counts": drawn["counts"].decode()})
 
 
 def read_labels(path: Path) -> np.ndarray:
     """A label image of one channel, palette or gray of 8, 16 or 32 bits: int32 (H, W).
 
     Raises:
-        ImageError: it cannot be read, or has several channels.
+        ImageError: it cannot be read, is damaged, or has several channels.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("L", "P", "I", "I;16", "I;16B", "I;16L", "1"):
-                raise ImageError(f"{path} is no label image: its pixels are {image.mode}")
-            return np.asarray(image).astype(np.int32)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error}") from error
+    with open_picture(path, str(path)) as image:
+        if image.mode not in ("L", "P", "I", "I;16", "I;16B", "I;16L", "1"):
+            raise ImageError(
+                f"{path} is no label image: its pixels are {image.mode}", "save it with one channel"
+            )
+        return np.asarray(image).astype(np.int32)
 
 
 def semantic_from(ids: np.ndarray, segments: Sequence[PanopticSegment]) -> np.ndarray:
@@ -194,12 +211,25 @@ def things_of(
     )
 
 
+def _why_unknown(ids: np.ndarray, known: np.ndarray) -> str:
+    """What to do about a map with ids that its JSON does not have: how it was perhaps written."""
+    found = np.unique(ids)
+    if np.isin(found >> 16 | found & 0xFF00 | (found & 0xFF) << 16, [0, *known]).all():
+        return "red and blue are exchanged, as OpenCV writes pictures: id = R + 256 G + 65536 B"
+    if not (found % 0x010101).any():
+        return "its pixels are gray, the same value in R, G and B: id = R + 256 G + 65536 B"
+    return (
+        "list them under `segments_info`, or give their pixels the id 0; a PNG whose colours stand for "
+        "categories is no panoptic map, and PNGs and a JSON of different versions do not fit together"
+    )
+
+
 def _places(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Where in `known` each id is, int16 (H, W); -1 where it is not there.
+    """Where in `known` each id is, int32 (H, W); -1 where it is not there.
 
     By a table over all ids. They are below 2**24, and only the pages of the table that are used become
     memory.
     """
-    table = np.zeros(int(max(ids.max(initial=0), known.max())) + 1, dtype=np.int16)
+    table = np.zeros(int(max(ids.max(initial=0), known.max())) + 1, dtype=np.int32)
     table[known] = np.arange(1, len(known) + 1)
-    return table[ids] - np.int16(1)
+    return table[ids] - np.int32(1)

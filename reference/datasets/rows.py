@@ -1,73 +1,251 @@
-"""How the rows of a JSON have to be written: one that people wrote by hand is told where it is not."""
+"""Reading JSON: every value that is used has a declared form, and is checked before anything else sees it.
+
+Whoever wrote the JSON by hand is told which value it is, and how a good one looks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
+
+from odise_trt.errors import hint_for, reason
+from odise_trt.pictures.file_kind import HEAD, guess, kind_of
 
 from .errors import DatasetError
 
-_ID = (int, str)
-_NAMES = {int: "a whole number", str: "a text", list: "a list", bool: "true or false"}
+Row = Mapping[str, Any]
+_MISSING = object()
+_NO_JSON = "export it as JSON, or give the JSON file"
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a value has to be.
+
+    Attributes:
+        wanted: in words, for messages.
+        fits: whether a value is that.
+    """
+
+    wanted: str
+    fits: Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
 class RowForm:
-    """What a row has to have.
+    """What an object of a JSON has to have; keys that are not named here do not matter.
 
     Attributes:
         what: it is.
-        types: key -> types that its value may have; with None among them, the key may be missing.
+        values: key -> what its value has to be, or the form of the rows in a list.
         example: a good one.
+        optional: keys of `values` that may be missing.
+        label: the key whose value tells people which row it is.
+        others: keys of rows in other formats that people take for this one -> what to do then.
     """
 
     what: str
-    types: Mapping[str, tuple[type, ...]]
+    values: Mapping[str, Value | RowForm]
     example: str
+    optional: frozenset[str] = frozenset()
+    label: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+    _checks: tuple[tuple[str, Callable[[Any], bool], bool], ...] = field(init=False, repr=False)
 
-    def check(self, row: Any, path: Path, place: object) -> None:
-        """Nothing, for a good row; keys beyond those of the form do not matter.
+    def __post_init__(self) -> None:
+        # There are a million segments in COCO: what is checked of each is laid out once.
+        checks = tuple(
+            (key, one.fits if isinstance(one, Value) else one.fits_list, key in self.optional)
+            for key, one in self.values.items()
+        )
+        object.__setattr__(self, "_checks", checks)
+
+    def fits(self, row: Any) -> bool:
+        """Whether a row is of this form."""
+        if type(row) is not dict:
+            return False
+        for key, fits, optional in self._checks:
+            value = row.get(key, _MISSING)
+            if not (optional if value is _MISSING else fits(value)):
+                return False
+        return True
+
+    def fits_list(self, rows: Any) -> bool:
+        """Whether it is a list of rows of this form."""
+        return type(rows) is list and all(map(self.fits, rows))
+
+    def check(self, row: Any, where: str) -> None:
+        """Raise DatasetError unless a row is of this form.
+
+        Whole numbers that are written as 1.0, as pandas does, become whole numbers.
 
         Args:
-            row: as read from JSON.
-            path: of the JSON, for messages.
-            place: of the row, for messages: its position, or what it belongs to.
-
-        Raises:
-            DatasetError: a key is missing, or its value is of another type.
+            where: it stands, for messages: "record.json".
         """
-        # There are a million segments in COCO. JSON has no subclasses, and `true` is no number here.
-        if type(row) is dict and all(type(row.get(key)) in types for key, types in self.types.items()):
-            return
-        where = f"{self.what} {place} of {path}"
-        hint = f"write it as {self.example}"
+        if not self.fits(row):
+            self._make_whole(row)
+            if not self.fits(row):
+                self._refuse(row, where)
+
+    def check_list(self, rows: Any, key: str, where: str) -> None:
+        """Raise DatasetError unless the value of a key is a list of rows of this form.
+
+        Args:
+            where: the object with the key stands, for messages.
+        """
+        if type(rows) is not list:
+            raise DatasetError(
+                f"{where} has {shown(rows)} as {key}, which should be a list", f"write it as [{self.example}]"
+            )
+        for position, row in enumerate(rows):
+            if not self.fits(row):
+                self.check(row, f"{self.what} {position}{self._label(row)} of {where}")
+
+    def _make_whole(self, row: Any) -> None:
         if type(row) is not dict:
-            raise DatasetError(f"{where} is {row!r}", hint)
-        gone = [key for key, types in self.types.items() if key not in row and NoneType not in types]
+            return
+        for key, one in self.values.items():
+            value = row.get(key)
+            if isinstance(one, RowForm):
+                for part in value if type(value) is list else ():
+                    one._make_whole(part)
+            elif type(value) is float and value.is_integer():
+                row[key] = int(value)
+
+    def _refuse(self, row: Any, where: str) -> None:
+        hint = f"write it as {self.example}"
+        if type(row) is dict and (other := next((key for key in self.others if key in row), None)):
+            hint = self.others[other]
+        if type(row) is not dict:
+            raise DatasetError(f"{where} is {shown(row)}", hint)
+        gone = [key for key in self.values if key not in row and key not in self.optional]
         if gone:
             raise DatasetError(f"{where} has no {', '.join(gone)}", hint)
-        key = next(key for key, types in self.types.items() if type(row.get(key)) not in types)
-        wanted = " or ".join(_NAMES[kind] for kind in self.types[key] if kind is not NoneType)
-        raise DatasetError(f"{where} has {row[key]!r} as {key}, which should be {wanted}", hint)
+        for key, one in self.values.items():
+            if isinstance(one, RowForm):
+                if key in row:
+                    one.check_list(row[key], key, where)
+            elif key in row and not one.fits(row[key]):
+                raise DatasetError(
+                    f"{where} has {shown(row[key])} as {key}, which should be {one.wanted}", hint
+                )
+
+    def _label(self, row: Any) -> str:
+        value = row.get(self.label) if type(row) is dict else None
+        return f" ({self.label} {shown(value)})" if type(value) in (int, str) else ""
 
 
-IMAGE = RowForm("image", {"id": _ID, "file_name": (str,)}, '{"id": 1, "file_name": "street.jpg"}')
-ANNOTATION = RowForm(
-    "annotation",
-    {"image_id": _ID, "file_name": (str,), "segments_info": (list,)},
-    '{"image_id": 1, "file_name": "street.png", "segments_info": [{"id": 1, "category_id": 1}]}',
-)
-SEGMENT = RowForm(
-    "segment",
-    {"id": (int,), "category_id": (int,), "iscrowd": (int, bool, NoneType)},
-    '{"id": 1, "category_id": 1}',
-)
-CATEGORY = RowForm(
-    "category",
-    {"id": (int,), "name": (str,), "isthing": (int, bool)},
-    '{"id": 1, "name": "cat", "isthing": 1, "synonyms": ["cats"]}',
-)
-CAPTION = RowForm("caption", {"image_id": _ID, "caption": (str,)}, '{"image_id": 1, "caption": "A cat."}')
+def read_rows(path: Path, **forms: RowForm) -> dict[str, list[Any]]:
+    """The lists of a JSON, by key.
+
+    Args:
+        path: of the JSON.
+        forms: key -> the form of the rows in its list.
+
+    Raises:
+        DatasetError: see `read_json`; a key is missing, its value is no list, or a row is of another form.
+    """
+    data = read_json(path)
+    hint = "it should have " + ", ".join(f'"{key}": [{form.example}, ...]' for key, form in forms.items())
+    if type(data) is not dict:
+        raise DatasetError(f"{path} is {shown(data)}", hint)
+    gone = [key for key in forms if key not in data]
+    if gone:
+        raise DatasetError(f"{path} has no {', '.join(gone)}", hint)
+    for key, form in forms.items():
+        form.check_list(data[key], key, str(path))
+    return {key: data[key] for key in forms}
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        DatasetError: it cannot be read, is no JSON, or has a key twice in one object.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {reason(error)}", hint_for(error)) from error
+    _check_kind(content, path)
+    try:
+        return json.loads(content, object_pairs_hook=_with_keys_of_its_own)
+    except _Twice as error:
+        raise DatasetError(
+            f"{path} has {shown(error.key)} twice in one object, beside {shown(error.others)}",
+            "remove one of the two",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except RecursionError as error:
+        raise DatasetError(f"{path} is nested too deeply", "is it a file of this kind?") from error
+    except ValueError as error:
+        raise DatasetError(
+            f"{path} is no JSON: {error}",
+            "correct it there; a download that was cut short looks like this, too",
+        ) from error
+
+
+def _check_kind(content: bytes, path: Path) -> None:
+    """Raise DatasetError where the first bytes are those of another kind of file."""
+    if not content.strip():
+        raise DatasetError(f"{path} is empty", "it was never written or fetched: get it again")
+    head = content[:HEAD]
+    other = kind_of(head, ()) or (guess(head) if head.lstrip()[:1] == b"<" else None)
+    if other is not None:
+        hint = _NO_JSON if other.way_out == "name a picture" else other.way_out.replace("picture", "file")
+        raise DatasetError(f"{path} is no JSON: it is {other.what.replace('the picture', 'the file')}", hint)
+
+
+def shown(value: Any) -> str:
+    """A value of a JSON for a message, shortened; null, true and false as JSON writes them."""
+    return _SHORT.repr(value)
+
+
+class _Twice(Exception):
+    def __init__(self, key: str, others: list[str]) -> None:
+        super().__init__(key)
+        self.key, self.others = key, others
+
+
+def _with_keys_of_its_own(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Twice(twice, [key for key in row if key != twice])
+    return row
+
+
+class _Short(reprlib.Repr):
+    """Python's way, but for the words that JSON has."""
+
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+
+def _short() -> reprlib.Repr:
+    short = _Short()
+    short.maxstring, short.maxlong, short.maxother = 80, 40, 80
+    short.maxdict, short.maxlist, short.maxlevel = 6, 6, 3
+    return short
+
+
+_SHORT = _short()
+
+
+def repeated(values: Iterable[Any]) -> Any:
+    """The first value that is there twice; None: there is none."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,18 @@ import numpy as np
 from odise_trt.errors import OdiseError
 
 from .catalogue import layout_of, open_dataset
-from .errors import DatasetError
+from .errors import DatasetError, counted, listed, out_of_memory
+from .images import ImageDataset
+from .layout import why_no_file
+from .layouts.layout import Layout
+from .near_misses import forget, listing, whereabouts
+from .orientation import swaps_sides
 from .overlap import overlap_with
+from .parallel import in_parallel
 from .sample import IGNORED, Example
+
+#: Files that Windows leaves in folders of pictures.
+_LITTER = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -42,55 +52,66 @@ class Report:
     notes: tuple[str, ...]
 
 
+@dataclass
+class _Seen:
+    """What was seen of one image."""
+
+    faults: list[OdiseError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    found: dict[str, int] = field(default_factory=dict)
+
+
 def verify(
     name: str,
     path: str | Path,
     split: str = "val",
     *,
-    samples: int = 20,
+    samples: int | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Report:
-    """Look for every file that the index names, and read some of them.
+    """Look for every file that the index names, and read every image with its truth.
+
+    What is read goes through `dataset[index]`, as in training and evaluation.
 
     Args:
         name, path, split: see `open_dataset`.
-        samples: how many images are read, spread evenly.
+        samples: read only so many images, spread evenly; None: all.
         progress: told (what is done, how much of it, of how much).
 
     Raises:
-        DatasetError: what is missing, or does not fit together; up to ten faults of the kind.
+        DatasetError: what is missing, or does not fit together: all of it in one message.
     """
+    forget()
     dataset = open_dataset(name, path, split)
-    absent = []
+    seen: dict[int, _Seen] = {}
     for index in range(len(dataset)):
-        absent += [str(file) for file in dataset.files(index) if not file.is_file()]
+        absent = [
+            DatasetError(why, whereabouts(file))
+            for file in dataset.files(index)
+            if (why := why_no_file(file)) is not None
+        ]
+        if absent:
+            seen[index] = _Seen(list(absent))
         progress("looking for files", index + 1, len(dataset))
-    if absent:
-        raise DatasetError(
-            f"{len(absent)} files that belong to {dataset.name} are not there:{_listed(absent)}",
-            "unpack the archive again" if layout_of(name).work is None else "unpack or prepare it again",
-        )
-    faults: list[str] = []
-    notes: list[str] = []
-    found: Counter[str] = Counter()
-    chosen = np.unique(
-        np.linspace(0, len(dataset) - 1, max(1, min(samples, len(dataset)))).round().astype(int)
-    )
-    for done, index in enumerate(chosen.tolist(), 1):
-        try:
-            example = dataset[index]
-        except OdiseError as error:
-            faults.append(error.message)
-        else:
-            faults += faults_of(example, len(dataset.vocabulary))
-            notes += notes_of(example)
-            found.update(counts_of(example))
-        progress("reading images", done, len(chosen))
+    chosen = _spread(len(dataset), samples)
+    complete = [index for index in chosen if index not in seen]
+    reading = in_parallel(complete, lambda index: _look(dataset, index), os.cpu_count() or 1)
+    for done, (index, future) in enumerate(reading, 1):
+        seen[index] = future.result()
+        progress("reading images", done, len(complete))
+    ordered = [seen[index] for index in sorted(seen)]
+    faults = [fault for one in ordered for fault in one.faults]
+    layout = layout_of(name)
     if faults:
         raise DatasetError(
-            f"{len(faults)} faults in {len(chosen)} images of {dataset.name}:{_listed(faults)}",
-            "files of different versions or datasets are mixed, or a download was cut short",
+            f"{counted(len(faults), 'fault')} in {counted(len(ordered), 'image')} of {dataset.name}:"
+            f"{listed(faults)}",
+            _what_next(layout),
         )
+    found: Counter[str] = Counter()
+    for one in ordered:
+        found.update(one.found)
+    notes = [note for one in ordered for note in one.notes]
     return Report(
         dataset.name,
         split,
@@ -100,8 +121,65 @@ def verify(
         sum(overlap_with(dataset.vocabulary)),
         len(chosen),
         dict(found),
-        tuple(notes),
+        (*(_unlisted(dataset) if layout.own else ()), *notes),
     )
+
+
+def _spread(count: int, samples: int | None) -> list[int]:
+    if samples is None or samples >= count:
+        return list(range(count))
+    return sorted(set(np.linspace(0, count - 1, max(1, samples)).round().astype(int).tolist()))
+
+
+def _look(dataset: ImageDataset, index: int) -> _Seen:
+    try:
+        example = dataset[index]
+    except OdiseError as error:
+        return _Seen([error])
+    except MemoryError:
+        return _Seen([out_of_memory(str(dataset.files(index)[0]))])
+    faults: list[OdiseError] = [DatasetError(fault) for fault in faults_of(example, len(dataset.vocabulary))]
+    notes = [*_about_turning(example, dataset.orientation(index)), *notes_of(example)]
+    return _Seen(faults, notes, counts_of(example))
+
+
+def _what_next(layout: Layout) -> str:
+    if layout.own:
+        return "correct them, and run the same command again"
+    again = "unpack the archive again" if layout.work is None else "unpack or prepare it again"
+    return f"files of different versions or datasets are mixed, or a download was cut short: {again}"
+
+
+def _unlisted(dataset: ImageDataset) -> list[str]:
+    """How many files beside those of the index belong to no image."""
+    belonging = {file for index in range(len(dataset)) for file in dataset.files(index)}
+    notes = []
+    for folder in sorted({file.parent for file in belonging}):
+        others = [
+            name
+            for name in listing(folder)
+            if folder / name not in belonging
+            and name[0] != "."
+            and name.lower() not in _LITTER
+            and not os.path.isdir(folder / name)
+        ]
+        if others:
+            notes.append(
+                f"{folder}: {counted(len(others), 'file')} that the JSON does not list, the first is "
+                f"{min(others)}"
+            )
+    return notes
+
+
+def _about_turning(example: Example, orientation: int) -> list[str]:
+    """That EXIF turns an image, where the size of its map does not show which way the map is for."""
+    height, width = example.image.shape[:2]
+    if orientation == 1 or (swaps_sides(orientation) and height != width):
+        return []
+    return [
+        f"image {example.image_id!r} is turned by EXIF (orientation {orientation}): the map must be of the "
+        "picture as shown"
+    ]
 
 
 def faults_of(example: Example, categories: int) -> list[str]:
@@ -127,11 +205,15 @@ def notes_of(example: Example) -> list[str]:
             {segment.id for segment in example.segments} - set(np.unique(example.panoptic).tolist())
         )
         if hidden:
-            notes.append(f"image {example.image_id!r}: {len(hidden)} segments have no pixel")
+            notes.append(f"image {example.image_id!r}: {_without_pixel(len(hidden), 'segment')}")
     empty = sum(not instance.mask.any() for instance in example.instances or ())
     if empty:
-        notes.append(f"image {example.image_id!r}: {empty} objects have no pixel")
+        notes.append(f"image {example.image_id!r}: {_without_pixel(empty, 'object')}")
     return notes
+
+
+def _without_pixel(number: int, what: str) -> str:
+    return f"{counted(number, what)} {'has' if number == 1 else 'have'} no pixel"
 
 
 def counts_of(example: Example) -> dict[str, int]:
@@ -143,8 +225,3 @@ def counts_of(example: Example) -> dict[str, int]:
         counts["pixels with a category"] = int(np.count_nonzero(example.semantic != IGNORED))
         counts["pixels"] = example.semantic.size
     return {what: count for what, count in counts.items() if count}
-
-
-def _listed(rows: list[str]) -> str:
-    more = f"\n    and {len(rows) - 10} more" if len(rows) > 10 else ""
-    return "".join(f"\n    {row}" for row in rows[:10]) + more

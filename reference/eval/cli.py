@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+from odise_trt.cli import console
+from odise_trt.cli.places import folder as folder_of
 
 if TYPE_CHECKING:
     from reference.ablation import Ablation
@@ -42,20 +46,36 @@ DatasetName = Annotated[
         show_default=False,
     ),
 ]
-Data = Annotated[Path | None, typer.Option(help="Where the dataset is.", show_default=False)]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Where the dataset is.", show_default=False, parser=folder_of, metavar="PATH"),
+]
 Split = Annotated[
     str | None, typer.Option(help="Part of the dataset: train or val; val, if left out.", show_default=False)
 ]
-Output = Annotated[Path, typer.Option(help="Folder for predictions and reports, one folder within for each.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for predictions and reports, one folder within for each.",
+        parser=folder_of,
+        metavar="PATH",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many images.")]
 TaskOption = Annotated[
     list[TaskName] | None,
     typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
 ]
 PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row for each category.")]
-Preset = Annotated[str, typer.Option(help="Preset of the reference.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Preset of the reference; demo, if left out.", show_default=False)
+]
 Weights = Annotated[
-    str, typer.Option(help="Weights of the reference: random:SEED, demo, or a safetensors file.")
+    str | None,
+    typer.Option(
+        help="Weights of the reference: random:SEED, demo, or a safetensors file; demo, if left out.",
+        show_default=False,
+    ),
 ]
 CaptionerOption = Annotated[str, typer.Option(help="Ablation: implicit or empty.")]
 Timesteps = Annotated[str, typer.Option(help='Ablation: diffusion steps, "0+100+200" or "learnable".')]
@@ -72,7 +92,9 @@ def eval_command(
     dataset: DatasetName,
     engines: Annotated[
         list[Path] | None,
-        typer.Option(help="A bundle; may be given several times.", show_default=False),
+        typer.Option(
+            help="A bundle; may be given several times.", show_default=False, parser=folder_of, metavar="PATH"
+        ),
     ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="Evaluate the PyTorch model, too.")] = False,
     data: Data = None,
@@ -81,8 +103,8 @@ def eval_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
-    preset: Preset = "demo",
-    weights: Weights = "demo",
+    preset: Preset = None,
+    weights: Weights = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -90,6 +112,10 @@ def eval_command(
 
     Predictions are kept; the same command goes on where it was stopped.
     """
+    for option, value in (("--preset", preset), ("--weights", weights)):
+        if value is not None and not reference:
+            raise typer.BadParameter("it is of the PyTorch model: give --reference, too", param_hint=option)
+    _check_named(preset, weights)
     openers = {folder.resolve().name: _bundle(folder, device, threads) for folder in engines or ()}
     if len(openers) < len(engines or ()) or (reference and "reference" in openers):
         raise typer.BadParameter("models of the same name cannot be told apart", param_hint="--engines")
@@ -109,8 +135,8 @@ def reference_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
-    preset: Preset = "demo",
-    weights: Weights = "demo",
+    preset: Preset = None,
+    weights: Weights = None,
     device: Device = None,
     threads: Threads = None,
     captioner: CaptionerOption = "implicit",
@@ -125,6 +151,7 @@ def reference_command(
     """
     from reference.ablation import Ablation
 
+    _check_named(preset, weights)
     ablation = Ablation.parse(
         captioner=captioner,
         timesteps=timesteps,
@@ -136,6 +163,12 @@ def reference_command(
     _run({_reference_name(ablation): opener}, dataset, data, split, output, limit, task, per_category)
 
 
+def _check_named(preset: str | None, weights: str | None) -> None:
+    for option, value in (("--preset", preset), ("--weights", weights)):
+        if value == "":
+            raise typer.BadParameter("it is empty; is a variable of the shell unset?", param_hint=option)
+
+
 def open_named(name: str, data: Path | None, split: str | None, limit: int | None) -> Dataset:
     """What --dataset, --data and --split name.
 
@@ -145,12 +178,21 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
     if name in SCENES:
         from reference.demo.held_out import held_out
 
+        if data is not None:
+            raise typer.BadParameter(f"{name} are drawn, and read nothing: leave it out", param_hint="--data")
         if split is not None:
             raise typer.BadParameter(f"{name} has no parts: leave it out", param_hint="--split")
         return held_out(max(_SCENES, limit or 0), name)
+    from reference.datasets import open_dataset
+    from reference.datasets.catalogue import layout_of
+    from reference.datasets.errors import DatasetError
+
+    try:
+        layout_of(name)
+    except DatasetError as error:
+        raise DatasetError(error.message, f"{error.hint}; and drawn ones: {', '.join(SCENES)}") from error
     if data is None:
         raise typer.BadParameter(f"say where {name} is", param_hint="--data")
-    from reference.datasets import open_dataset
 
     return open_dataset(name, data) if split is None else open_dataset(name, data, split)
 
@@ -172,9 +214,10 @@ def _run(
     per_category: bool,
 ) -> None:
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
-    notes, out = Console(stderr=True), Console()
-    with notes.status(f"opening {dataset_name}"):
+    notes, out = console.errors(), console.output()
+    with notes.status(escape(f"opening {dataset_name}")):
         from odise_trt.output import prepare_folder, write_together
+        from reference.datasets.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
         from reference.eval.show import show_comparison, show_report
@@ -182,23 +225,31 @@ def _run(
         dataset = open_named(dataset_name, data, split, limit)
         home = prepare_folder(output) / folder_name(dataset)
     reports = []
+    failed: DatasetError | None = None
     for name, opener in openers.items():
-        with opener() as predictor, _progress(notes, name) as progress:
-            report = evaluate(
-                predictor,
-                dataset,
-                output=home / name,
-                limit=limit,
-                tasks=None if not tasks else [one.value for one in tasks],
-                progress=progress,
-            )
+        try:
+            with opener() as predictor, _progress(notes, name) as progress:
+                report = evaluate(
+                    predictor,
+                    dataset,
+                    output=home / name,
+                    limit=limit,
+                    tasks=None if not tasks else [one.value for one in tasks],
+                    progress=progress,
+                )
+        except DatasetError as error:
+            # A bad image is one for the other models, too: what can be predicted by them is stored as well.
+            failed = failed or error
+            continue
         show_report(out, report, per_category)
-        out.print(str(home / name), style="dim", soft_wrap=True, markup=False, highlight=False)
+        console.plain(out, str(home / name), "dim")
         reports.append(report)
+    if failed is not None:
+        raise failed
     if len(reports) > 1:
         comparison = compare(reports)
         show_comparison(out, comparison)
-        write_together(home, {"comparison.md": comparison.markdown().encode()})
+        write_together(home, {"comparison.md": comparison.markdown().encode(errors="backslashreplace")})
 
 
 def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
@@ -222,7 +273,11 @@ def _reference_name(ablation: Ablation) -> str:
 
 
 def _reference(
-    preset: str, weights: str, device: str | None, threads: int | None, ablation: Ablation | None = None
+    preset: str | None,
+    weights: str | None,
+    device: str | None,
+    threads: int | None,
+    ablation: Ablation | None = None,
 ) -> Opener:
     @contextmanager
     def opened() -> Iterator[Predictor]:
@@ -241,19 +296,20 @@ def _reference(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        ablated = chosen.apply(find_preset(preset))
-        model = load_weights(ablated, weights).to(place)
-        yield ReferencePredictor(model, describe_weights(ablated, weights))
+        ablated = chosen.apply(find_preset("demo" if preset is None else preset))
+        source = "demo" if weights is None else weights
+        model = load_weights(ablated, source).to(place)
+        yield ReferencePredictor(model, describe_weights(ablated, source))
 
     return opened
 
 
 @contextmanager
-def _progress(console: Console, name: str) -> Iterator[Progress]:
+def _progress(notes: Console, name: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn(name, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
         step = bar.add_task("", total=None)
 
         def advance(done: int, count: int, seconds: float | None) -> None:

@@ -104,8 +104,8 @@ def _row(report: Report, first: Report, metrics: Sequence[str]) -> Row:
         report.name,
         str(report.predictor.get("precision", "")),
         " ".join(str(runs_on[key]) for key in ("backend", "device") if key in runs_on),
-        {metric: report.metrics[metric] for metric in metrics},
-        {metric: _difference(report.metrics[metric], first.metrics[metric]) for metric in metrics},
+        {metric: report.metrics.get(metric) for metric in metrics},
+        {metric: _difference(report.metrics.get(metric), first.metrics[metric]) for metric in metrics},
         report.seconds["median"],
     )
 

@@ -8,19 +8,26 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import odise_trt
+from odise_trt.errors import ImageError, OdiseError, OutputError
 from odise_trt.vocabulary import Vocabulary
-from reference.datasets.errors import DatasetError
+from reference.datasets.errors import DatasetError, counted, listed, out_of_memory
 from reference.datasets.sample import Dataset, Example
 from reference.eval.prediction import TASKS, Predictor, Task
 from reference.eval.report import Report
 from reference.eval.scores import Scores
-from reference.eval.storage import PredictionFolder, Stored, sha256_of_image
+from reference.eval.storage import (
+    DamagedPredictionError,
+    PredictionFolder,
+    Stored,
+    sha256_of_image,
+)
 
 #: Told after every image: images done, images in all, seconds of this one (None: it was stored already).
 Progress = Callable[[int, int, float | None], None]
@@ -37,6 +44,9 @@ def evaluate(
 ) -> Report:
     """Predict every image of a dataset and score the predictions.
 
+    An image that cannot be read does not keep the others from being predicted and stored; then there are no
+    numbers, which would be of other images.
+
     Args:
         predictor: what is evaluated.
         dataset: images and truth.
@@ -49,31 +59,35 @@ def evaluate(
     Raises:
         OutputError: the folder cannot be written to, or has predictions of another configuration, or of
             other pictures by the same ids.
-        DatasetError: the dataset has no images, or no truth for a task that is asked for.
+        DatasetError: the dataset has no images, or no truth for a task that is asked for; or images that
+            could not be evaluated, all of them in one message.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count < 1:
         raise DatasetError(f"{dataset.name} has no images to evaluate")
-    wanted = tuple(tasks) if tasks is not None else tasks_of(dataset[0])
-    if not wanted:
-        raise DatasetError(f"{dataset.name} has no segmentations to compare with")
+    wanted = _tasks(dataset, count, tasks)
     image_ids = [dataset.image_id(index) for index in range(count)]
     stored = None if output is None else _open(output, predictor, dataset, wanted)
     predictor.look_for(dataset.vocabulary)
     scores = Scores(dataset, wanted)
     hashes, seconds = [], []
+    failed: list[OdiseError] = []
     for index, image_id in enumerate(image_ids):
-        example = dataset[index]
-        _check_truth(dataset, example, wanted)
-        hashes.append(sha256_of_image(example.image))
-        known = None if stored is None else stored.load(image_id, hashes[-1])
-        result = known or _timed(predictor, example.image, wanted)
-        if known is None and stored is not None:
-            stored.save(image_id, hashes[-1], example.image.shape[:2], result)
-        scores.add(index, example, result.prediction)
-        seconds.append(result.seconds)
+        known = False
+        try:
+            one = _evaluated(predictor, dataset, index, wanted, stored)
+            scores.add(index, one.example, one.result.prediction)
+        except (ImageError, DatasetError, DamagedPredictionError) as error:
+            failed.append(error)
+        except MemoryError:
+            failed.append(out_of_memory(f"image {image_id!r} of {dataset.name}"))
+        else:
+            known = one.known
+            hashes.append(one.sha256)
+            seconds.append(one.result.seconds)
         if progress is not None:
-            progress(index + 1, count, None if known else result.seconds)
+            progress(index + 1, count, None if known or not seconds else seconds[-1])
+    _refuse(dataset, count, failed, kept=stored is not None)
     metrics, categories = scores.result()
     report = Report(
         name=predictor.name,
@@ -104,6 +118,80 @@ def tasks_of(example: Example) -> tuple[Task, ...]:
     """The tasks an example has truth for."""
     truth = {"panoptic": example.panoptic, "semantic": example.semantic, "instance": example.instances}
     return tuple(task for task in TASKS if truth[task] is not None)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """One image with its prediction.
+
+    Attributes:
+        known: the prediction was stored before.
+    """
+
+    example: Example
+    sha256: str
+    result: Stored
+    known: bool
+
+
+def _evaluated(
+    predictor: Predictor,
+    dataset: Dataset,
+    index: int,
+    tasks: Sequence[Task],
+    stored: PredictionFolder | None,
+) -> _Evaluated:
+    image_id, example = dataset.image_id(index), dataset[index]
+    _check_truth(dataset, example, tasks)
+    digest, size = sha256_of_image(example.image), example.image.shape[:2]
+    known = None if stored is None else stored.load(image_id, digest, size)
+    if known is not None:
+        return _Evaluated(example, digest, known, known=True)
+    try:
+        result = _timed(predictor, example.image, tasks)
+    except ImageError as error:
+        raise ImageError(f"image {image_id!r}: {error.message}", error.hint) from error
+    if stored is not None:
+        stored.save(image_id, digest, size, result)
+    return _Evaluated(example, digest, result, known=False)
+
+
+def _tasks(dataset: Dataset, count: int, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
+    """What is evaluated, in the order of `TASKS`, whichever order they are asked for in."""
+    if tasks is not None:
+        unknown = [task for task in tasks if task not in TASKS]
+        if unknown or not tasks:
+            raise DatasetError(f"there is no task {', '.join(unknown)}", f"there are: {', '.join(TASKS)}")
+        return tuple(task for task in TASKS if task in tasks)
+    failed: list[OdiseError] = []
+    for index in range(count):
+        try:
+            found = tasks_of(dataset[index])
+        except (ImageError, DatasetError) as error:
+            failed.append(error)
+            continue
+        if not found:
+            raise DatasetError(
+                f"{dataset.name} has no segmentations to compare with", "docs/datasets.md has the layouts"
+            )
+        return found
+    _refuse(dataset, count, failed, kept=False)
+    raise AssertionError("there is at least one image")
+
+
+def _refuse(dataset: Dataset, count: int, failed: Sequence[OdiseError], kept: bool) -> None:
+    """Raise the error that lists what could not be evaluated, where there is such."""
+    if not failed:
+        return
+    stored_only = all(isinstance(error, DamagedPredictionError) for error in failed)
+    kind = OutputError if stored_only else DatasetError
+    raise kind(
+        f"{len(failed)} of {counted(count, 'image')} of {dataset.name} could not be evaluated, and there are "
+        f"no numbers:{listed(failed)}",
+        "correct these, and the same command goes on: the predictions for the others are kept"
+        if kept
+        else "correct these, and start again",
+    )
 
 
 def _open(output: Path, predictor: Predictor, dataset: Dataset, tasks: Sequence[Task]) -> PredictionFolder:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
 from odise_trt.output import write_together
+from reference.datasets.errors import DatasetError
+from reference.datasets.rows import read_json
+from reference.eval.record_forms import REPORT as REPORT_FORM
 
 REPORT = "report.json"
 
@@ -50,7 +54,7 @@ class Report:
             OutputError: it cannot be written.
         """
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        (path,) = write_together(folder, {REPORT: text.encode()})
+        (path,) = write_together(folder, {REPORT: text.encode(errors="backslashreplace")})
         return path
 
     @classmethod
@@ -63,9 +67,14 @@ class Report:
         Raises:
             OutputError: it cannot be read or is no report.
         """
-        path = path / REPORT if path.is_dir() else path
+        path = path / REPORT if os.path.isdir(path) else path
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**facts, "tasks": tuple(facts["tasks"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise OutputError(f"{path} is no report that can be read: {error}", "evaluate again") from error
+            facts = read_json(path)
+            REPORT_FORM.check(facts, str(path))
+        except DatasetError as error:
+            raise OutputError(
+                f"{error.message}: it is no report that can be read",
+                f"remove {path}, and evaluate again: predictions that are stored are not made again",
+            ) from error
+        known = {one.name for one in fields(cls)}
+        return cls(**{**{key: facts[key] for key in known}, "tasks": tuple(facts["tasks"])})

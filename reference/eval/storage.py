@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -27,12 +26,21 @@ from PIL import Image
 from odise_trt.coco_panoptic import encode_ids, read_ids
 from odise_trt.errors import ImageError, OutputError
 from odise_trt.output import prepare_folder, write_together
+from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
+from reference.datasets.errors import DatasetError
+from reference.datasets.rows import read_json
+from reference.eval.configuration import OTHER_PLACE, check_same
+from reference.eval.file_names import file_name
 from reference.eval.prediction import Detection, Prediction, Region
+from reference.eval.record_forms import RECORD
 
 CONFIGURATION = "predictions.json"
 _FORMAT = 2
-_OTHER_PLACE = "choose another folder with --output, or remove this one"
+
+
+class DamagedPredictionError(OutputError):
+    """What is stored of one image was damaged or changed; without it, the image is predicted again."""
 
 
 @dataclass(frozen=True)
@@ -64,56 +72,67 @@ class PredictionFolder:
             vocabulary: of the dataset.
             category_ids: what the files call the categories.
             configuration: what made the predictions, as JSON; must be that of earlier ones in the folder.
+                Its "tasks" are what a prediction has to have.
 
         Raises:
             OutputError: it cannot be written to, or has predictions of another configuration.
         """
         self._folder = prepare_folder(folder)
         self._vocabulary = vocabulary
+        self._tasks = set(configuration["tasks"])
         self._ids = tuple(category_ids)
         self._categories = {number: category for category, number in enumerate(self._ids)}
         # Through JSON, so that what is compared is what is read back.
         now = json.loads(json.dumps({"format": _FORMAT, **configuration}))
         path = self._folder / CONFIGURATION
-        if path.exists():
-            _check_same(path, _read_json(path), now)
+        if os.path.lexists(path):
+            check_same(path, now)
+        elif _is_not_empty(self._folder / "records"):
+            raise OutputError(
+                f"{self._folder} has predictions, and no {path.name} that says what made them", OTHER_PLACE
+            )
         else:
             write_together(self._folder, {CONFIGURATION: _json(now)})
 
-    def load(self, image_id: int | str, image_sha256: str) -> Stored | None:
+    def load(self, image_id: int | str, image_sha256: str, size: tuple[int, int]) -> Stored | None:
         """What was stored for an image; None: nothing, or not all of it.
 
         Args:
             image_id: as the dataset names it.
             image_sha256: see `sha256_of_image`.
+            size: height and width of the image.
 
         Raises:
-            OutputError: a file cannot be read, or is about another picture.
+            OutputError: it is about another picture.
+            DamagedPredictionError: it cannot be read, or was changed.
         """
         name = file_name(image_id)
-        path = self._folder / "records" / f"{name}.json"
-        if not path.exists():
+        if not os.path.lexists(self._record_path(name)):
             return None
-        record = _read_json(path)
-        if record["image_sha256"] != image_sha256:
+        record = self._record(name)
+        if record["image_sha256"] != image_sha256 or record["image_id"] != image_id:
             raise OutputError(
-                f"{self._folder} has a prediction for another picture by the id {image_id!r}", _OTHER_PLACE
+                f"{self._folder} has a prediction for another picture by the id {image_id!r}", OTHER_PLACE
             )
-        maps = {kind: self._read_map(kind, name) for kind in record["maps"]}
+        parts = {*record["maps"], *(["instance"] if "instances" in record else [])}
+        if not self._tasks <= parts or ("panoptic" in parts) != ("panoptic" in record):
+            why = f"it does not have all of {', '.join(sorted(self._tasks))}"
+            raise self._damaged(self._record_path(name), why, name)
+        maps = {kind: self._read_map(kind, name, size) for kind in record["maps"]}
         detections = record.get("instances")
+        if any(tuple(row["segmentation"]["size"]) != size for row in detections or ()):
+            raise self._damaged(self._record_path(name), "a mask is of another size than its image", name)
         prediction = Prediction(
             panoptic=maps.get("panoptic"),
-            regions=tuple(
-                Region(row["id"], self._categories[row["category_id"]]) for row in record.get("panoptic", ())
-            ),
+            regions=tuple(Region(row["id"], self._category(row, name)) for row in record.get("panoptic", ())),
             semantic=maps.get("semantic"),
             detections=None
             if detections is None
             else tuple(
-                Detection(self._categories[row["category_id"]], row["score"], row["segmentation"])
-                for row in detections
+                Detection(self._category(row, name), row["score"], row["segmentation"]) for row in detections
             ),
         )
+        self._check_maps(prediction, name)
         return Stored(prediction, record["seconds"])
 
     def save(self, image_id: int | str, image_sha256: str, size: tuple[int, int], stored: Stored) -> None:
@@ -167,7 +186,7 @@ class PredictionFolder:
         kinds: set[str] = set()
         for image_id in image_ids:
             name = file_name(image_id)
-            record = _read_json(self._folder / "records" / f"{name}.json")
+            record = self._record(name)
             image = {"id": image_id, "file_name": name}
             images.append(image | {key: record[key] for key in ("height", "width")})
             kinds |= record.keys() & {"panoptic", "instances"}
@@ -195,15 +214,54 @@ class PredictionFolder:
         Image.fromarray(pixels).save(buffer, format="PNG")
         write_together(self._folder / kind, {f"{name}.png": buffer.getvalue()})
 
-    def _read_map(self, kind: str, name: str) -> np.ndarray:
+    def _read_map(self, kind: str, name: str, size: tuple[int, int]) -> np.ndarray:
         path = self._folder / kind / f"{name}.png"
         try:
             if kind == "panoptic":
-                return read_ids(path)
-            with Image.open(path) as image:
-                return np.asarray(image).astype(np.int32) - 1
-        except (OSError, ImageError) as error:
-            raise OutputError(f"{path} cannot be read", f"remove {self._folder} and start again") from error
+                pixels = read_ids(path)
+            else:
+                with open_picture(path, str(path)) as image:
+                    pixels = np.asarray(image).astype(np.int32) - 1
+        except ImageError as error:
+            raise self._damaged(path, error.message, name) from error
+        if pixels.shape != size:
+            raise self._damaged(path, f"its shape is {pixels.shape}, that of its image {size}", name)
+        return pixels
+
+    def _check_maps(self, prediction: Prediction, name: str) -> None:
+        if prediction.panoptic is not None:
+            ids = {one.id for one in prediction.regions}
+            if len(ids) < len(prediction.regions) or set(np.unique(prediction.panoptic).tolist()) - ids - {0}:
+                path = self._folder / "panoptic" / f"{name}.png"
+                raise self._damaged(path, "it has segments that its record does not have", name)
+        if prediction.semantic is not None and prediction.semantic.max(initial=0) >= len(self._ids):
+            path = self._folder / "semantic" / f"{name}.png"
+            raise self._damaged(path, "it has categories that are none", name)
+
+    def _category(self, row: Mapping[str, Any], name: str) -> int:
+        category = self._categories.get(row["category_id"])
+        if category is None:
+            path = self._record_path(name)
+            raise self._damaged(path, f"{row['category_id']} is not the id of a category", name)
+        return category
+
+    def _record_path(self, name: str) -> Path:
+        return self._folder / "records" / f"{name}.json"
+
+    def _record(self, name: str) -> Any:
+        path = self._record_path(name)
+        try:
+            record = read_json(path)
+            RECORD.check(record, str(path))
+        except DatasetError as error:
+            raise self._damaged(path, error.message, name) from error
+        return record
+
+    def _damaged(self, path: Path, why: str, name: str) -> DamagedPredictionError:
+        message = why if str(path) in why else f"{path}: {why}"
+        return DamagedPredictionError(
+            f"{message}: it was damaged or changed", f"remove {self._record_path(name)} and start again"
+        )
 
 
 def sha256_of_image(image: np.ndarray) -> str:
@@ -213,25 +271,14 @@ def sha256_of_image(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def file_name(image_id: int | str) -> str:
-    """The name of the files about an image, without suffix: COCO's for numbers, and for names what file
-    systems allow of them."""
-    return f"{image_id:012d}" if isinstance(image_id, int) else quote(image_id, safe=" ")
-
-
-def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    differences = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differences:
-        shown = "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in differences)
-        raise OutputError(f"{path.parent} has predictions of another configuration ({shown})", _OTHER_PLACE)
-
-
-def _read_json(path: Path) -> Any:
+def _is_not_empty(folder: Path) -> bool:
+    """Whether it is a folder with something in it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read: {error}", f"remove {path} and start again") from error
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return False
 
 
 def _json(data: object) -> bytes:
-    return (json.dumps(data, ensure_ascii=False) + os.linesep).encode()
+    # JSON's way to write half characters.
+    return (json.dumps(data, ensure_ascii=False) + os.linesep).encode(errors="backslashreplace")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,10 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from odise_trt.cli import console
 from odise_trt.coco_panoptic import encode_ids
-from odise_trt.errors import OutputError
-from odise_trt.output import write_together
+from odise_trt.errors import OutputError, hint_for, reason
+from odise_trt.output import prepare_folder
 
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene
@@ -22,6 +26,8 @@ from .scene import SCENE_VOCABULARY, Scene, make_scene
 FIRST_HELD_OUT = 1_000_000
 #: Captions per scene; COCO has five.
 _CAPTIONS = 2
+_CAPTIONS_FILE, _SEGMENTS_FILE = "captions.json", "panoptic.json"
+_PARTS = ("images", "panoptic", _CAPTIONS_FILE, _SEGMENTS_FILE)
 
 
 def write_dataset(
@@ -35,44 +41,72 @@ def write_dataset(
 ) -> None:
     """Draw scenes into `images/`, `panoptic/`, `panoptic.json` and `captions.json`.
 
-    The two JSON files are written last: a folder that has them is complete.
+    They appear when all are drawn: a folder that has them is complete.
 
     Args:
-        folder: made if need be.
+        folder: made if need be; what else is in it stays.
         count: how many.
         height, width: of a scene in pixels.
         first_seed: seed of the first; ids of the images are their seeds.
         without: names of things to leave out.
 
     Raises:
-        OutputError: there is a dataset already, or the folder cannot be written to.
+        OutputError: there is a dataset already, or one of its parts, or the folder cannot be written to.
     """
-    if (folder / "panoptic.json").exists():
+    if count < 1:
+        raise OutputError(f"a dataset of {count} scenes is none", "draw at least one")
+    _check_free(folder)
+    unfinished = prepare_folder(folder) / f".scenes-{uuid.uuid4().hex}.partial"
+    try:
+        for part in ("images", "panoptic"):
+            (unfinished / part).mkdir(parents=True)
+        about, said = _draw(unfinished, range(first_seed, first_seed + count), height, width, without)
+        for name, content in ((_CAPTIONS_FILE, said), (_SEGMENTS_FILE, about)):
+            (unfinished / name).write_text(json.dumps(content), encoding="utf-8")
+        _check_free(folder)
+        # The JSON about all of them comes last: a folder that has it is complete.
+        for name in _PARTS:
+            (unfinished / name).rename(folder / name)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written to: {reason(error)}", hint_for(error) or "choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _check_free(folder: Path) -> None:
+    there = [name for name in _PARTS if os.path.lexists(folder / name)]
+    if _SEGMENTS_FILE in there:
         raise OutputError(f"{folder} holds a dataset already", "remove it, or give another folder")
+    if there:
+        raise OutputError(
+            f"{folder} has {' and '.join(there)} already, which a dataset would be written to",
+            "move it away, or give another folder",
+        )
+
+
+def _draw(
+    folder: Path, seeds: range, height: int, width: int, without: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw scenes into a folder; what its two JSON files say about them."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
-    try:
-        for part in ("images", "panoptic"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        for seed in track(range(first_seed, first_seed + count), f"drawing {count} scenes"):
-            scene, name = make_scene(seed, height, width, without=without), f"{seed:07}.png"
-            Image.fromarray(scene.image).save(folder / "images" / name)
-            Image.fromarray(encode_ids(scene.panoptic)).save(folder / "panoptic" / name)
-            images.append({"id": seed, "file_name": name, "height": height, "width": width})
-            annotations.append({"image_id": seed, "file_name": name, "segments_info": _segments(scene)})
-            rng = np.random.default_rng((seed, 1))
-            seen = [segment.category_id for segment in scene.segments]
-            captions += [
-                {"id": len(captions) + n, "image_id": seed, "caption": describe(seen, SCENE_VOCABULARY, rng)}
-                for n in range(_CAPTIONS)
-            ]
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error}", "choose another folder") from error
+    for seed in track(seeds, f"drawing {len(seeds)} scenes", console=console.errors()):
+        scene, name = make_scene(seed, height, width, without=without), f"{seed:07}.png"
+        Image.fromarray(scene.image).save(folder / "images" / name)
+        Image.fromarray(encode_ids(scene.panoptic)).save(folder / "panoptic" / name)
+        images.append({"id": seed, "file_name": name, "height": height, "width": width})
+        annotations.append({"image_id": seed, "file_name": name, "segments_info": _segments(scene)})
+        rng = np.random.default_rng((seed, 1))
+        seen = [segment.category_id for segment in scene.segments]
+        captions += [
+            {"id": len(captions) + n, "image_id": seed, "caption": describe(seen, SCENE_VOCABULARY, rng)}
+            for n in range(_CAPTIONS)
+        ]
     about = {"images": images, "annotations": annotations, "categories": _categories()}
-    said = {"images": images, "annotations": captions}
-    files = {"captions.json": said, "panoptic.json": about}
-    write_together(folder, {name: json.dumps(content).encode() for name, content in files.items()})
+    return about, {"images": images, "annotations": captions}
 
 
 def _segments(scene: Scene) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ _NUMBER = {name: number for number, name in enumerate(SCENE_VOCABULARY.names)}
 
 # The eye is this many metres above the ground, which fixes how tall things are where they stand.
 _EYE = 3.0
+#: Fewest pixels of a side.
+SMALLEST = 64
 # What is left to see of a segment must be this share of the picture; less is nobody's.
 _SLIVER = 1e-3
 # Nothing stands so far away that it is drawn lower than this share of the picture's height.
@@ -59,11 +61,11 @@ def make_scene(seed: int, height: int = 512, width: int = 512, *, without: Colle
 
     Args:
         seed: any number from 0.
-        height, width: in pixels, at least 64.
+        height, width: in pixels, at least `SMALLEST`.
         without: names of things that are left out; everything else stays where it is.
     """
-    if min(height, width) < 64:
-        raise ValueError(f"a scene is at least 64 x 64 pixels, not {height} x {width}")
+    if min(height, width) < SMALLEST:
+        raise ValueError(f"a scene is at least {SMALLEST} x {SMALLEST} pixels, not {height} x {width}")
     painter = _Painter(np.random.default_rng(seed), height, width, frozenset(without))
     painter.draw()
     return Scene(painter.photograph(), *painter.segments())

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
-from ..coco_format import category_ids, category_indices, panoptic_index, read_json
+from ..coco_format import category_ids, category_indices, panoptic_index
+from ..forms import ANNOTATION, IMAGE, NAMED
 from ..images import ImageDataset, by_stem
 from ..layout import Need, find_root
 from ..parts import ImageId, SemanticMaps
 from ..prepare import ade_full, ade_panoptic
 from ..prepare.jobs import Work
+from ..rows import read_rows
 from .layout import Layout
 
 _ADE150 = Vocabulary.preset("ade150")
@@ -38,7 +40,7 @@ def _open(path: Path, split: str) -> ImageDataset:
     root = _root(path)
     maps_folder = root / f"ade20k_panoptic_{split}"
     file = maps_folder.with_suffix(".json")
-    data = read_json(file, "images", "annotations", "categories")
+    data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=NAMED)
     indices = category_indices(data["categories"], _ADE150, file)
     images, maps = panoptic_index(data, file, root / "images" / _FOLDERS[split], maps_folder, indices)
     # Not from the panoptic maps: where instances were not drawn, things are in the category maps alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
@@ -12,11 +13,12 @@ from ..coco_format import (
     category_indices,
     instance_index,
     panoptic_index,
-    read_json,
 )
+from ..forms import ANNOTATION, IMAGE, LISTED, NAMED, OBJECT
 from ..images import ImageDataset
 from ..layout import Need, find_root
 from ..parts import InstanceMasks
+from ..rows import read_rows
 from .layout import Layout
 
 _VOCABULARY = Vocabulary.preset("coco")
@@ -48,7 +50,7 @@ def _dataset(path: Path, split: str, name: str, captions: bool) -> ImageDataset:
     root = find_root(path, "coco")
     annotations = root / "annotations"
     file = annotations / f"panoptic_{split}2017.json"
-    data = read_json(file, "images", "annotations", "categories")
+    data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=NAMED)
     indices = category_indices(data["categories"], _VOCABULARY, file)
     images, maps = panoptic_index(data, file, root / f"{split}2017", root / f"panoptic_{split}2017", indices)
     return ImageDataset(
@@ -69,9 +71,9 @@ def _objects(path: Path, split: str) -> InstanceMasks | None:
     Only where it is evaluated: the JSON of the training split is half a gigabyte, and training reads panoptic
     segments.
     """
-    if split != "val" or not path.is_file():
+    if split != "val" or not os.path.lexists(path):
         return None
-    data = read_json(path, "images", "annotations", "categories")
+    data = read_rows(path, images=LISTED, annotations=OBJECT, categories=NAMED)
     things = [index for index, isthing in enumerate(_VOCABULARY.isthing) if isthing]
     return instance_index(data, path, category_indices(data["categories"], _VOCABULARY, path, things))
 

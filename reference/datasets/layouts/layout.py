@@ -25,6 +25,7 @@ class Layout:
         open: (folder, split) -> the dataset; called when all is there.
         vocabulary: its preset; None: the categories come with the data.
         work: (folder, split) -> what `prepare` has to do; None: it is read as it was downloaded.
+        own: it was made by whoever has it, and not downloaded.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Layout:
     open: Callable[[Path, str], ImageDataset]
     vocabulary: Vocabulary | None = None
     work: Callable[[Path, str], Work] | None = None
+    own: bool = False

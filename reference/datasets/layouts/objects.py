@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from odise_trt.vocabulary import Category, Vocabulary
 
-from ..coco_format import category_ids, category_indices, federations, instance_index, read_json
+from ..coco_format import category_ids, category_indices, federations, instance_index, listed_images
 from ..errors import DatasetError
+from ..forms import ANY_OBJECT, IMAGE, LVIS_CATEGORY, LVIS_IMAGE, OBJECT, file_of_url
 from ..images import FederatedDataset, ImageDataset
-from ..layout import Need, first_existing, require
+from ..layout import Need, first_existing, is_file, require
 from ..parts import ImageId
+from ..rows import read_rows
 from .layout import Layout
 
 _LVIS = Vocabulary.preset("lvis")
@@ -31,7 +33,7 @@ def _lvis_json(path: Path, split: str) -> Path:
 def _coco_images(path: Path, folders: Collection[str]) -> Path:
     """The folder that most of these folders are in."""
     places = [path / "coco", path, path / "lvis", path.parent / "coco", path.parent]
-    return max(places, key=lambda place: sum((place / folder).is_dir() for folder in folders))
+    return max(places, key=lambda place: sum(os.path.isdir(place / folder) for folder in folders))
 
 
 def _lvis_needs(path: Path, split: str) -> tuple[Need, ...]:
@@ -40,10 +42,10 @@ def _lvis_needs(path: Path, split: str) -> tuple[Need, ...]:
 
 def _open_lvis(path: Path, split: str) -> ImageDataset:
     file = _lvis_json(path, split)
-    data = read_json(file, "images", "annotations", "categories")
+    data = read_rows(file, images=LVIS_IMAGE, annotations=OBJECT, categories=LVIS_CATEGORY)
     indices = category_indices(data["categories"], _LVIS, file)
     frequency = {indices[row["id"]]: row["frequency"] for row in data["categories"]}
-    names = {row["id"]: _from_url(row) for row in data["images"]}
+    names = {row["id"]: file_of_url(row["coco_url"]) for row in listed_images(data, file)}
     # The JSON alone says which: the validation split has images of COCO's training split for the most part.
     folders = sorted({name.split("/")[0] for name in names.values()})
     root = _coco_images(path, folders)
@@ -61,11 +63,6 @@ def _open_lvis(path: Path, split: str) -> ImageDataset:
     )
 
 
-def _from_url(row: dict[str, Any]) -> str:
-    """`http://images.cocodataset.org/val2017/000000397133.jpg` -> `val2017/000000397133.jpg`."""
-    return "/".join(row["coco_url"].split("/")[-2:])
-
-
 def _uvo_json(path: Path, split: str) -> Path:
     names = (f"UVO_frame_{split}.json", f"UVO_frame_{split}_onecat.json")
     folders = ("uvo", "", "FrameSet", "uvo/FrameSet", "annotations", "uvo/annotations")
@@ -78,14 +75,14 @@ def _uvo_needs(path: Path, split: str) -> tuple[Need, ...]:
 
 def _open_uvo(path: Path, split: str) -> ImageDataset:
     file = _uvo_json(path, split)
-    data = read_json(file, "images", "annotations")
-    files: dict[ImageId, str] = {row["id"]: row["file_name"] for row in data["images"]}
+    data = read_rows(file, images=IMAGE, annotations=ANY_OBJECT)
+    files: dict[ImageId, str] = {row["id"]: row["file_name"] for row in listed_images(data, file)}
     if not files:
         raise DatasetError(f"{file} lists no frames")
-    bases = [base for base in (path / "uvo", path, file.parent, file.parent.parent) if base.is_dir()]
+    bases = [base for base in (path / "uvo", path, file.parent, file.parent.parent) if os.path.isdir(base)]
     folders = [base / frames.format(split=split) for base in bases for frames in _FRAMES]
     first = next(iter(files.values()))
-    folder = next((folder for folder in folders if (folder / first).is_file()), None)
+    folder = next((folder for folder in folders if is_file(folder / first)), None)
     if folder is None:
         raise DatasetError(
             f"the frame {first} of {file} is nowhere below {path}",

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ..coco_format import caption_index, category_ids, own_vocabulary, panoptic_index, read_json
+from ..coco_format import caption_index, category_ids, own_vocabulary, panoptic_index
+from ..forms import ANNOTATION, CATEGORY, IMAGE
 from ..images import ImageDataset
-from ..layout import Need
+from ..layout import Need, is_file, is_there
+from ..rows import read_rows
 from .layout import Layout
+
+_JSON = "panoptic.json"
 
 
 def _root(path: Path, split: str) -> Path:
-    """The folder of the split; where there are no folders for splits, everything is every split."""
-    return path / split if any((path / folder).is_dir() for folder in ("train", "val")) else path
+    """The folder of the split; where there are no folders for splits, everything is every split.
+
+    A folder `train` that is empty, or about something else, is no folder for a split.
+    """
+    splits = [path / name for name in ("train", "val")]
+    with_data = [folder for folder in splits if is_file(folder / _JSON)]
+    if not with_data and not is_file(path / _JSON):
+        with_data = [folder for folder in splits if is_there(folder)]
+    return path / split if with_data else path
 
 
 def _needs(path: Path, split: str) -> tuple[Need, ...]:
@@ -20,14 +32,14 @@ def _needs(path: Path, split: str) -> tuple[Need, ...]:
     return (
         Need(root / "images", "images"),
         Need(root / "panoptic", "panoptic maps"),
-        Need(root / "panoptic.json", "segments and categories"),
+        Need(root / _JSON, "segments and categories"),
     )
 
 
 def _open(path: Path, split: str) -> ImageDataset:
     root = _root(path, split)
-    file = root / "panoptic.json"
-    data = read_json(file, "images", "annotations", "categories")
+    file = root / _JSON
+    data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=CATEGORY)
     vocabulary, indices = own_vocabulary(data["categories"], file)
     images, maps = panoptic_index(data, file, root / "images", root / "panoptic", indices)
     captions = root / "captions.json"
@@ -37,7 +49,7 @@ def _open(path: Path, split: str) -> ImageDataset:
         vocabulary,
         images,
         panoptic=maps,
-        captions=caption_index(captions, images) if captions.is_file() else None,
+        captions=caption_index(captions, images) if os.path.lexists(captions) else None,
         category_ids=category_ids(indices),
     )
 
@@ -49,5 +61,6 @@ LAYOUTS = (
         "panoptic, instance, semantic",
         _needs,
         _open,
+        own=True,
     ),
 )

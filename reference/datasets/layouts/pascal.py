@@ -7,6 +7,7 @@ one, which copies no images.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,8 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
-from ..errors import DatasetError
 from ..images import ImageDataset, by_stem
-from ..layout import Need, find_root, first_existing, is_there
+from ..layout import Need, find_root, first_existing, is_there, names_of
 from ..parts import ImageId, SemanticMaps
 from ..prepare import pascal_context
 from ..prepare.jobs import Work
@@ -85,7 +85,7 @@ _VOC21 = _Task("voc21", "VOC2012", "pascal21", "pascal_voc_d2", "annotations_pas
 
 def _voc_needs(path: Path, split: str) -> tuple[Need, ...]:
     prepared = _VOC21.needs(path, split)
-    if prepared[1].path.is_dir():
+    if os.path.isdir(prepared[1].path):
         return prepared
     root = _VOC21.voc(path)
     return (
@@ -97,13 +97,11 @@ def _voc_needs(path: Path, split: str) -> tuple[Need, ...]:
 
 def _open_voc(path: Path, split: str) -> ImageDataset:
     """VOC's own maps need no conversion: their palette index is the category, 255 the border."""
-    if _VOC21.folders(path, split)[1].is_dir():
+    if os.path.isdir(_VOC21.folders(path, split)[1]):
         return _VOC21.open(path, split)
     root = _VOC21.voc(path)
     listed = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    names = listed.read_text(encoding="utf-8").split()
-    if not names:
-        raise DatasetError(f"{listed} names no images", "unpack VOC 2012 again")
+    names = names_of(listed)
     return _VOC21.dataset(
         split,
         {name: root / "JPEGImages" / f"{name}.jpg" for name in names},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 from odise_trt.vocabulary import Category, Vocabulary
 
 from ..cityscapes_ids import CATEGORY_OF_LABEL, LABELS, InstanceIdMaps
-from ..coco_format import category_ids, own_vocabulary, panoptic_index, read_json
+from ..coco_format import category, category_ids, own_vocabulary, panoptic_index
 from ..errors import DatasetError
+from ..forms import ANNOTATION, CATEGORY, IMAGE, LABEL, NUMBERED
 from ..images import ImageDataset
-from ..layout import Need, find_root, first_existing
+from ..layout import Need, find_root, first_existing, is_file
 from ..parts import ImageId
 from ..prepare import cityscapes_panoptic
 from ..prepare.jobs import Work
+from ..rows import read_rows
 from ..sample import IGNORED
 from .layout import Layout
 
@@ -35,7 +38,7 @@ def _city_needs(path: Path, split: str) -> tuple[Need, ...]:
     root, maps = _city_root(path), _city_maps(path, split)
     images = Need(root / "leftImg8bit" / split, "images, by city")
     file = maps.with_suffix(".json")
-    if file.is_file():
+    if is_file(file):
         return images, Need(maps, "panoptic maps", prepared=True), Need(file, "segments", prepared=True)
     return images, Need(root / "gtFine" / split, "*_gtFine_instanceIds.png, by city")
 
@@ -44,14 +47,14 @@ def _open_city(path: Path, split: str) -> ImageDataset:
     root, maps_folder = _city_root(path), _city_maps(path, split)
     folder = root / "leftImg8bit" / split
     file = maps_folder.with_suffix(".json")
-    if not file.is_file():
+    if not is_file(file):
         # The ids that cityscapesscripts makes panoptic maps of say all there is to know.
         maps = InstanceIdMaps(root / "gtFine" / split)
         images: dict[ImageId, Path] = {
             name: folder / name.split("_")[0] / f"{name}_leftImg8bit.png" for name in maps.names()
         }
         return ImageDataset("cityscapes", split, _CITYSCAPES, images, panoptic=maps, category_ids=LABELS)
-    data = read_json(file, "images", "annotations", "categories")
+    data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=NUMBERED)
     indices = {row["id"]: CATEGORY_OF_LABEL.get(row["id"], IGNORED) for row in data["categories"]}
     if sorted(indices.values())[-len(_CITYSCAPES) :] != list(range(len(_CITYSCAPES))):
         raise DatasetError(
@@ -92,9 +95,9 @@ def _vistas_needs(path: Path, split: str) -> tuple[Need, ...]:
 def _open_vistas(path: Path, split: str) -> ImageDataset:
     folder, maps_folder, config = _vistas(path, split)
     file = maps_folder / "panoptic_2018.json"
-    data = read_json(file, "images", "annotations", "categories")
+    data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=CATEGORY)
     vocabulary, indices = own_vocabulary([_readable(row) for row in data["categories"]], file)
-    if config.is_file():
+    if os.path.lexists(config):
         vocabulary = _configured(data["categories"], indices, config)
     images, maps = panoptic_index(data, file, folder / "images", maps_folder, indices, _as_jpeg)
     return ImageDataset(
@@ -104,7 +107,7 @@ def _open_vistas(path: Path, split: str) -> ImageDataset:
 
 def _configured(rows: list[dict[str, Any]], indices: dict[int, int], config: Path) -> Vocabulary:
     """Names and flags from the configuration: an id counts its labels from 1."""
-    labels = read_json(config, "labels")["labels"]
+    labels = read_rows(config, labels=LABEL)["labels"]
     categories: list[Category | None] = [None] * len(indices)
     for row in rows:
         position = row["id"] - 1
@@ -113,8 +116,9 @@ def _configured(rows: list[dict[str, Any]], indices: dict[int, int], config: Pat
                 f"{config} does not fit panoptic_2018.json: category {row['id']} differs",
                 "the configuration is of another version; version 1.2 is expected",
             )
-        names = (_plain(labels[position]["readable"]),)
-        categories[indices[row["id"]]] = Category(names, bool(row["isthing"]))
+        name = _plain(labels[position]["readable"])
+        place = f"label {position} of {config}"
+        categories[indices[row["id"]]] = category(name, bool(row["isthing"]), place)
     return Vocabulary(tuple(category for category in categories if category is not None))
 
 

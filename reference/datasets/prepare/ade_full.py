@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from odise_trt.errors import reason
 from odise_trt.interpolate import resize_bilinear
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
@@ -30,6 +31,7 @@ from .jobs import Job, Made, Work
 
 _SHORT_SIDE = 512
 _NONE = 65535
+_KEYS = ("filename", "folder", "objectnames")
 _BRING = "bring the prepared folders images_detectron2 and annotations_detectron2"
 
 
@@ -50,7 +52,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
     images, maps = root / "images_detectron2" / folder, root / "annotations_detectron2" / folder
     jobs = []
     for scene, name in zip(index["folder"], index["filename"], strict=True):
-        if (name.split("_")[1] == "val") == (split == "val"):
+        if name.startswith("ADE_val") == (split == "val"):
             # The index names folders from the one that the dataset was unpacked in.
             source = root.joinpath(*Path(scene).parts[1:]) / name
             stem = Path(name).stem
@@ -96,7 +98,7 @@ def _convert(source: Path, image_target: Path, map_target: Path, table: np.ndarr
     image = load_image(source)
     colors = read_rgb(source.with_name(f"{source.stem}_seg.png"))
     if colors.shape != image.shape:
-        raise DatasetError(f"{source} and its map differ in size", "unpack the dataset again")
+        raise DatasetError(f"{source} and its map differ in size", "unpack both again")
     labels = table[(colors[..., 0] // 10).astype(np.int64) * 256 + colors[..., 1]]
     height, width = image.shape[:2]
     if min(height, width) > _SHORT_SIDE:
@@ -138,21 +140,19 @@ def read_index(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             index = _Plain(file).load()
-    except (
-        OSError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        AttributeError,
-        ImportError,
-        IndexError,
-    ) as error:
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {reason(error)}", _BRING) from error
+    # A damaged pickle can raise anything.
+    except Exception as error:
         raise DatasetError(f"{path} cannot be read: {error}", _BRING) from error
-    gone = [
-        key
-        for key in ("filename", "folder", "objectnames")
-        if not isinstance(index, dict) or key not in index
-    ]
+    gone = [key for key in _KEYS if not isinstance(index, dict) or key not in index]
     if gone:
         raise DatasetError(f"{path} has no {', '.join(gone)}", _BRING)
+    for key in _KEYS:
+        if not isinstance(index[key], list | np.ndarray) or not all(
+            isinstance(one, str) for one in index[key]
+        ):
+            raise DatasetError(f"{path} has {key} that are no texts", _BRING)
+    if len(index["filename"]) != len(index["folder"]):
+        raise DatasetError(f"{path} has other numbers of files and folders", _BRING)
     return index

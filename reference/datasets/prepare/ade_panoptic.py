@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from odise_trt.errors import ImageError
+from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
 
 from ..errors import DatasetError
@@ -123,13 +123,12 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         ImageError: it cannot be read, or has other channels.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode != "RGB":
-                raise ImageError(f"{path} is no instance map: its pixels are {image.mode}, not RGB")
-            return np.asarray(image)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error}") from error
+    with open_picture(path, str(path)) as image:
+        if image.mode != "RGB":
+            raise ImageError(
+                f"{path} is no instance map: its pixels are {image.mode}, not RGB", "unpack it again"
+            )
+        return np.asarray(image)
 
 
 def _summarize(vocabulary: Vocabulary, rows: list[Row]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def work(root: Path, split: str, target: Path, vocabulary: Vocabulary) -> Work:
     source = root / "gtFine" / split
     require("cityscapes", root, split, [Need(source, f"*{SUFFIX}, by city")])
     jobs = []
-    for path in sorted(source.glob(f"*/*{SUFFIX}")):
+    for path in sorted(source.glob(f"*/[!.]*{SUFFIX}")):
         name = path.name.removesuffix(SUFFIX)
         made = target / f"{name}_gtFine_panoptic.png"
         jobs.append(Job(name, (made,), partial(_convert, path, name, made)))

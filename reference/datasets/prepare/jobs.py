@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from odise_trt.errors import OutputError
+from odise_trt.errors import ImageError, OdiseError, OutputError, hint_for, reason
 
-from ..coco_format import read_json
-from ..errors import DatasetError
+from ..errors import DatasetError, counted, listed, out_of_memory
+from ..forms import IMAGE
 from ..layout import partial_of
-from ..rows import IMAGE
+from ..parallel import in_parallel
+from ..rows import read_rows
 
 Row = dict[str, Any]
 
@@ -73,7 +73,8 @@ def carry_out(
     """Do what is not done yet.
 
     Finished images are noted in a journal beside the target until all are: a run that was stopped is taken
-    up there, and a dataset with a journal is not opened.
+    up there, and a dataset with a journal is not opened. An image that cannot be converted does not keep
+    the others from it.
 
     Args:
         overwrite: make everything again.
@@ -84,11 +85,12 @@ def carry_out(
         How many images were converted now.
 
     Raises:
-        DatasetError: a file exists that was not made from this data, or a JSON about more than this data.
+        DatasetError: images that cannot be read, or whose files exist and were not made from this data, all
+            of them in one message; or a JSON about more than this data.
         OutputError: a file cannot be written.
     """
     journal = _Journal(partial_of(work.target))
-    there = {job.name for job in work.jobs if all(target.exists() for target in job.targets)}
+    there = {job.name for job in work.jobs if all(map(os.path.exists, job.targets))}
     rows = {} if overwrite else journal.read()
     if rows is None:
         if _covers(work) and len(there) == len(work.jobs):
@@ -100,17 +102,39 @@ def carry_out(
     todo = [job for job in work.jobs if job.name not in rows]
     journal.start(rows)
     progress(len(work.jobs) - len(todo))
-    for job, made in _in_parallel(todo, threads or os.cpu_count() or 1):
-        for path, content in made.files.items():
-            _write(path, content, overwrite)
-        rows[job.name] = made.row
-        journal.add(job.name, made.row)
+    failed: dict[str, OdiseError] = {}
+    for job, future in in_parallel(todo, lambda job: job.make(), threads or os.cpu_count() or 1):
+        try:
+            made = future.result()
+            for path, content in made.files.items():
+                _write(path, content, overwrite)
+        except (DatasetError, ImageError) as error:
+            failed[job.name] = error
+        except MemoryError:
+            failed[job.name] = out_of_memory(job.name)
+        else:
+            rows[job.name] = made.row
+            journal.add(job.name, made.row)
         progress(1)
+    if failed:
+        raise DatasetError(
+            f"{len(failed)} of {counted(len(work.jobs), 'image')} could not be prepared:"
+            + listed([failed[job.name] for job in todo if job.name in failed]),
+            "the others are finished; correct these, and the same command goes on",
+        )
     if work.summarize is not None:
-        data = work.summarize([rows[job.name] for job in work.jobs])
-        _replace(work.target, json.dumps(data).encode())
+        _replace(work.target, json.dumps(_summary(work, rows)).encode())
     journal.remove()
     return len(todo)
+
+
+def _summary(work: Work, rows: Mapping[str, Row]) -> Any:
+    assert work.summarize is not None
+    try:
+        return work.summarize([rows[job.name] for job in work.jobs])
+    except (KeyError, TypeError) as error:
+        journal = partial_of(work.target)
+        raise DatasetError(f"{journal} was changed", f"remove {journal} and start again") from error
 
 
 def _covers(work: Work) -> bool:
@@ -121,20 +145,17 @@ def _covers(work: Work) -> bool:
     """
     if work.summarize is None:
         return True
-    if not work.target.exists():
+    if not os.path.exists(work.target):
         return False
     names = {job.name for job in work.jobs}
-    listed = set()
-    for place, row in enumerate(read_json(work.target, "images")["images"]):
-        IMAGE.check(row, work.target, place)
-        listed.add(row["id"])
-    others = sorted(map(str, listed - names))
+    about = {row["id"] for row in read_rows(work.target, images=IMAGE)["images"]}
+    others = sorted(map(str, about - names))
     if others:
         raise DatasetError(
             f"{work.target} is about {len(others)} images that are not here: {others[0]} ...",
             "unpack them again, or make it of what is here with --overwrite",
         )
-    return listed == names
+    return about == names
 
 
 class _Journal:
@@ -147,14 +168,17 @@ class _Journal:
         """What is in it; None: there is no journal."""
         rows: dict[str, Row] = {}
         try:
-            lines = self._path.read_text(encoding="utf-8").split("\n")
+            lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DatasetError(f"{self._path} cannot be read: {reason(error)}", hint_for(error)) from error
         # A line that a power cut tore apart is an image to be made again.
         for line in lines:
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError, RecursionError):
                 name, row = json.loads(line)
-                rows[name] = row
+                if isinstance(row, dict):
+                    rows[name] = row
         return rows
 
     def start(self, rows: Mapping[str, Row]) -> None:
@@ -167,7 +191,7 @@ class _Journal:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(_line(name, row))
         except OSError as error:
-            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self._path} cannot be written: {reason(error)}", hint_for(error)) from error
 
     def remove(self) -> None:
         """All is finished."""
@@ -178,27 +202,11 @@ def _line(name: str, row: Row) -> str:
     return json.dumps([name, row]) + "\n"
 
 
-def _in_parallel(jobs: Sequence[Job], threads: int) -> Iterator[tuple[Job, Made]]:
-    """As they finish; few are ahead of the writer, so memory does not grow with their number."""
-    waiting = iter(jobs)
-    running: dict[Future[Made], Job] = {}
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            while True:
-                while len(running) < 2 * threads and (job := next(waiting, None)) is not None:
-                    running[pool.submit(job.make)] = job
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 def _write(path: Path, content: bytes, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        if path.read_bytes() == content:
-            return
+    if os.path.lexists(path) and not overwrite:
+        with suppress(OSError):
+            if path.read_bytes() == content:
+                return
         raise DatasetError(
             f"{path} exists and holds something else", "move it away, or write over it with --overwrite"
         )
@@ -212,6 +220,7 @@ def _replace(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{path} cannot be written: {reason(error)}", hint_for(error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

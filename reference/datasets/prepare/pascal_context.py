@@ -7,7 +7,6 @@ these, and pixels of the others belong to none.
 from __future__ import annotations
 
 import re
-import zlib
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 from odise_trt.vocabulary import Vocabulary
 
 from ..errors import DatasetError
-from ..layout import Need, first_existing, require
+from ..layout import Need, first_existing, is_file, names_of, require, text_of
 from .encode import image_bytes
 from .jobs import Job, Made, Work
 
@@ -58,7 +57,7 @@ def work(
     _check_order(first_existing(root / "labels.txt", mats / "labels.txt"), full)
     suffix, table = (".tif", _table_459()) if all_categories else (".png", _table_59())
     jobs = []
-    for name in names.read_text(encoding="utf-8").split():
+    for name in names_of(names):
         made = target / f"{name}{suffix}"
         jobs.append(Job(name, (made,), partial(_convert, mats / f"{name}.mat", made, table)))
     return Work(jobs, target)
@@ -66,9 +65,9 @@ def work(
 
 def _check_order(labels: Path, full: Vocabulary) -> None:
     """`12: balloon` per line; the publisher offers this file apart, so it may not be there."""
-    if not labels.is_file():
+    if not is_file(labels):
         return
-    for line in labels.read_text(encoding="utf-8").splitlines():
+    for line in text_of(labels).splitlines():
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(.*?)\s*", line)
         if match is None or int(match[1]) == 0:
             continue
@@ -99,12 +98,16 @@ def _table_59() -> np.ndarray:
 
 
 def _convert(source: Path, target: Path, table: np.ndarray) -> Made:
-    from scipy.io.matlab import MatReadError, loadmat
+    from scipy.io import loadmat
 
     try:
         labels = loadmat(source)["LabelMap"]
-    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError, zlib.error) as error:
+    # scipy raises anything for a damaged file.
+    except Exception as error:
         raise DatasetError(f"{source} cannot be read: {error}", "unpack trainval.tar.gz again") from error
-    if labels.max(initial=0) >= len(table):
-        raise DatasetError(f"{source} has the label {labels.max()}, of {len(table) - 1}")
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise DatasetError(f"{source} has a LabelMap that is no map", "unpack trainval.tar.gz again")
+    strange = labels[(labels < 0) | (labels >= len(table))]
+    if strange.size:
+        raise DatasetError(f"{source} has the label {strange[0]}, of {len(table) - 1}")
     return Made({target: image_bytes(table[labels], "TIFF" if table.dtype == np.uint16 else "PNG")})

@@ -11,7 +11,6 @@ from dataset_trees import HEIGHT, WIDTH, ade_tree, city_tree, halves, voc_tree, 
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
-from odise_trt.errors import ImageError
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import IGNORED, DatasetError, open_dataset
 from reference.datasets.catalogue import layout_of
@@ -225,7 +224,7 @@ def test_ade_full_of_which_a_part_was_written_over_is_no_dataset(tmp_path: Path)
     root = ade_full_tree(tmp_path, HEIGHT, 9)
     prepare("ade847", tmp_path)
     next(root.rglob("*_seg.png")).unlink()
-    with pytest.raises(ImageError):
+    with pytest.raises(DatasetError, match=r"1 of 1 image could not be prepared:\n.*_seg\.png"):
         prepare("ade847", tmp_path, overwrite=True)
     with pytest.raises(DatasetError, match="validation was prepared in part"):
         open_dataset("ade847", tmp_path)
@@ -318,9 +317,8 @@ def test_writing_over_that_was_stopped_is_not_taken_for_finished(tmp_path: Path)
 
 def test_a_file_of_someone_else_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("mine")
-    with pytest.raises(DatasetError, match="holds something else") as caught:
+    with pytest.raises(DatasetError, match=r"holds something else\n.*--overwrite"):
         carry_out(_work(tmp_path, []))
-    assert "--overwrite" in caught.value.hint
     assert (tmp_path / "b").read_text() == "mine"
 
 

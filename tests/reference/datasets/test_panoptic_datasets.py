@@ -137,7 +137,7 @@ def test_the_mistaken_row_is_answered_with_a_good_one(tmp_path: Path) -> None:
     [
         ([{"image_id": 1, "caption": "A cat."}], r"captions\.json has no caption of any image"),
         ([], "has no caption of any image"),
-        ([{"image_id": "one"}], r"caption 0 of .*captions\.json has no caption"),
+        ([{"image_id": "one"}], r"caption 0 \(image_id 'one'\) of .*captions\.json has no caption"),
         ([{"image_id": "one", "caption": ["A cat."]}], r"has \['A cat\.'\] as caption, .* a text"),
     ],
 )
@@ -158,22 +158,31 @@ def test_a_missing_split_of_own_data_is_not_replaced_by_the_other(tmp_path: Path
     [
         (lambda data: data["categories"][0].pop("isthing"), "has no isthing"),
         (lambda data: data["categories"][0].update(id=3), "two categories with the id 3"),
-        (lambda data: data["categories"][0].update(name="cat"), "two categories with the name 'cat'"),
+        (
+            lambda data: data["categories"][0].update(name="cat", synonyms=["kitten"]),
+            r"the category 'cat' is there twice: category 1 of .*panoptic\.json, and category 0 of",
+        ),
         (lambda data: data["categories"].clear(), "has no categories"),
         (lambda data: data["annotations"][0]["segments_info"][0].update(category_id=99), "category 99"),
-        (lambda data: data["annotations"][0]["segments_info"][0].update(id=2), "ids of segments .*'one'"),
-        (lambda data: data["annotations"][0]["segments_info"][0].update(id=0), "ids of segments .*'one'"),
+        (
+            lambda data: data["annotations"][0]["segments_info"][0].update(id=2),
+            "two segments with the id 2 .*'one'",
+        ),
+        (lambda data: data["annotations"][0]["segments_info"][0].update(id=0), "has 0 as id, .* from 1 to"),
         (lambda data: data["annotations"][0].update(image_id="lost"), "the image 'lost'"),
         (lambda data: data.pop("annotations"), "has no annotations"),
         (lambda data: (data["annotations"].clear(), data["images"].clear()), "has no images"),
         (lambda data: data["annotations"].pop(), "no annotation of 1 of its images, the first is 'two'"),
         (lambda data: data["images"].append(data["images"][0]), "two images with the id 'one'"),
-        (lambda data: data["images"][1].pop("file_name"), r"image 1 of .*panoptic\.json has no file_name"),
+        (
+            lambda data: data["images"][1].pop("file_name"),
+            r"image 1 \(id 'two'\) of .*panoptic\.json has no file_name",
+        ),
         (lambda data: data["images"].append("three.jpg"), "image 2 of .* is 'three.jpg'"),
-        (lambda data: data["annotations"][1].pop("segments_info"), "annotation 1 of .* has no segments_info"),
+        (lambda data: data["annotations"][1].pop("segments_info"), "annotation 1 .* has no segments_info"),
         (
             lambda data: data["annotations"][0]["segments_info"][1].pop("category_id"),
-            r"segment of the image 'one' of .* has no category_id",
+            r"segment 1 \(id 2\) of annotation 0 \(image_id 'one'\) of .*json has no category_id",
         ),
         (
             lambda data: data["annotations"][0]["segments_info"][0].update(id="1"),
@@ -185,9 +194,12 @@ def test_a_missing_split_of_own_data_is_not_replaced_by_the_other(tmp_path: Path
         ),
         (
             lambda data: data["annotations"][0]["segments_info"][0].update(iscrowd="0"),
-            "has '0' as iscrowd, which should be a whole number or true or false",
+            "has '0' as iscrowd, which should be 0, 1, true or false",
         ),
-        (lambda data: data["categories"][0].update(id="7"), "category 0 of .* has '7' as id"),
+        (
+            lambda data: data["categories"][0].update(id="7"),
+            r"category 0 \(name 'grass'\) of .* has '7' as id",
+        ),
     ],
 )
 def test_a_json_that_contradicts_itself_is_refused(tmp_path: Path, change, message: str) -> None:

@@ -83,6 +83,13 @@ def test_voc_needs_no_preparation(tmp_path: Path) -> None:
     assert dataset[0].semantic.tolist() == [[0, 20, IGNORED, 7, 0, 0, 0, 0]] * HEIGHT
 
 
+def test_a_list_of_names_that_windows_saved_is_read(tmp_path: Path) -> None:
+    root = voc_tree(tmp_path, "VOC2012")
+    write_array(root / "SegmentationClass" / "b.png", halves(0, 20, np.uint8))
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_bytes(b"\xef\xbb\xbfb\r\n\r\n")
+    assert open_dataset("voc21", tmp_path)[0].image_id == "b"
+
+
 def test_labels_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     root = voc_tree(tmp_path, "VOC2010")
     write_array(root / "annotations_detectron2" / "pc59_val" / "b.png", halves(58, 59, np.uint8))

@@ -216,6 +216,26 @@ def test_predictions_of_another_configuration_are_not_mixed_in(tmp_path: Path) -
             evaluate(predictor, dataset, output=tmp_path, tasks=tasks)  # type: ignore[arg-type]
 
 
+def test_the_number_of_threads_is_no_other_configuration(tmp_path: Path) -> None:
+    evaluate(with_identity(threads="1"), ToyDataset(), output=tmp_path, limit=1)
+    more = with_identity(threads="2")
+    assert evaluate(more, ToyDataset(), output=tmp_path, limit=2).predictor["runs_on"]["threads"] == "2"
+    assert more.asked == [1]
+
+
+def test_only_what_differs_of_a_configuration_is_shown(tmp_path: Path) -> None:
+    evaluate(with_identity(device="cpu", threads="1"), ToyDataset(), output=tmp_path, limit=1)
+    with pytest.raises(OutputError) as caught:
+        evaluate(with_identity(device="cuda:0", threads="2"), ToyDataset(), output=tmp_path, limit=1)
+    assert caught.value.message.endswith("configuration (predictor.runs_on.device: cpu, now cuda:0)")
+
+
+def with_identity(**runs_on: str) -> Shaky:
+    predictor = Shaky()
+    predictor.identity = {"kind": "shaky", "runs_on": {"backend": "none", **runs_on}}
+    return predictor
+
+
 def test_a_record_that_was_damaged_is_named(tmp_path: Path) -> None:
     evaluate(Shaky(), ToyDataset(), output=tmp_path)
     (tmp_path / "records" / "000000000101.json").write_text("{")

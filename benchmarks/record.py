@@ -1,0 +1,45 @@
+"""The measurements of a benchmark as a JSON file; only an older one of the same benchmark is replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from odise_trt.errors import OutputError
+from odise_trt.output import prepare_folder, write_together
+
+
+def check_place(path: Path, keys: frozenset[str]) -> None:
+    """Raise OutputError unless a record can be written; to be called before measuring.
+
+    Args:
+        path: of the record.
+        keys: of the record: a file that does not have them is someone else's.
+    """
+    prepare_folder(path.parent)
+    if os.path.lexists(path):
+        _keep_others(path, keys)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written, or the file is someone else's.
+    """
+    content = (json.dumps(record, indent=1) + "\n").encode()
+    write_together(path.parent, {path.name: content}, keep=lambda old: _keep_others(old, frozenset(record)))
+
+
+def _keep_others(path: Path, keys: frozenset[str]) -> None:
+    try:
+        there = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        there = None
+    if not isinstance(there, dict) or not keys <= there.keys():
+        raise OutputError(
+            f"{path} is not a record of this benchmark", "move it away, or give another --output"
+        )

@@ -1,0 +1,170 @@
+"""Where a file or a part of a dataset is perhaps, that is not where it should be: hints for people."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from odise_trt.paths import Kind, kind_of
+
+from .layout import Need, is_archive, is_there, missing
+
+#: So many parts that lie elsewhere are named in one hint.
+_NAMED = 3
+#: So many folders of a folder are looked into.
+_TRIED = 100
+
+
+def whereabouts(file: Path) -> str | None:
+    """What to do about a file of an index that is no file; None: nothing tells."""
+    if os.path.islink(file):
+        return f"it points to {os.readlink(file)}"
+    if kind_of(file).kind is Kind.UNKNOWN:
+        return "check the permissions"
+    if os.path.lexists(file):
+        return None
+    folder = next((folder for folder in file.parents if os.path.isdir(folder)), None)
+    if folder is None:
+        return None
+    written = str(file.relative_to(folder))
+    last = re.split(r"[/\\]", written)[-1]
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", written):
+        return f"file_name is an address: fetch the files into {folder}, and write their names alone"
+    if last != written and last in _names(folder).all:
+        return f"leave the folders out of file_name: such files lie in {folder} itself"
+    below = next((other for other in _folders_of(folder) if last in _names(other).all), None)
+    if below is not None:
+        return f"such files lie in {below}"
+    if "\\" in written:
+        return f"write / between folders, and begin within {folder}"
+    return _alike(file)
+
+
+def _alike(file: Path) -> str | None:
+    name = _names(file.parent).alike.get(_plain(file.name)) or _names(file.parent).stems.get(file.stem)
+    if name is None:
+        return None
+    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file.name):
+        return f"there is {name}: it looks the same, but is encoded otherwise (NFC, NFD): rename it"
+    return f"there is {name}"
+
+
+def elsewhere(
+    path: Path, split: str, splits: Sequence[str], needs: Callable[[Path, str], Sequence[Need]]
+) -> str | None:
+    """What a dataset that is not in `path` was perhaps meant to be: the folder above or below, another split.
+
+    Returns:
+        What to do, for a hint; None: nothing tells, or `prepare` can make all that is missing.
+    """
+    forget()
+    above = Path(os.path.abspath(path)).parent
+    if _may_be_entered(above) and not missing(needs(above, split)):
+        return f"it is in the folder above: give {shlex.quote(str(above))}"
+    needed = needs(path, split)
+    gone = [need.path for need in missing(needed) if not need.prepared]
+    hints = []
+    if gone:
+        there = [one for one in splits if one != split and not missing(needs(path, one))]
+        hints += [f"the split {one} is there: choose it with --split {one}" for one in there]
+    below = [
+        folder
+        for folder in _folders_of(path)[:_TRIED]
+        if folder.name not in splits and not missing(needs(folder, split))
+    ]
+    if below:
+        places = " or ".join(shlex.quote(str(one)) for one in below[:_NAMED])
+        hints.append(f"it is in a folder below: give {places}")
+    if not hints:
+        kept = {need.path for need in needed}
+        hints = [hint for one in gone if (hint := _renamed(path, one, kept))][:_NAMED]
+    return "; ".join(hints) or (_unpack(path) if gone else None)
+
+
+def _unpack(path: Path) -> str | None:
+    archives = [name for name in listing(path) if name[0] != "." and is_archive(Path(name))]
+    return f"{path} has archives: unpack {', '.join(archives[:_NAMED])}" if archives else None
+
+
+def _renamed(root: Path, wanted: Path, kept: Collection[Path]) -> str | None:
+    """Where a part of a dataset lies: under a name that is nearly right, or in another folder."""
+    for folder in dict.fromkeys((wanted.parent, root, *_folders_of(root)[:_TRIED])):
+        for name in listing(folder):
+            if _plain(name) == _plain(wanted.name) and folder / name != wanted and is_there(folder / name):
+                return f"move {folder / name} to {wanted}"
+    if wanted.suffix != ".json":
+        return None
+    others = [
+        name
+        for name in listing(wanted.parent)
+        if ".json" in name.lower()
+        and not name.startswith((".", "captions"))
+        and wanted.with_name(name) not in kept
+    ]
+    return f"if it is {others[0]}, rename that to {wanted.name}" if len(others) == 1 else None
+
+
+def forget() -> None:
+    """Look at folders again: they may have changed."""
+    _names.cache_clear()
+    listing.cache_clear()
+    _folders_of.cache_clear()
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names in a folder, by which they are looked for: an index may name a hundred thousand files.
+
+    Attributes:
+        all: as they are.
+        alike: by their letters, whatever their case and form.
+        stems: by the name without suffix.
+    """
+
+    all: frozenset[str]
+    alike: Mapping[str, str]
+    stems: Mapping[str, str]
+
+
+@lru_cache(maxsize=64)
+def _names(folder: Path) -> _Names:
+    # Backwards: the first of several alike stays.
+    names = listing(folder)[::-1]
+    return _Names(
+        frozenset(names), {_plain(name): name for name in names}, {Path(name).stem: name for name in names}
+    )
+
+
+@lru_cache(maxsize=64)
+def listing(folder: Path) -> tuple[str, ...]:
+    """The names in a folder; none where it cannot be read."""
+    try:
+        return tuple(sorted(os.listdir(folder)))
+    except (OSError, ValueError):
+        return ()
+
+
+@lru_cache(maxsize=8)
+def _folders_of(folder: Path) -> tuple[Path, ...]:
+    """The folders in a folder, but for hidden and closed ones."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+    except (OSError, ValueError):
+        return ()
+    return tuple(folder / name for name in names if _may_be_entered(folder / name))
+
+
+def _may_be_entered(folder: Path) -> bool:
+    # What may not be looked at counts as there.
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,62 @@
+"""COCO's run-length encodings, plain and compressed, read without trusting them.
+
+pycocotools and faster-coco-eval decode in C, and go by what an encoding says of itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from odise_trt.coco_panoptic import decode_rle
+
+# Six bits per character, the lowest first; the sixth says that more of the number follow.
+_COMPRESSED = re.compile(r"(?:[P-o]{0,7}[0-O])*")
+_NUMBER = re.compile(r"[P-o]*[0-O]")
+
+
+def is_run_lengths(value: Any) -> bool:
+    """Whether it is `{"size": [height, width], "counts": [...] or "..."}` whose runs fill its size."""
+    if type(value) is not dict or not _is_size(value.get("size")):
+        return False
+    counts = value.get("counts")
+    if type(counts) is str:
+        if not _COMPRESSED.fullmatch(counts):
+            return False
+        counts = runs_of(counts)
+    elif type(counts) is not list or set(map(type, counts)) - {int}:
+        return False
+    return min(counts, default=0) >= 0 and sum(counts) == value["size"][0] * value["size"][1]
+
+
+def decode(rle: Mapping[str, Any]) -> np.ndarray:
+    """The mask bool (H, W) of run lengths that `is_run_lengths` let pass."""
+    counts: str | Sequence[int] = rle["counts"]
+    runs = runs_of(counts) if isinstance(counts, str) else counts
+    return decode_rle({"size": rle["size"], "counts": runs})
+
+
+def runs_of(counts: str) -> list[int]:
+    """Compressed run lengths -> lengths of runs, the first one of zeros.
+
+    From the fourth run on, what is written is the difference to the run before the last.
+    """
+    runs: list[int] = []
+    for match in _NUMBER.finditer(counts):
+        digits = [ord(character) - 48 for character in match[0]]
+        number = sum((digit & 31) << 5 * place for place, digit in enumerate(digits))
+        if digits[-1] & 16:
+            number -= 1 << 5 * len(digits)
+        runs.append(number + runs[-2] if len(runs) > 2 else number)
+    return runs
+
+
+def _is_size(value: Any) -> bool:
+    return (
+        type(value) is list
+        and len(value) == 2
+        and all(type(side) is int and 0 < side < 1 << 20 for side in value)
+    )

@@ -1,0 +1,74 @@
+"""One scene as a picture, and its truth beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from odise_trt.coco_panoptic import encode_ids
+from odise_trt.errors import OutputError
+from odise_trt.output import write_together
+
+from .scene import SCENE_VOCABULARY, Scene
+
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
+
+def write_scene(scene: Scene, path: Path, *, truth: bool = False, overwrite: bool = False) -> Path:
+    """Write a scene, all of its files or none.
+
+    Args:
+        path: the picture; its suffix says the format.
+        truth: write `<name>.panoptic.png` and `<name>.json`, too.
+        overwrite: replace files that hold something else.
+
+    Raises:
+        OutputError: the suffix is none of a picture, a file exists and holds something else, or cannot be
+            written.
+    """
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(
+            f"{path} has no suffix of a picture that can be written", f"there are: {', '.join(_FORMATS)}"
+        )
+    contents = {path.name: _picture(scene.image, kind)}
+    if truth:
+        rows = [asdict(one) | {"name": SCENE_VOCABULARY[one.category_id].name} for one in scene.segments]
+        contents[path.with_suffix(".panoptic.png").name] = _picture(encode_ids(scene.panoptic), "PNG")
+        contents[path.with_suffix(".json").name] = (json.dumps(rows, indent=1) + "\n").encode()
+    write_together(path.parent, contents, keep=None if overwrite else _keeper(contents))
+    return path
+
+
+def _keeper(contents: Mapping[str, bytes]) -> Callable[[Path], None]:
+    def keep(path: Path) -> None:
+        try:
+            same = path.read_bytes() == contents[path.name]
+        except OSError:
+            same = False
+        if not same:
+            raise OutputError(
+                f"{path} exists and holds something else", "give another --output, or --overwrite"
+            )
+
+    return keep
+
+
+def _picture(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=kind)
+    return buffer.getvalue()

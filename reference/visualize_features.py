@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from odise_trt.cli import boundary
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
@@ -33,6 +34,8 @@ UNET_FEATURES = ("un2", "un5", "un8", "un11")
 _PANEL, _LETTERS = 512, 13
 _GAP = 8
 _BLOCKS = {"enc": "encoder", "un": "UNet", "dec": "decoder"}
+#: Key of the text in a picture that says what it is, and of which photo.
+_MARK = "Description"
 _SEEDED = "random weights: the shapes are real, the meaning is not"
 
 
@@ -85,14 +88,46 @@ def _run(options: argparse.Namespace) -> Path:
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} is no name of a PNG file", "give --output a name that ends in .png")
     prepare_folder(output.parent)
+    name = options.photo.name.encode(errors="backslashreplace").decode()  # one that is not UTF-8
+    mark = f"diffusion features of {name}, by odise-trt"
+    keep = None if options.overwrite else _keeper(mark)
+    if output.exists():
+        _check_is_not_the_photo(output, options.photo)
+        if keep is not None:
+            keep(output)
     names = FEATURES if options.feature == "all" else tuple(options.feature.split(","))
     seeded = describe_weights(options.preset, options.weights)["seeded"]
     maps = feature_maps(load_weights(options.preset, options.weights), photo, names)
     picture = draw_features(photo, maps, options.clusters, options.seed, _SEEDED if seeded else "")
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    write_together(output.parent, {output.name: buffer.getvalue()})
+    said = PngInfo()
+    said.add_itxt(_MARK, mark)
+    picture.save(buffer, format="PNG", optimize=True, pnginfo=said)
+    write_together(output.parent, {output.name: buffer.getvalue()}, keep=keep)
     return output
+
+
+def _keeper(mark: str) -> Callable[[Path], None]:
+    """Lets an older picture of the same photo be replaced, and nothing else."""
+
+    def keep(path: Path) -> None:
+        try:
+            with Image.open(path) as picture:
+                same = picture.info.get(_MARK) == mark
+        except (OSError, ValueError, SyntaxError):
+            same = False
+        if not same:
+            raise OutputError(
+                f"{path} is there already, and it does not hold features of this photo",
+                "give another --output, or --overwrite",
+            )
+
+    return keep
+
+
+def _check_is_not_the_photo(output: Path, photo: Path) -> None:
+    if output.samefile(photo):
+        raise OutputError(f"{output} is the photo itself", "give another --output")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of k-means")
     parser.add_argument("--output", type=Path, help="PNG file (default: <photo>.features.png, here)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another file of that name")
     return parser
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from odise_trt.errors import OutputError
 from reference.ablation import Ablation
 from reference.captioner import resize_bicubic
 from reference.checkpoint import load_weights
@@ -130,6 +131,19 @@ def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixt
     with Image.open(output) as picture:
         assert np.array_equal(np.asarray(picture), first)
     assert [path.name for path in output.parent.iterdir()] == ["features.png"]
+
+
+@pytest.mark.parametrize("place", ["photo.png", "link.png", "other.png", "noise.png"])
+def test_the_photo_and_files_of_others_stay(place: str, tmp_path: Path):
+    source = tmp_path / "photo.png"
+    Image.fromarray(photo(64, 64)).save(source)
+    (tmp_path / "link.png").symlink_to(source)
+    Image.fromarray(photo(32, 32)).save(tmp_path / "other.png")
+    (tmp_path / "noise.png").write_bytes(b"no picture")
+    before = (tmp_path / place).read_bytes()
+    with pytest.raises(OutputError, match=r"photo itself|does not hold features"):
+        main([str(source), "--weights", "random:3", "--output", str(tmp_path / place)])
+    assert (tmp_path / place).read_bytes() == before
 
 
 @pytest.mark.parametrize(

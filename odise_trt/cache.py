@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from .errors import OutputError, hint_for, reason
 from .manifest import MANIFEST, bundles_in
 from .paths import expanded, home_is_unknown, kind_of
+from .temporary import clear_leftovers, temporary_name
 
 #: Environment variable: a folder for caches, instead of the one beside the bundle.
 ENVIRONMENT = "ODISE_CACHE"
@@ -24,6 +24,7 @@ ENVIRONMENT = "ODISE_CACHE"
 VOCABULARIES = "vocabularies"
 
 _TABLE = re.compile(r"[0-9a-f]{64}\.npz")
+# As earlier versions named them; what this one leaves, the next table removes.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.npz\.[0-9a-f]{32}\.tmp")
 _LOOKED_FOR = f"name a bundle, the folder that bundles are in, or their folder {VOCABULARIES}"
 _HINT = f"make it writable, or set {ENVIRONMENT} to a folder that is"
@@ -160,11 +161,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: the file cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished = path.with_name(temporary_name())
     try:
         with unfinished.open("xb") as file:
             yield file
         unfinished.replace(path)
+        clear_leftovers(path.parent, path.stat().st_mtime)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {reason(error)}", _HINT) from error
     finally:

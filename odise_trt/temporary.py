@@ -1,6 +1,6 @@
-"""Names of files in the making, and clearing those that a killed process has left.
+"""Names of files and folders in the making, and clearing those that a killed process has left.
 
-The name says which process writes the file. What a process left that is gone is removed at once, if it ran
+The name says which process writes it. What a process left that is gone is removed at once, if it ran
 here; what another machine or container left, after a day: writing takes seconds.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import socket
 import uuid
 from contextlib import suppress
@@ -20,12 +21,12 @@ _DAY = 24 * 60 * 60
 
 
 def temporary_name() -> str:
-    """A name for a file in the making."""
+    """A name for a file or folder in the making."""
     return f".odise-trt-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
 
 
 def clear_leftovers(folder: Path, now: float) -> None:
-    """Remove the files in the making of processes that are gone; never raises.
+    """Remove what processes that are gone had in the making; never raises.
 
     Args:
         folder: where.
@@ -39,7 +40,14 @@ def clear_leftovers(folder: Path, now: float) -> None:
             with suppress(OSError):
                 here = match["machine"] == _machine() and not _is_running(int(match["process"]))
                 if here or now - entry.stat(follow_symlinks=False).st_mtime > _DAY:
-                    os.unlink(entry.path)
+                    _remove(entry)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        os.unlink(entry.path)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from odise_trt.errors import OutputError, WeightsError, reason
+from odise_trt.temporary import temporary_name
 from reference.weights_diagnosis import unreadable
 
 _LABELS = "train_labels"
@@ -92,7 +92,7 @@ def write_weights(
     Raises:
         OutputError: it cannot be written; a file of that name is left as it was.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(temporary_name())
     header = {"format": "pt", **(metadata or {}), _LABELS: json.dumps(labels)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from odise_trt.cli import console
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError, hint_for, reason
 from odise_trt.output import prepare_folder
+from odise_trt.temporary import temporary_name
 
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene
@@ -56,7 +56,7 @@ def write_dataset(
     if count < 1:
         raise OutputError(f"a dataset of {count} scenes is none", "draw at least one")
     _check_free(folder)
-    unfinished = prepare_folder(folder) / f".scenes-{uuid.uuid4().hex}.partial"
+    unfinished = prepare_folder(folder) / temporary_name()
     try:
         for part in ("images", "panoptic"):
             (unfinished / part).mkdir(parents=True)

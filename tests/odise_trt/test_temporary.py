@@ -22,12 +22,14 @@ def test_what_a_killed_process_left_is_gone_before_the_next_work(tmp_path: Path)
     killed = (
         "import os, signal, sys, pathlib\n"
         "from odise_trt.temporary import temporary_name\n"
-        "(pathlib.Path(sys.argv[1]) / temporary_name()).write_bytes(b'half')\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "(folder / temporary_name()).write_bytes(b'half')\n"
+        "(folder / temporary_name() / 'images').mkdir(parents=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", killed, str(tmp_path)], timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.glob(".*.tmp"))) == 1
+    assert len(list(tmp_path.glob(".*.tmp"))) == 2
     prepare_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

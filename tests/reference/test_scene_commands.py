@@ -116,7 +116,7 @@ def test_a_drawing_that_is_stopped_leaves_nothing(root: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "reference.scenes", "--count", "5000", "--output", str(tmp_path / "s")]
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 30
-    while not list(tmp_path.glob("s/.scenes-*/images/*.png")) and time.monotonic() < end:
+    while not list(tmp_path.glob("s/.odise-trt-*/images/*.png")) and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert "stopped by SIGTERM" in process.communicate(timeout=30)[1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import ImageError, OdiseError, OutputError, hint_for, reason
+from odise_trt.temporary import temporary_name
 
 from ..errors import DatasetError, counted, listed, out_of_memory
 from ..forms import IMAGE
@@ -214,7 +214,7 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(temporary_name())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

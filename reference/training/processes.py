@@ -138,7 +138,7 @@ def choose_device(name: str | None = None) -> torch.device:
     index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", 0))
     if not torch.cuda.device_count():
         raise TrainingError(
-            "PyTorch finds no GPU",
+            f"there is no device {name!r}: PyTorch finds no GPU",
             "give --device cpu; if there is a GPU, look at nvidia-smi and at which PyTorch is installed",
         )
     if index >= torch.cuda.device_count():

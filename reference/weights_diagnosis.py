@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from odise_trt.errors import WeightsError, hint_for, reason
+from odise_trt.pictures.file_kind import ARCHIVES
 
 _CONVERT = (
     "the official .pth files and other pickles are converted to safetensors first, under the official names;"
@@ -22,12 +23,7 @@ _BEGINNINGS = (
     (b"version https://git-lfs.github.com/", "is a pointer of Git LFS, not the file itself", "git lfs pull"),
     (b"/annex/objects/", "is a pointer of git-annex, not the file itself", "git annex get"),
     (b"\x80", "is a Python pickle, as torch.save wrote it once", _CONVERT),
-    (b"\x1f\x8b", "is a gzip archive", _UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive", _UNPACK),
-    (b"\xfd7zXZ\0", "is an xz archive", _UNPACK),
-    (b"(\xb5/\xfd", "is a zstd archive", _UNPACK),
-    (b"BZh", "is a bzip2 archive", _UNPACK),
-    (b"Rar!", "is a RAR archive", _UNPACK),
+    *((start, f"is {what}", _UNPACK) for start, what in ARCHIVES),
     (b"\x89HDF\r\n", "is an HDF5 file", _OFFICIAL),
     (b"GGUF", "is a GGUF file", _OFFICIAL),
 )

@@ -33,6 +33,15 @@ class FileKind:
     way_out: str
 
 
+#: How archives of one file or many begin, and what they are; ZIP aside, which holds other formats, too.
+ARCHIVES = (
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"(\xb5/\xfd", "a zstd archive"),
+)
 # Bytes at the start.
 _STARTS = (
     (b"8BPS", "a Photoshop document (PSD)", "export it as PNG or JPEG"),
@@ -62,12 +71,7 @@ _STARTS = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", _ARRAY),
     (b"MATLAB 5.0", "a file of MATLAB", _ARRAY),
     (b"PK\x03\x04", "a ZIP archive (or an office document, an .npz, a .pt)", _UNPACK),
-    (b"\x1f\x8b", "a gzip archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
-    (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!", "a RAR archive", _UNPACK),
-    (b"(\xb5/\xfd", "a zstd archive", _UNPACK),
+    *((start, what, _UNPACK) for start, what in ARCHIVES),
     (b"\x1aE\xdf\xa3", "a video (Matroska, WebM)", _FRAME),
     (b"FLV\x01", "a video (Flash)", _FRAME),
     (b"\0\0\x01\xba", "a video (MPEG)", _FRAME),

@@ -39,7 +39,7 @@ def main(
     import torch
     from rich.table import Table
 
-    from reference.demo.store import NOVEL
+    from reference.demo.scene_store import NOVEL
 
     path = output / "mistakes.json"
     check_place(path, _KEYS)
@@ -73,9 +73,9 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
     """
     from rich.progress import track
 
-    from reference.datasets.sample import IGNORED
+    from reference.datasets.example import IGNORED
     from reference.demo.held_out import held_out
-    from reference.demo.store import NOVEL
+    from reference.demo.scene_store import NOVEL
     from reference.inference import segment_photo
 
     scenes = held_out(count, "scenes-names")

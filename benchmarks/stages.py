@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.contenders import CONTENDERS, Job, Outcome
 from benchmarks.record import check_place, write_record
+from benchmarks.runners import CONTENDERS, Job, Outcome
 from odise_trt.cli import boundary, console
 from odise_trt.cli.places import folder
 
@@ -63,7 +63,7 @@ def main(
     ] = None,
 ) -> None:
     """Compare; print a table and, with --output, write the numbers."""
-    from odise_trt.manifest import Manifest
+    from odise_trt.bundle.manifest import Manifest
     from odise_trt.preprocess import load_image
     from odise_trt.vocabulary import Vocabulary
 

@@ -56,7 +56,7 @@ def main(
 def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
     """PQ of one model, by kind of word, in percent; None: the scenes have nothing of the kind."""
     from reference.demo.held_out import held_out
-    from reference.demo.store import NOVEL
+    from reference.demo.scene_store import NOVEL
     from reference.demo.words import SYNONYMS, only_synonyms, training_names
     from reference.eval import ReferencePredictor, evaluate
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odise_trt.bundle import BundleWriter
+from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
-from odise_trt.manifest import Manifest
 from reference.checkpoint import WeightsDescription, describe_weights
 
 from .checked_export import CheckedExport, export_all, load_model
@@ -17,7 +17,7 @@ from .disk_space import require_room
 from .exclusive import exclusively, graph_folder
 from .model_spec import require_finite
 from .options import check
-from .recipe import Request, Target, plan, tools, up_to_date
+from .plan import Request, Target, plan, tools, up_to_date
 from .reporter import Reporter
 from .stages import STAGES
 from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engines

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from odise_trt.backends import available_threads
+from odise_trt.bundle.manifest import Parity
+from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import ExportError, ParityError
-from odise_trt.manifest import Parity
-from odise_trt.stage import StageSpec
 from reference.checkpoint import load_weights
 
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .parity_report import write_report
-from .recipe import Request
+from .plan import Request
 from .stages import STAGES
 from .workers import run_in_workers
 

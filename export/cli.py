@@ -122,7 +122,7 @@ def _build(console: Console, **options: object) -> None:
         from .build import build as build_bundles
         from .console import ConsoleReporter, show
         from .exclusive import clear_held
-        from .recipe import Request
+        from .plan import Request
     request = Request(**options)  # type: ignore[arg-type]
     with ends_soon(clear_held), ConsoleReporter(console) as reporter:
         bundles = build_bundles(request, reporter)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from odise_trt.bundle_place import real_place
+from odise_trt.bundle.place import real_place
 from odise_trt.errors import OutputError
-from odise_trt.writing import writing
+from odise_trt.files.writing import writing
 from reference.preset import Preset
-from reference.random_weights import SkipInitialisation
+from reference.weights.random import SkipInitialisation
 
 from .onnx_export import trace_sizes
-from .recipe import Target
+from .plan import Target
 from .stages import STAGES, StageWrapper
 
 #: Tokenizer, constants, report and manifest.

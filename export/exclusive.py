@@ -13,9 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from odise_trt.bundle_place import clear_leftovers, make_parent, real_place
+from odise_trt.bundle.place import clear_leftovers, make_parent, real_place
 from odise_trt.errors import OutputError, reason
-from odise_trt.writing import writing
+from odise_trt.files.writing import writing
 
 #: Graphs in the making, beside the bundle they are for: they become its files by a link, without copying.
 _GRAPHS = ".onnx-"

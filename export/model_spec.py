@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from odise_trt.bundle.manifest import ModelSpec
 from odise_trt.errors import ExportError
-from odise_trt.manifest import ModelSpec
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import slots
 from reference.preset import Preset

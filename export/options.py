@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
+from odise_trt.bundle.manifest import MANIFEST
+from odise_trt.bundle.stage_spec import Axis
 from odise_trt.errors import ExportError, OutputError
-from odise_trt.manifest import MANIFEST
-from odise_trt.stage import Axis
 from reference.preset import Preset
 
 from .names import EMPTY
 from .onnx_export import require_opset
-from .recipe import Request, find_preset
+from .plan import Request, find_preset
 from .stages import STAGES
 
 

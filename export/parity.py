@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from odise_trt.bundle.manifest import Parity
+from odise_trt.bundle.stage_spec import StageSpec, Tensor
 from odise_trt.errors import ExportError, ParityError
-from odise_trt.manifest import Parity
-from odise_trt.stage import StageSpec, Tensor
 
 from .stages import StageWrapper
 

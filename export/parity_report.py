@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from odise_trt.manifest import Parity
-from odise_trt.writing import writing
+from odise_trt.bundle.manifest import Parity
+from odise_trt.files.writing import writing
 
 from .parity import describe
 

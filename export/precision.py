@@ -5,7 +5,7 @@ precision is written in the graph and does not depend on the engine that runs it
 
 - convolutions and linear layers run in the dtype of their weight;
 - normalisations and softmax compute in float32 and return the dtype they were given;
-- what a model raises to float32 itself (`reference.precision.at_least_float32`) stays float32 until
+- what a model raises to float32 itself (`reference.model.precision.at_least_float32`) stays float32 until
   the next layer with half weights, because mixed operands promote;
 - modules named in `StageWrapper.float32` keep float32 weights.
 """
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from odise_trt.bundle.stage_spec import Tensor as Declared
 from odise_trt.errors import ExportError
-from odise_trt.stage import Tensor as Declared
 
 #: Layers that run in the dtype of their weight.
 _WEIGHTED = {F.linear, F.conv1d, F.conv2d, torch.conv1d, torch.conv2d}

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odise_trt.backends import open_backend
-from odise_trt.backends.buffers import open_cuda
-from odise_trt.bundle import Bundle, BundleWriter, sha256_of_files
+from odise_trt.backends.cuda import open_cuda
+from odise_trt.bundle import Bundle, BundleWriter
+from odise_trt.bundle.bundle import sha256_of_files
+from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
 from odise_trt.errors import BackendError, BundleError
-from odise_trt.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
 
+from .builders.tensorrt import build_engine
 from .checked_export import CheckedExport
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
 from .parity_report import FILE as REPORT
 from .parity_report import write_report
-from .recipe import Request, Target, existing
+from .plan import Request, Target, existing
 from .reporter import Reporter
 from .stages import STAGES
-from .tensorrt_builder import build_engine
 from .tokenizer import check_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:

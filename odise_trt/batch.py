@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ArgumentError, ImageError, OdiseError, OutputError, VocabularyError, reason
-from .inputs import check_address, check_picture, find_images, find_inputs
-from .output import is_of_one_file, prepare_folder
-from .output_names import output_names
-from .own_results import Picture, digest_of, files_of, is_stream, keeper, source_of
-from .paths import each, expanded_unless_there, real_path
+from .files.inputs import check_address, check_picture, find_images, find_inputs
+from .files.output import is_of_one_file, prepare_folder
+from .files.output_names import output_names
+from .files.own_results import Picture, digest_of, files_of, is_stream, keeper, source_of
+from .files.paths import each, expanded_unless_there, real_path
 from .preprocess import load_image
 from .result import Result
 

@@ -17,8 +17,8 @@ from . import errors
 from .batch import PATIENCE, Item, Outcome, error_of, is_of_the_place, plan, segment
 from .bundle import Bundle
 from .errors import BackendError, OdiseError
-from .output import prepare_folder
-from .paths import each, expanded_unless_there, is_address
+from .files.output import prepare_folder
+from .files.paths import each, expanded_unless_there, is_address
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:

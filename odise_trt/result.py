@@ -134,6 +134,6 @@ class Result:
             OutputError: the folder or a file cannot be written, or a file in the way is not to be replaced.
         """
         from .coco_panoptic import save_result
-        from .output import named_folder
+        from .files.output import named_folder
 
         return save_result(self, named_folder(folder), name, file_name, overwrite=overwrite)

@@ -12,16 +12,17 @@ from typing import Any, Literal, Self, cast, get_args
 import numpy as np
 
 from . import arguments
-from .bundle import Bundle, Verify
-from .cache import from_home, vocabulary_folder
+from .bundle import Bundle
+from .bundle.bundle import Verify
+from .bundle.manifest import Manifest
 from .classify import classify
 from .errors import ArgumentError, BackendError, VocabularyError
-from .manifest import Manifest
+from .executor import Clock, Stages
 from .masks import MaskTiles
 from .postprocess import class_probabilities, instances, panoptic, semantic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
 from .result import Result
-from .stages import Clock, Stages
+from .table_cache import from_home, vocabulary_folder
 from .text_table import TextTable, TextTables, encoder_identity
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary

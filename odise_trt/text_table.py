@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import ensure_writable, replacing
+from .bundle.manifest import Manifest, ModelSpec
 from .errors import BackendError, BundleError, OutputError, hint_for, reason
-from .manifest import Manifest, ModelSpec
+from .table_cache import ensure_writable, replacing
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 

@@ -12,8 +12,8 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from .bundle.manifest import TOKENIZER
 from .errors import BundleError, VocabularyError, reason
-from .manifest import TOKENIZER
 
 START = "<start_of_text>"
 END = "<end_of_text>"

@@ -4,7 +4,7 @@
     model = ODISE(preset)
 
 `Ablation()` is the paper's model. `Ablation.parse` reads the words of a command line,
-`reference.ablate.ablate` changes a model that has weights, and `docs/ablations.md` has the table.
+`reference.model.ablations.ablate` changes a model that has weights; `docs/ablations.md` has the table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from odise_trt.errors import ExportError, OdiseError
-from reference.schedule import STEPS
+from reference.noise_schedule import STEPS
 
 if TYPE_CHECKING:
     from reference.preset import Preset
@@ -37,9 +37,9 @@ class Ablation:
 
     Attributes:
         captioner: what conditions the UNet. "implicit": CLIP's view of the window. "empty": the caption "".
-            "given": the captions that come with the images, see `reference.given_captions`.
+            "given": the captions that come with the images, see `reference.model.ablations.given_captions`.
         time_steps: the diffusion steps whose features are read, in [0, 999], joined along channels if there
-            is more than one; or "learnable", one step that is trained, see `reference.time_steps`.
+            is more than one; or "learnable", one step that is trained, see `ablations.time_steps`.
         classifier: weights of CLIP in the fusion, for categories seen in training and for the others; None:
             the preset's alpha and beta.
         clip_masks: how CLIP looks at a mask. "pool": mask tokens, all in one pass. "crop": the mask's

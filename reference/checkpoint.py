@@ -18,19 +18,19 @@ import torch
 from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
-from reference.conversion import COND_STAGE, SCHEDULE, ConversionTable
-from reference.demo import weights as demo
+from reference.noise_schedule import schedule
 from reference.preset import PRESETS, Preset
-from reference.random_weights import SkipInitialisation, fill
-from reference.schedule import schedule
-from reference.weights_diagnosis import misfit, unreadable
-from reference.weights_file import WeightsFile, write_weights
+from reference.weights import shipped
+from reference.weights.diagnosis import misfit, unreadable
+from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
+from reference.weights.random import SkipInitialisation, fill
+from reference.weights.safetensors_file import WeightsFile, write_weights
 
 if TYPE_CHECKING:
     from reference.model import ODISE
 
 _SEEDED = "random:"
-_DEMO = {"demo": demo.LABEL, "demo-caption": demo.CAPTION}
+_DEMO = {"demo": shipped.LABEL, "demo-caption": shipped.CAPTION}
 _NAMES_SHOWN = 5
 _SOURCES = "give a safetensors file, demo, or random:SEED"
 _CLASS_WEIGHTS = "criterion.empty_weight"
@@ -137,7 +137,7 @@ def load_frozen(preset: Preset | str, source: str) -> ODISE:
     if _seed(source) is not None:
         return load_weights(preset, source)
     # The frozen part of both demo models is in the file of the label model.
-    path = demo.LABEL if source == "demo" else _existing(preset, source)
+    path = shipped.LABEL if source == "demo" else _existing(preset, source)
     with WeightsFile(path) as tensors:
         model = _allocated(preset)
         load_official(model, tensors, part="frozen")

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from odise_trt.errors import OdiseError
-from reference.captioner import resize_bicubic
-from reference.diffusion import STRIDES
 from reference.inference import evaluation_size
 from reference.model import ODISE
-from reference.sliding import extract_windows, stitch
+from reference.model.captioner import resize_bicubic
+from reference.model.diffusion import STRIDES
+from reference.model.windows import extract_windows, stitch
 
 #: Raw features in the order the diffusion model hands them out: the encoder of the autoencoder, the UNet
 #: (un8 is what its output block 8 reads), the decoder of the autoencoder.

@@ -8,8 +8,9 @@ from PIL import Image
 
 from odise_trt.preprocess import ImageSource, load_image
 from odise_trt.vocabulary import Vocabulary
-from reference.model import ODISE, Segmentation, Way
-from reference.open_vocabulary import EncodedTexts
+from reference.model import ODISE, Segmentation
+from reference.model.odise import Way
+from reference.model.open_vocabulary import EncodedTexts
 
 
 def segment_photo(

@@ -96,7 +96,7 @@ class Preset:
     Attributes:
         kind: "label" or "caption" (which supervision, and so which heads).
         window: side of the square windows the frozen part sees, and of its input after resizing.
-        short_side, max_side: image size, see `odise_trt.manifest.ModelSpec`.
+        short_side, max_side: image size, see `odise_trt.bundle.manifest.ModelSpec`.
         train_labels: name of a vocabulary preset, or the labels themselves with their synonyms.
         category_prompt, clip_prompt, alpha, beta: DESIGN facts 17, 18 and 20 of the official model.
         ablation: what differs from the paper's model.

@@ -19,8 +19,8 @@ from odise_trt.errors import OdiseError
 
 if TYPE_CHECKING:
     from reference.ablation import Ablation
+    from reference.datasets.example import Dataset
     from reference.datasets.images import ImageDataset
-    from reference.datasets.sample import Dataset
     from reference.model import ODISE
     from reference.preset import Preset
     from reference.training.config import TrainConfig
@@ -190,8 +190,8 @@ class Start:
         """
         import torch
 
-        from reference.ablate import ablate
         from reference.checkpoint import load_frozen, load_weights
+        from reference.model.ablations.ablate import ablate
         from reference.training.initialise import initialise
         from reference.training.labels import labels_of, use_labels
 
@@ -225,8 +225,8 @@ class Start:
 def _train(
     start: Start, dataset: ImageDataset, output: Path, resume: bool, config: TrainConfig, device: str | None
 ) -> int:
-    from reference.training.parameters import parameter_table, rendered
-    from reference.training.processes import processes
+    from reference.training.distributed import processes
+    from reference.training.param_groups import parameter_table, rendered
     from reference.training.recipe import MODEL
     from reference.training.trainer import Trainer
 
@@ -260,7 +260,7 @@ def _show_parameters(preset: Preset) -> None:
     import torch
 
     from reference.model import ODISE
-    from reference.training.parameters import parameter_table, rendered
+    from reference.training.param_groups import parameter_table, rendered
 
     with torch.device("meta"):
         model = ODISE(preset)

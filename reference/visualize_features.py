@@ -21,7 +21,7 @@ from odise_trt.cli import boundary
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
 from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
-from odise_trt.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder, write_together
 from odise_trt.preprocess import load_image
 
 # The model is imported where it is used: a package that is not installed is told of by the command.

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import torch
 
 from odise_trt.errors import OdiseError
-from reference.model import ODISE, Way
+from reference.model import ODISE
+from reference.model.odise import Way
 from tests.golden_case import GOLDENS, GoldenCase, Run, load_golden_model
 from tests.golden_outputs import NEVER, WHOLE, Output, Statistics, computed, recorded
 from tests.golden_training import TrainingCase

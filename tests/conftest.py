@@ -80,7 +80,7 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from export.build import build
     from export.console import ConsoleReporter
-    from export.recipe import Request
+    from export.plan import Request
 
     request = Request(preset="demo", weights="demo", output=tmp_path_factory.mktemp("engines"))
     with ConsoleReporter(Console(quiet=True)) as reporter:

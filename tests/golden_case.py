@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from reference import postprocess
 from reference.checkpoint import load_official
-from reference.model import ODISE, Segmentation, Way
+from reference.model import ODISE, Segmentation, postprocess
+from reference.model.odise import Way
 from reference.preset import GOLDEN_CAPTION, GOLDEN_LABEL
 
 GOLDENS = Path(__file__).parent / "goldens"

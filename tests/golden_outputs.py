@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 
-from reference import postprocess
+from reference.model import postprocess
 from tests.golden_case import PANOPTIC, GoldenCase, Run
 
 #: Where two outputs cannot be compared: another shape, other segments, no output at all.

@@ -23,10 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference import trace
 from reference.losses import Batch, LossConfig, Supervision, Target, supervise
-from reference.model import ODISE, Way
-from reference.open_vocabulary import prompted
+from reference.model import ODISE
+from reference.model.odise import Way
+from reference.model.open_vocabulary import prompted
+from reference.oracle import trace
 from tests.golden_outputs import NEVER, WHOLE, Output, Statistics, Values
 
 #: Largest difference of a gradient, in terms of its largest element, and of the norm of one.
@@ -95,7 +96,7 @@ class Replay:
 
 
 class TrainingRun:
-    """One step of the reference: `taps` as in `reference.trace`, losses and gradients."""
+    """One step of the reference: `taps` as in `reference.oracle.trace`, losses and gradients."""
 
     def __init__(
         self,
@@ -238,7 +239,7 @@ class TrainingCase:
             taps["word_head.word_embed"] = text_embed.unflatten(0, (len(drawn), -1))
 
     def _joined(self, taps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Windows of the same place side by side, as in the file; `reference.trace` numbers all of them."""
+        """Windows of the same place side by side, as in the file; `oracle.trace` numbers all."""
         images = len(self.arrays["images_uint8"])
         numbered = [re.fullmatch(r"w(\d+)\.(.+)", name) for name in taps]
         numbers = {int(match[1]) for match in numbered if match}

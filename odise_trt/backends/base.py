@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..bundle.manifest import StageEntry
+from ..bundle.stage_spec import StageSpec, Tensor, split_dimension
 from ..errors import BackendError
-from ..manifest import StageEntry
-from ..stage import StageSpec, Tensor, split_dimension
 
 #: What a missing backend needs.
 INSTALL = {

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..bundle.manifest import StageEntry
+from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
-from ..manifest import StageEntry
-from ..stage import StageSpec
 from .base import INSTALL, ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME, check_inputs
-from .buffers import device_index
+from .cuda import device_index
 
 #: Stages with larger files give scratch memory back after each run. Small ones don't: it costs the demo
 #: preset's features an eighth of their speed, and saves 0.15 of 0.5 GB.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..bundle.manifest import StageEntry
+from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
-from ..manifest import StageEntry
-from ..stage import StageSpec
 from .base import INSTALL, check_inputs, choose_profile, host_os
-from .buffers import Buffer, Cuda, Device, device_index, open_cuda
+from .cuda import Buffer, Cuda, Device, device_index, open_cuda
 
 if TYPE_CHECKING:
     import tensorrt as trt

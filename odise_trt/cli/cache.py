@@ -20,18 +20,18 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove the tables; they are made again.")] = False,
 ) -> None:
     """List or clear the cached text embeddings of vocabularies."""
-    from .. import cache as tables
-    from ..paths import expanded
+    from .. import table_cache
+    from ..files.paths import expanded
 
     if folder == "":
         raise typer.BadParameter("it is empty", param_hint="FOLDER")
-    place = tables.find_folder(Path(expanded(folder or "engines")))
+    place = table_cache.find_folder(Path(expanded(folder or "engines")))
     out = console.output()
     if clear:
-        cleared = tables.clear(place)
+        cleared = table_cache.clear(place)
         console.plain(out, f"{place}: removed {cleared.files} files, {_size(cleared.bytes)}")
         return
-    found = tables.cached_tables(place)
+    found = table_cache.cached_tables(place)
     for one in found:
         console.plain(out, f"{one.path.name[:12]}  {_size(one.bytes):>9}  {one.description}")
     total = sum(one.bytes for one in found)

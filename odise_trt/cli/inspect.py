@@ -12,8 +12,8 @@ from . import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..manifest import Manifest
-    from ..stage import Tensor
+    from ..bundle.manifest import Manifest
+    from ..bundle.stage_spec import Tensor
 
 
 def inspect(
@@ -26,7 +26,7 @@ def inspect(
     The exit status is 1 if a file is missing or was changed.
     """
     from ..bundle import Bundle
-    from ..manifest import Manifest
+    from ..bundle.manifest import Manifest
 
     manifest = Manifest.read(folder)
     if json:

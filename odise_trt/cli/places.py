@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from ..paths import expanded, home_is_unknown, is_address, kind_of
+from ..files.paths import expanded, home_is_unknown, is_address, kind_of
 
 
 def folder(text: str) -> Path:

@@ -15,7 +15,7 @@ from .show import show_result, show_timings
 
 if TYPE_CHECKING:
     from ..batch import Outcome
-    from ..inputs import Inputs
+    from ..files.inputs import Inputs
 
 #: More images than this have one line each.
 _MOST_TABLES = 3

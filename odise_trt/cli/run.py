@@ -75,8 +75,8 @@ def run(
 ) -> None:
     """Segment images: writes an overlay, a panoptic PNG and a JSON for each."""
     from ..batch import find_inputs
-    from ..manifest import Manifest
-    from ..output import prepare_folder
+    from ..bundle.manifest import Manifest
+    from ..files.output import prepare_folder
     from ..vocabulary import Vocabulary
     from .report import Report
 

@@ -6,8 +6,8 @@ example = dataset[0]
 
 from .catalogue import DATASETS, open_dataset
 from .errors import DatasetError
+from .example import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
 from .overlap import overlap_with
-from .sample import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
 
 __all__ = [
     "DATASETS",

@@ -16,9 +16,9 @@ from odise_trt.cli.places import folder as folder_of
 
 from . import catalogue
 from .errors import DatasetError, counted
-from .layout import check_folder, command
+from .needs import check_folder, command
 from .overlap import overlap_with
-from .prepare.jobs import carry_out
+from .prepare.convert import carry_out
 from .verify import Report
 from .verify import verify as verify_dataset
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from odise_trt.paths import expanded
+from odise_trt.files.paths import expanded
 
 from .errors import DatasetError
 from .images import ImageDataset
-from .layout import missing, require
 from .layouts import ade, coco, objects, own, pascal, street
-from .layouts.layout import Layout
+from .layouts.base import Layout
 from .near_misses import elsewhere
+from .needs import missing, require
 
 SPLITS = ("train", "val")
 LAYOUTS = {

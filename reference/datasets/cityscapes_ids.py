@@ -12,8 +12,8 @@ import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
 
-from .parts import ImageId, read_labels
-from .sample import PanopticSegment
+from .annotations import ImageId, read_labels
+from .example import PanopticSegment
 
 #: Label ids of the 19 categories that are evaluated, in the order of the train ids.
 LABELS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

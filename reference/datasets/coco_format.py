@@ -16,11 +16,11 @@ from odise_trt.errors import VocabularyError
 from odise_trt.vocabulary import Category, Vocabulary
 from odise_trt.vocabulary.format import Entry, category_names, check_distinct
 
+from .annotations import ImageId, InstanceMasks, PanopticMaps
 from .errors import DatasetError
+from .example import IGNORED, Federation
 from .forms import CAPTION
-from .parts import ImageId, InstanceMasks, PanopticMaps
-from .rows import Row, read_rows, repeated
-from .sample import IGNORED, Federation
+from .json_rows import Row, read_rows, repeated
 
 
 def category_indices(

@@ -7,7 +7,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any
 
-from .rows import RowForm, Value
+from .json_rows import RowForm, Value
 from .run_lengths import is_run_lengths
 
 _MOST = 1 << 63

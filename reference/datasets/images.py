@@ -12,10 +12,10 @@ from odise_trt.errors import hint_for, reason
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
 
+from .annotations import ImageId, InstanceMasks, PanopticPart, SemanticMaps, semantic_from, things_of
 from .errors import DatasetError
+from .example import Example, Federation, PanopticSegment
 from .orientation import orientation_of, swaps_sides
-from .parts import ImageId, InstanceMasks, PanopticPart, SemanticMaps, semantic_from, things_of
-from .sample import Example, Federation, PanopticSegment
 
 
 class ImageDataset:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from odise_trt.paths import Kind, kind_of
+from odise_trt.files.paths import Kind, kind_of
 
-from .layout import Need, is_archive, is_there, missing
+from .needs import Need, is_archive, is_there, missing
 
 #: So many parts that lie elsewhere are named in one hint.
 _NAMED = 3

@@ -14,14 +14,14 @@ from odise_trt.errors import OdiseError
 
 from .catalogue import layout_of, open_dataset
 from .errors import DatasetError, counted, listed, out_of_memory
+from .example import IGNORED, Example
 from .images import ImageDataset
-from .layout import why_no_file
-from .layouts.layout import Layout
+from .layouts.base import Layout
 from .near_misses import forget, listing, whereabouts
+from .needs import why_no_file
 from .orientation import swaps_sides
 from .overlap import overlap_with
 from .parallel import in_parallel
-from .sample import IGNORED, Example
 
 #: Files that Windows leaves in folders of pictures.
 _LITTER = ("thumbs.db", "desktop.ini")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from odise_trt.cli import boundary, console
-from odise_trt.output import prepare_folder
+from odise_trt.files.output import prepare_folder
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,8 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
     from reference.checkpoint import save_weights
     from reference.demo.recipe import FULL, SMOKE
     from reference.demo.training import train
-    from reference.demo.weights import CAPTION, LABEL
-    from reference.training.processes import choose_device
+    from reference.training.distributed import choose_device
+    from reference.weights.shipped import CAPTION, LABEL
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from reference.demo.store import SceneStore
+from reference.demo.scene_store import SceneStore
 from reference.scenes import SCENE_VOCABULARY
 from reference.scenes.captions import describe
 

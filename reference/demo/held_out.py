@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
-from reference.datasets.sample import IGNORED, Example, Instance, PanopticSegment
+from reference.datasets.example import IGNORED, Example, Instance, PanopticSegment
 from reference.demo.words import only_synonyms, training_names
 from reference.scenes import FIRST_HELD_OUT, SCENE_VOCABULARY, make_scene
 
@@ -25,7 +25,7 @@ SIDE = 256
 
 @dataclass(frozen=True)
 class HeldOut:
-    """See `held_out`; a `reference.datasets.sample.Dataset`."""
+    """See `held_out`; a `reference.datasets.example.Dataset`."""
 
     count: int
     vocabulary: Vocabulary

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from reference.model import ODISE
-from reference.sliding import Origin, extract_windows, join
+from reference.model.windows import Origin, extract_windows, join
 from reference.training.errors import TrainingError
 
 #: Scenes that go through the frozen part at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reference.demo.fitting import Schedule
+from reference.demo.fit import Schedule
 
 
 @dataclass(frozen=True)

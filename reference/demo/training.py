@@ -13,15 +13,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from odise_trt.output import write_together
-from reference.demo import autoencoder, contrast, denoising, head, raw_features, store
+from odise_trt.files.output import write_together
+from reference.demo import raw_features, scene_store, train_clip, train_head, train_unet, train_vae
 from reference.demo.recipe import Recipe
 from reference.model import ODISE
-from reference.open_vocabulary import tokenize
+from reference.model.open_vocabulary import tokenize
 from reference.preset import DEMO, DEMO_CAPTION
-from reference.random_weights import fill
 from reference.training.errors import TrainingError
 from reference.training.initialise import initialise
+from reference.weights.random import fill
 
 SIZE = DEMO.short_side
 
@@ -86,7 +86,7 @@ def train(output: Path, recipe: Recipe, console: Console, device: torch.device) 
     fitted = Fitted()
     label = ODISE(DEMO).to(device)
     train_frozen(label, output, recipe, fitted)
-    scenes = store.draw(output / "scenes", 0, recipe.mask_scenes, SIZE, without=(store.NOVEL,))
+    scenes = scene_store.draw(output / "scenes", 0, recipe.mask_scenes, SIZE, without=(scene_store.NOVEL,))
     features = raw_features.compute(label, scenes.images, output / "features")
 
     initialise(label, 0)
@@ -107,19 +107,19 @@ def train(output: Path, recipe: Recipe, console: Console, device: torch.device) 
 
 def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> None:
     """Train what ODISE keeps frozen: CLIP, then the autoencoder, then the UNet with CLIP's captions."""
-    scenes = store.draw(output / "scenes", 0, recipe.frozen_scenes, SIZE)
+    scenes = scene_store.draw(output / "scenes", 0, recipe.frozen_scenes, SIZE)
     diffusion, window = model.backbone.diffusion, model.preset.window
-    fitted.run("CLIP", lambda: contrast.train(model.clip, scenes, recipe.clip, output / "clip.pt"))
+    fitted.run("CLIP", lambda: train_clip.train(model.clip, scenes, recipe.clip, output / "clip.pt"))
     fitted.run(
         "autoencoder",
-        lambda: autoencoder.train(
+        lambda: train_vae.train(
             diffusion.vae, scenes, window // 2, recipe.autoencoder, output / "autoencoder.pt"
         ),
     )
-    autoencoder.normalise_latents(diffusion.vae, scenes, window, diffusion.scale_factor)
+    train_vae.normalise_latents(diffusion.vae, scenes, window, diffusion.scale_factor)
     fitted.run(
         "UNet",
-        lambda: denoising.train(diffusion, model.clip, scenes, window, recipe.unet, output / "unet.pt"),
+        lambda: train_unet.train(diffusion, model.clip, scenes, window, recipe.unet, output / "unet.pt"),
     )
     set_constants(model)
 
@@ -128,7 +128,7 @@ def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> 
 def set_constants(model: ODISE) -> None:
     """The embedding of the empty caption, and the noise that every window is given."""
     empty = tokenize([""], model.preset.clip.context_length)
-    model.captioner.uncond_inputs.copy_(contrast.text_states(model.clip, empty))
+    model.captioner.uncond_inputs.copy_(train_clip.text_states(model.clip, empty))
     # The noise has a seed of its own, the official model's; `fill` draws on the CPU.
     shared_noise = model.backbone.diffusion.shared_noise
     drawn = torch.empty(shared_noise.shape)
@@ -147,20 +147,21 @@ def copy_frozen(source: ODISE, target: ODISE) -> None:
 def _train_odise(
     model: ODISE,
     supervision: str,
-    scenes: store.SceneStore,
+    scenes: scene_store.SceneStore,
     features: raw_features.RawFeatures,
-    schedules: Sequence[head.Schedule],
+    schedules: Sequence[train_head.Schedule],
     output: Path,
     fitted: Fitted,
 ) -> None:
     alone, together = schedules
     kept = output / f"{supervision}-head.pt", output / f"{supervision}-together.pt"
     fitted.run(
-        f"mask head, {supervision}", lambda: head.train_on_features(model, scenes, features, alone, kept[0])
+        f"mask head, {supervision}",
+        lambda: train_head.train_on_features(model, scenes, features, alone, kept[0]),
     )
     fitted.run(
         f"with captioner, {supervision}",
-        lambda: head.train_end_to_end(model, scenes, together, kept[1]),
+        lambda: train_head.train_end_to_end(model, scenes, together, kept[1]),
         from_nothing=False,
     )
 

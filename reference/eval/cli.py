@@ -17,7 +17,7 @@ from odise_trt.cli.places import folder as folder_of
 
 if TYPE_CHECKING:
     from reference.ablation import Ablation
-    from reference.datasets.sample import Dataset
+    from reference.datasets.example import Dataset
     from reference.eval.evaluation import Progress
     from reference.eval.prediction import Predictor
 
@@ -216,7 +216,7 @@ def _run(
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
     notes, out = console.errors(), console.output()
     with notes.status(escape(f"opening {dataset_name}")):
-        from odise_trt.output import prepare_folder, write_together
+        from odise_trt.files.output import prepare_folder, write_together
         from reference.datasets.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
@@ -286,7 +286,7 @@ def _reference(
         from reference.ablation import Ablation, AblationError
         from reference.checkpoint import describe_weights, find_preset, load_weights
         from reference.eval.predictors import ReferencePredictor
-        from reference.training.processes import choose_device
+        from reference.training.distributed import choose_device
 
         # Before the weights, which can take a minute to read.
         place = choose_device(device or "cpu")

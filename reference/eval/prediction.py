@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
-from reference.eval.metrics.rle import RunLengths
+from reference.eval.rle import RunLengths
 
 Task = Literal["panoptic", "semantic", "instance"]
 TASKS: tuple[Task, ...] = get_args(Task)

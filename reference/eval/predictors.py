@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from odise_trt.manifest import MANIFEST
+from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.segmenter import Segmenter
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import WeightsDescription
-from reference.eval.metrics.rle import encode_mask
 from reference.eval.prediction import Detection, Prediction, Region, Task
+from reference.eval.rle import encode_mask
 from reference.inference import segment_photo
-from reference.model import ODISE, Way
-from reference.open_vocabulary import EncodedTexts
+from reference.model import ODISE
+from reference.model.odise import Way
+from reference.model.open_vocabulary import EncodedTexts
 
 
 class ReferencePredictor:
@@ -27,7 +28,7 @@ class ReferencePredictor:
         """Args:
         model: in evaluation mode.
         weights: where its weights are from, see `reference.checkpoint.describe_weights`.
-        way: see `reference.model.Way`.
+        way: see `reference.model.odise.Way`.
         """
         self.name = "reference"
         self._model = model

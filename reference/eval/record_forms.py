@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from reference.datasets.rows import RowForm, Value
+from reference.datasets.json_rows import RowForm, Value
 from reference.datasets.run_lengths import is_run_lengths
 
 

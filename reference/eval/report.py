@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
-from odise_trt.output import write_together
+from odise_trt.files.output import write_together
 from reference.datasets.errors import DatasetError
-from reference.datasets.rows import read_json
+from reference.datasets.json_rows import read_json
 from reference.eval.record_forms import REPORT as REPORT_FORM
 
 REPORT = "report.json"

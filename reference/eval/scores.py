@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from reference.datasets.sample import Dataset, Example, Federation
+from reference.datasets.example import Dataset, Example, Federation
 from reference.eval.metrics.average_precision import AveragePrecision
 from reference.eval.metrics.mean_iou import MeanIoU
 from reference.eval.metrics.panoptic_quality import PanopticQuality

@@ -3,11 +3,11 @@
 `training_losses` is the whole step; `predictions_losses` starts from the feature pyramid.
 """
 
+from reference.losses.batch import Batch, Target
 from reference.losses.config import LossConfig
-from reference.losses.draws import Draws, RandomDraws
-from reference.losses.forward import training_losses, training_pyramid
-from reference.losses.supervision import Supervision, predictions_losses, supervise
-from reference.losses.targets import Batch, Target
+from reference.losses.random_points import Draws, RandomDraws
+from reference.losses.set_criterion import Supervision, predictions_losses, supervise
+from reference.losses.training_step import training_losses, training_pyramid
 
 __all__ = [
     "Batch",

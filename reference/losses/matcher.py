@@ -9,9 +9,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from reference.losses.config import LossConfig
-from reference.losses.draws import Draws
 from reference.losses.masks import pairwise_dice, pairwise_sigmoid_cross_entropy
 from reference.losses.points import sample_together
+from reference.losses.random_points import Draws
 
 
 class Match(NamedTuple):

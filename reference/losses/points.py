@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reference.losses.config import LossConfig
-from reference.losses.draws import Draws
+from reference.losses.random_points import Draws
 
 
 def sample(masks: Tensor, points: Tensor) -> Tensor:

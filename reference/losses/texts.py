@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from reference.clip import Clip
-from reference.open_vocabulary import tokenize
-from reference.precision import at_least_float32
+from reference.model.clip import Clip
+from reference.model.open_vocabulary import tokenize
+from reference.model.precision import at_least_float32
 
 #: Texts encoded at a time.
 BATCH = 256

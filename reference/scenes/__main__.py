@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from odise_trt.cli import boundary
-from odise_trt.paths import expanded, is_address
+from odise_trt.files.paths import expanded, is_address
 
 from .dataset import FIRST_HELD_OUT, write_dataset
 from .scene import SMALLEST, make_scene

@@ -16,8 +16,8 @@ from rich.progress import track
 from odise_trt.cli import console
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError, hint_for, reason
-from odise_trt.output import prepare_folder
-from odise_trt.temporary import temporary_name
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.temporary import temporary_name
 
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene

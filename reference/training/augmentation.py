@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from reference.datasets.sample import IGNORED, Example
-from reference.losses.targets import Target
+from reference.datasets.example import IGNORED, Example
+from reference.losses.batch import Target
 
 #: Value of all channels outside the image (detectron2's default).
 PADDING = 128

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from reference.deformable_attention import DeformableAttention
 from reference.model import ODISE
-from reference.open_vocabulary import tokenize
+from reference.model.deformable_attention import DeformableAttention
+from reference.model.open_vocabulary import tokenize
 
 #: Temperature of the cosine between masks and texts.
 TEMPERATURE = 0.07
@@ -101,7 +101,7 @@ def _caffe2_msra(tensor: Tensor, generator: torch.Generator) -> None:
 
 
 def _diffusion_step(tensor: Tensor, generator: torch.Generator) -> None:
-    # All steps equally likely, as `reference.time_steps.LearnableStep` has it.
+    # All steps equally likely, as `reference.model.ablations.time_steps.LearnableStep` has it.
     tensor.copy_(torch.rand(tensor.shape, generator=generator).logit(eps=1e-3))
 
 

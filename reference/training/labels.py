@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reference.criterion import Criterion
-from reference.datasets.sample import Dataset
+from reference.datasets.example import Dataset
 from reference.model import ODISE
+from reference.model.class_weights import Criterion
 from reference.training.errors import TrainingError
-from reference.weights_file import TrainLabels
+from reference.weights.safetensors_file import TrainLabels
 
 
 def labels_of(dataset: Dataset) -> TrainLabels:

@@ -16,8 +16,8 @@ from typing import Any
 from torch.utils.data import DataLoader, Sampler
 
 from odise_trt.errors import reason
-from reference.datasets.sample import Dataset
-from reference.losses.targets import Batch
+from reference.datasets.example import Dataset
+from reference.losses.batch import Batch
 from reference.training.config import TrainConfig
 from reference.training.errors import LoaderError, TrainingError
 from reference.training.reading import Part, Parts, Samples, Skipped, readable

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from odise_trt.errors import ImageError, OdiseError, hint_for, reason
-from reference.datasets.sample import Dataset
-from reference.losses.targets import Batch, Target
+from reference.datasets.example import Dataset
+from reference.losses.batch import Batch, Target
 from reference.training.augmentation import Jitter, training_sample
 from reference.training.config import TrainConfig
 from reference.training.errors import TrainingError
@@ -117,7 +117,7 @@ class Samples:
         words: tuple[str, ...] = ()
         caption = ""
         if self._captions and example.captions:
-            from reference.datasets.nouns import caption_words
+            from reference.datasets.caption_words import caption_words
 
             caption = example.captions[random.integers(len(example.captions))]
             words = caption_words(caption)

@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from reference.losses import Batch
 from reference.model import ODISE
 from reference.training.config import TrainConfig
+from reference.training.distributed import Processes
 from reference.training.errors import DivergedError
-from reference.training.parameters import optimizer_groups
-from reference.training.processes import Processes
+from reference.training.param_groups import optimizer_groups
 from reference.training.signals import Stops
 
 #: Of the loss in half precision: 65,536 halved 16 times. A scaler that is off says 1 too.

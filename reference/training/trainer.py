@@ -13,17 +13,17 @@ from rich.console import Console
 
 from odise_trt.cli.console import plain
 from odise_trt.errors import OdiseError
-from odise_trt.output import write_together
+from odise_trt.files.output import write_together
 from reference.checkpoint import save_weights
-from reference.datasets.sample import Dataset
+from reference.datasets.example import Dataset
 from reference.losses import Batch, training_losses
 from reference.model import ODISE
+from reference.training.checkpoints import WEIGHTS, Snapshots, remove_unfinished
 from reference.training.config import TrainConfig
+from reference.training.distributed import Processes
 from reference.training.errors import DivergedError, LoaderError, TrainingError
-from reference.training.journal import Journal
 from reference.training.labels import check_labels
 from reference.training.loader import batches, check_truth, part_size
-from reference.training.processes import Processes
 from reference.training.reading import Skipped
 from reference.training.recipe import (
     CHECKPOINTS,
@@ -36,9 +36,9 @@ from reference.training.recipe import (
     prepare_output,
     recipe_of,
 )
+from reference.training.run_log import Journal
 from reference.training.schedule import learning_rate
 from reference.training.signals import Stops
-from reference.training.snapshots import WEIGHTS, Snapshots, remove_unfinished
 from reference.training.stepper import Losses, Stepper
 
 

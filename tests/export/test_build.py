@@ -21,13 +21,13 @@ from torch import Tensor
 
 from export.build import build
 from export.model_spec import model_spec
-from export.recipe import Request
+from export.plan import Request
 from export.stages import STAGES
 from export.stages.clip_pool import ClipPool
 from odise_trt.bundle import Bundle
+from odise_trt.bundle.manifest import Manifest
+from odise_trt.bundle.rebuild import USUAL_TOOLS
 from odise_trt.errors import BackendError, BundleError, ExportError, ParityError, WeightsError
-from odise_trt.manifest import Manifest
-from odise_trt.rebuild import USUAL_TOOLS
 from reference.preset import ODISE_LABEL
 
 
@@ -164,7 +164,7 @@ def test_a_stage_that_misses_its_tolerance_installs_nothing_and_leaves_a_report(
 
 
 def test_options_that_change_the_result_ask_for_a_new_build(folder: Path, request_: Request) -> None:
-    from export.recipe import plan, up_to_date
+    from export.plan import plan, up_to_date
 
     current = replace(request_, weights=Manifest.read(folder).weights["source"])
     (target,) = plan(current)
@@ -175,7 +175,7 @@ def test_options_that_change_the_result_ask_for_a_new_build(folder: Path, reques
 
 
 def test_a_missing_file_asks_for_a_new_build(folder: Path, request_: Request, tmp_path: Path) -> None:
-    from export.recipe import plan, up_to_date
+    from export.plan import plan, up_to_date
 
     current = replace(request_, weights=Manifest.read(folder).weights["source"])
     (target,) = plan(current)
@@ -202,7 +202,7 @@ def copied(folder: Path, request_: Request, tmp_path: Path) -> Request:
 
 
 def test_a_changed_byte_asks_for_a_new_build(copied: Request) -> None:
-    from export.recipe import plan, up_to_date
+    from export.plan import plan, up_to_date
 
     (target,) = plan(copied)
     assert up_to_date(target, copied)

@@ -13,7 +13,7 @@ from rich.console import Console
 from export.build import BuiltBundle
 from export.console import ConsoleReporter, show
 from export.unfinished import StageResult
-from odise_trt.manifest import Parity
+from odise_trt.bundle.manifest import Parity
 
 PATHS = ["eng [final]", "a[/b]", "[red]", "[bold]x[/]", "[link=x]", "\\[x]", ":smile:", "a\udcffb", "ü [/]"]
 ROW = Parity("clip_pool", "clip_mask_embed", "onnx", {}, 1e-7, 1e-7, 1e-4)

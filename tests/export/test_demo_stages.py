@@ -9,9 +9,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from export.builders.tensorrt import build_engine, load_flavour
 from export.checked_export import export_checked, load_model
-from export.recipe import Request
-from export.tensorrt_builder import build_engine, load_flavour
+from export.plan import Request
 from reference.model import ODISE
 
 REQUEST = Request("demo", "random:3")

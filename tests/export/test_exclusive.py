@@ -15,8 +15,8 @@ import filelock
 import pytest
 
 from export.exclusive import exclusively, graph_folder
+from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.errors import OutputError
-from odise_trt.manifest import MANIFEST
 
 
 def bundle(place: Path, content: str = "old") -> Path:

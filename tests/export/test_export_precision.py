@@ -9,12 +9,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_stages import Pyramid, rows_to_rows, stage_of
 from torch import nn
 
 from export.onnx_export import export_stage
+from odise_trt.bundle.stage_spec import COMPUTE, Axis, StageSpec, Tensor
 from odise_trt.errors import ExportError
-from odise_trt.stage import COMPUTE, Axis, StageSpec, Tensor
+from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 
 NORMALISED = {"GroupNormalization", "LayerNormalization", "Softmax"}
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from export import build as building
 from export.console import ConsoleReporter
 from export.model_spec import check_constants, constants, require_finite
-from export.recipe import Request
+from export.plan import Request
 from export.tokenizer import check_tokenizer, write_tokenizer
 from odise_trt.errors import ExportError
 from reference.checkpoint import load_weights, slots

@@ -9,7 +9,7 @@ import torch
 
 from export import checked_export
 from export.checked_export import export_checked
-from export.recipe import Request
+from export.plan import Request
 from odise_trt.errors import ExportError
 from reference.checkpoint import load_weights
 

@@ -12,13 +12,13 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from tiny_stages import SIDE, Pyramid, Sampling, rows_to_rows, stage_of
 
 from export import onnx_export
 from export.onnx_export import OnnxFile, export_stage
 from export.onnx_graph import check_graph
+from odise_trt.bundle.stage_spec import Tensor
 from odise_trt.errors import ExportError
-from odise_trt.stage import Tensor
+from tests.export.tiny_stages import SIDE, Pyramid, Sampling, rows_to_rows, stage_of
 
 
 @pytest.fixture(scope="module")

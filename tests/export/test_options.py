@@ -14,8 +14,8 @@ from export.cli import app
 from export.names import require_known
 from export.onnx_export import MAXIMUM_OPSET, MINIMUM_OPSET, require_opset
 from export.stages import STAGES
+from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.errors import ExportError, OdiseError
-from odise_trt.manifest import MANIFEST
 from reference.preset import PRESETS
 
 REFUSED = {

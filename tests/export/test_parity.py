@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_stages import Pyramid, rows_to_rows, stage_of
 from torch import nn
 
 from export.onnx_export import export_stage
 from export.parity import Case, check_onnx, check_sizes, reference_case, relative_l2, require
 from export.parity_report import write_report
 from export.stages import STAGES
+from odise_trt.bundle.manifest import Parity
+from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import ExportError, ParityError
-from odise_trt.manifest import Parity
-from odise_trt.stage import StageSpec
 from reference.preset import DEMO, ODISE_LABEL
+from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 
 
 def cases(stage, spec: StageSpec) -> list[Case]:  # type: ignore[no-untyped-def]

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rich.console import Console
-from tiny_stages import rows_to_rows, stage_of
 from torch import nn
 
 from export import disk_space, onnx_export
@@ -22,14 +21,15 @@ from export.build import build
 from export.console import ConsoleReporter
 from export.onnx_export import export_stage
 from export.parity_report import write_report
-from export.recipe import Request
+from export.plan import Request
 from export.tokenizer import write_tokenizer
 from odise_trt.bundle import BundleWriter
+from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER
 from odise_trt.errors import OutputError, WeightsError
-from odise_trt.manifest import CONSTANTS, MANIFEST, TOKENIZER
-from odise_trt.writing import writing
+from odise_trt.files.writing import writing
 from reference.checkpoint import describe_weights, load_weights
 from reference.preset import PRESETS
+from tests.export.tiny_stages import rows_to_rows, stage_of
 
 
 @contextmanager

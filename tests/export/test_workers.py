@@ -64,7 +64,7 @@ from export.exclusive import clear_held, exclusively, graph_folder
 from export.stopping import ends_soon
 from export.workers import run_in_workers
 from pathlib import Path
-import worker_calls
+from tests.export import worker_calls
 def main():
     bundle = Path(sys.argv[1]) / "b"
     with ends_soon(clear_held), exclusively([bundle], print), graph_folder(bundle):

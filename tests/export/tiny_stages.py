@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from export.stages.wrapper import StageWrapper
-from odise_trt.stage import COMPUTE, Axis, Profile, StageSpec, Tensor
-from reference.deformable_attention import DeformableAttention
+from odise_trt.bundle.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
+from reference.model.deformable_attention import DeformableAttention
 
 SIDE = 128
 CHANNELS = 32

@@ -12,17 +12,17 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-import toy_bundle
 from onnx import helper
 
 from odise_trt.backends import available_threads, base, host_os, open_backend
-from odise_trt.backends.buffers import Buffer, Device, _CudaPython, device_index
+from odise_trt.backends.cuda import Buffer, Device, _CudaPython, device_index
 from odise_trt.backends.tensorrt import engine_mismatch
 from odise_trt.bundle import Bundle
+from odise_trt.bundle.manifest import StageEntry
+from odise_trt.bundle.stage_spec import Axis, Profile, StageSpec, Tensor
 from odise_trt.doctor import examine
 from odise_trt.errors import ArgumentError, BackendError
-from odise_trt.manifest import StageEntry
-from odise_trt.stage import Axis, Profile, StageSpec, Tensor
+from tests.odise_trt import toy_bundle
 
 RTX = importlib.util.find_spec("tensorrt_rtx")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import toy_bundle
 from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
@@ -24,6 +23,7 @@ from odise_trt.errors import (
     OutputError,
     VocabularyError,
 )
+from tests.odise_trt import toy_bundle
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_bundle
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.vocabulary import Vocabulary
+from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_bundle
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -20,6 +19,7 @@ from odise_trt import Segmenter
 from odise_trt.cli import app
 from odise_trt.cli.places import folder as folder_option
 from odise_trt.errors import OutputError
+from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue"
 Run = Callable[..., Result]

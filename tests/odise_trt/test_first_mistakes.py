@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_bundle
 from PIL import Image
 
 from odise_trt import BackendError, BundleError, ImageError, Segmenter, Vocabulary, VocabularyError
 from odise_trt.bundle import Bundle
 from odise_trt.errors import ArgumentError, OutputError
 from odise_trt.preprocess import load_image
+from tests.odise_trt import toy_bundle
 
 PICTURE = np.zeros((40, 50, 3), np.uint8)
 PICTURE[:, :, 0] = 255

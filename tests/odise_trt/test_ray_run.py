@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import toy_bundle
 from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
@@ -30,6 +29,7 @@ from odise_trt.ray_run import (
     resources,
     segment_with_ray,
 )
+from tests.odise_trt import toy_bundle
 
 WORDS = Vocabulary.parse("red; green; blue")
 ROOT = Path(__file__).resolve().parents[2]

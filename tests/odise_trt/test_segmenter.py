@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_bundle
 from onnx import helper, numpy_helper
 from PIL import Image
 
 from odise_trt import BackendError, BundleError, ImageError, Segmenter, Vocabulary, VocabularyError
-from odise_trt.stage import Tensor
+from odise_trt.bundle.stage_spec import Tensor
+from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue; zebra"
 

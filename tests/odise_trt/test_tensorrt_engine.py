@@ -16,11 +16,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from odise_trt.backends.buffers import Device
+from odise_trt.backends.cuda import Device
 from odise_trt.backends.tensorrt import TensorRTBackend
+from odise_trt.bundle.manifest import StageEntry
+from odise_trt.bundle.stage_spec import Axis, Profile, StageSpec, Tensor
 from odise_trt.errors import BackendError
-from odise_trt.manifest import StageEntry
-from odise_trt.stage import Axis, Profile, StageSpec, Tensor
 
 SPEC = StageSpec(
     "double",

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tokenizers
 
+from odise_trt.bundle.manifest import ModelSpec
 from odise_trt.errors import BackendError, OutputError, VocabularyError
-from odise_trt.manifest import ModelSpec
 from odise_trt.text_table import TextTables
 from odise_trt.tokenizer import Tokenizer
 from odise_trt.vocabulary import Vocabulary

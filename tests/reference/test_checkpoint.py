@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from golden_models import golden_model, golden_weights
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,10 +24,11 @@ from reference.checkpoint import (
     official_state_dict,
     slots,
 )
-from reference.demo.weights import CAPTION, LABEL
 from reference.model import ODISE
+from reference.model.windows import image_features
 from reference.preset import DEMO, GOLDEN_LABEL, PRESETS
-from reference.sliding import image_features
+from reference.weights.shipped import CAPTION, LABEL
+from tests.reference.golden_models import golden_model, golden_weights
 
 KEYS = Path(__file__).parent / "keys"
 CLIP_COPIES = {

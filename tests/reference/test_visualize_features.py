@@ -13,10 +13,10 @@ from PIL import Image
 
 from odise_trt.errors import OutputError
 from reference.ablation import Ablation
-from reference.captioner import resize_bicubic
 from reference.checkpoint import load_weights
 from reference.feature_maps import FEATURES, FeatureError, FeatureMap, cluster, feature_maps
 from reference.model import ODISE
+from reference.model.captioner import resize_bicubic
 from reference.preset import DEMO
 from reference.visualize_features import draw_features, main
 from tests.door import call

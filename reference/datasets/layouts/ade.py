@@ -6,15 +6,15 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
+from ..annotations import ImageId, SemanticMaps
 from ..coco_format import category_ids, category_indices, panoptic_index
 from ..forms import ANNOTATION, IMAGE, NAMED
 from ..images import ImageDataset, by_stem
-from ..layout import Need, find_root
-from ..parts import ImageId, SemanticMaps
+from ..json_rows import read_rows
+from ..needs import Need, find_root
 from ..prepare import ade_full, ade_panoptic
-from ..prepare.jobs import Work
-from ..rows import read_rows
-from .layout import Layout
+from ..prepare.convert import Work
+from .base import Layout
 
 _ADE150 = Vocabulary.preset("ade150")
 _ADE847 = Vocabulary.preset("ade847")

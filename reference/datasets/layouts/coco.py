@@ -7,6 +7,7 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
+from ..annotations import InstanceMasks
 from ..coco_format import (
     caption_index,
     category_ids,
@@ -16,10 +17,9 @@ from ..coco_format import (
 )
 from ..forms import ANNOTATION, IMAGE, LISTED, NAMED, OBJECT
 from ..images import ImageDataset
-from ..layout import Need, find_root
-from ..parts import InstanceMasks
-from ..rows import read_rows
-from .layout import Layout
+from ..json_rows import read_rows
+from ..needs import Need, find_root
+from .base import Layout
 
 _VOCABULARY = Vocabulary.preset("coco")
 

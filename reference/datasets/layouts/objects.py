@@ -8,14 +8,14 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Category, Vocabulary
 
+from ..annotations import ImageId
 from ..coco_format import category_ids, category_indices, federations, instance_index, listed_images
 from ..errors import DatasetError
 from ..forms import ANY_OBJECT, IMAGE, LVIS_CATEGORY, LVIS_IMAGE, OBJECT, file_of_url
 from ..images import FederatedDataset, ImageDataset
-from ..layout import Need, first_existing, is_file, require
-from ..parts import ImageId
-from ..rows import read_rows
-from .layout import Layout
+from ..json_rows import read_rows
+from ..needs import Need, first_existing, is_file, require
+from .base import Layout
 
 _LVIS = Vocabulary.preset("lvis")
 _UVO = Vocabulary((Category(("object",)),))

@@ -8,9 +8,9 @@ from pathlib import Path
 from ..coco_format import caption_index, category_ids, own_vocabulary, panoptic_index
 from ..forms import ANNOTATION, CATEGORY, IMAGE
 from ..images import ImageDataset
-from ..layout import Need, is_file, is_there
-from ..rows import read_rows
-from .layout import Layout
+from ..json_rows import read_rows
+from ..needs import Need, is_file, is_there
+from .base import Layout
 
 _JSON = "panoptic.json"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from odise_trt.vocabulary import Vocabulary
 
+from ..annotations import ImageId, SemanticMaps
 from ..images import ImageDataset, by_stem
-from ..layout import Need, find_root, first_existing, is_there, names_of
-from ..parts import ImageId, SemanticMaps
+from ..needs import Need, find_root, first_existing, is_there, names_of
 from ..prepare import pascal_context
-from ..prepare.jobs import Work
-from .layout import Layout
+from ..prepare.convert import Work
+from .base import Layout
 
 _FOLDERS = {"train": "training", "val": "validation"}
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from odise_trt.vocabulary import Category, Vocabulary
 
+from ..annotations import ImageId
 from ..cityscapes_ids import CATEGORY_OF_LABEL, LABELS, InstanceIdMaps
 from ..coco_format import category, category_ids, own_vocabulary, panoptic_index
 from ..errors import DatasetError
+from ..example import IGNORED
 from ..forms import ANNOTATION, CATEGORY, IMAGE, LABEL, NUMBERED
 from ..images import ImageDataset
-from ..layout import Need, find_root, first_existing, is_file
-from ..parts import ImageId
+from ..json_rows import read_rows
+from ..needs import Need, find_root, first_existing, is_file
 from ..prepare import cityscapes_panoptic
-from ..prepare.jobs import Work
-from ..rows import read_rows
-from ..sample import IGNORED
-from .layout import Layout
+from ..prepare.convert import Work
+from .base import Layout
 
 _CITYSCAPES = Vocabulary.preset("cityscapes")
 _FOLDERS = {"train": "training", "val": "validation"}

@@ -24,10 +24,10 @@ from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
 
 from ..errors import DatasetError
-from ..layout import Need, require
+from ..needs import Need, require
 from .ade_panoptic import read_rgb
+from .convert import Job, Made, Work
 from .encode import image_bytes
-from .jobs import Job, Made, Work
 
 _SHORT_SIDE = 512
 _NONE = 65535

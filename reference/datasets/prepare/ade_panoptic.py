@@ -17,12 +17,12 @@ from odise_trt.errors import ImageError
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
 
+from ..annotations import read_labels
 from ..errors import DatasetError
 from ..images import by_stem
-from ..layout import Need, require
-from ..parts import read_labels
+from ..needs import Need, require
+from .convert import Job, Made, Row, Work
 from .encode import category_rows, map_bytes, segment_row
-from .jobs import Job, Made, Row, Work
 
 
 def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:

@@ -11,11 +11,11 @@ from typing import Any
 
 from odise_trt.vocabulary import Vocabulary
 
+from ..annotations import read_labels
 from ..cityscapes_ids import LABELS, SUFFIX, panoptic_of
-from ..layout import Need, require
-from ..parts import read_labels
+from ..needs import Need, require
+from .convert import Job, Made, Row, Work
 from .encode import category_rows, map_bytes, segment_row
-from .jobs import Job, Made, Row, Work
 
 
 def work(root: Path, split: str, target: Path, vocabulary: Vocabulary) -> Work:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from reference.datasets.sample import Federation, Instance
-from reference.eval.metrics.rle import RunLengths, encode_mask, mask_area
+from reference.datasets.example import Federation, Instance
 from reference.eval.prediction import Detection
+from reference.eval.rle import RunLengths, encode_mask, mask_area
 
 #: Objects of one image that are looked at: per category, and for LVIS of all categories together.
 COCO_DETECTIONS, LVIS_DETECTIONS = 100, 300

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reference.datasets.sample import PanopticSegment
+from reference.datasets.example import PanopticSegment
 from reference.eval.prediction import Region
 
 _VOID = 0

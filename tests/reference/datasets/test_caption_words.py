@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("HanTa")
 
-from reference.datasets.nouns import caption_words
+from reference.datasets.caption_words import caption_words
 
 #: Sentences as people write them about photographs; nouns were marked by hand before the tagger was run.
 MARKED = """

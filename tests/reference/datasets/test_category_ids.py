@@ -9,15 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_trees import ade_tree, city_tree, coco_tree, own_tree, scripts_json, vistas_tree, voc_tree
 from test_object_datasets import lvis_tree
 
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import open_dataset
 from reference.datasets.catalogue import layout_of
-from reference.datasets.prepare.jobs import carry_out
+from reference.datasets.prepare.convert import carry_out
 from reference.eval.evaluation import evaluate
 from reference.eval.prediction import Prediction, Region, Task
+from tests.reference.datasets.dataset_trees import (
+    ade_tree,
+    city_tree,
+    coco_tree,
+    own_tree,
+    scripts_json,
+    vistas_tree,
+    voc_tree,
+)
 
 
 class Edges:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import ade_tree, halves, own_tree, write_array
 
 from odise_trt.coco_panoptic import encode_ids
 from reference.datasets import DATASETS, DatasetError
 from reference.datasets.__main__ import app
 from reference.datasets.verify import verify
 from tests.door import Done, call
+from tests.reference.datasets.dataset_trees import ade_tree, halves, own_tree, write_array
 
 
 def run(*arguments: object) -> Done:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import HEIGHT, WIDTH, ade_tree, city_tree, halves, voc_tree, write_array, write_picture
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
@@ -15,8 +14,18 @@ from odise_trt.vocabulary import Vocabulary
 from reference.datasets import IGNORED, DatasetError, open_dataset
 from reference.datasets.catalogue import layout_of
 from reference.datasets.prepare.ade_full import category_table, numbers
-from reference.datasets.prepare.jobs import Job, Made, Work, carry_out
+from reference.datasets.prepare.convert import Job, Made, Work, carry_out
 from reference.datasets.prepare.pascal_context import LABELS_59
+from tests.reference.datasets.dataset_trees import (
+    HEIGHT,
+    WIDTH,
+    ade_tree,
+    city_tree,
+    halves,
+    voc_tree,
+    write_array,
+    write_picture,
+)
 
 
 def prepare(name: str, path: Path, split: str = "val", **options) -> int:

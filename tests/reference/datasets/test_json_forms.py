@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_trees import (
+from test_object_datasets import lvis_tree
+
+from odise_trt.errors import ImageError, OdiseError
+from odise_trt.vocabulary import Vocabulary
+from reference.datasets import DatasetError, open_dataset
+from reference.datasets.__main__ import app
+from reference.datasets.forms import OBJECT
+from reference.datasets.json_rows import read_json
+from reference.datasets.needs import is_file
+from reference.datasets.run_lengths import is_run_lengths
+from reference.datasets.verify import verify
+from tests.door import call
+from tests.reference.datasets.dataset_trees import (
     HEIGHT,
     WIDTH,
     city_tree,
@@ -23,18 +35,6 @@ from dataset_trees import (
     write_json,
     write_picture,
 )
-from test_object_datasets import lvis_tree
-
-from odise_trt.errors import ImageError, OdiseError
-from odise_trt.vocabulary import Vocabulary
-from reference.datasets import DatasetError, open_dataset
-from reference.datasets.__main__ import app
-from reference.datasets.forms import OBJECT
-from reference.datasets.layout import is_file
-from reference.datasets.rows import read_json
-from reference.datasets.run_lengths import is_run_lengths
-from reference.datasets.verify import verify
-from tests.door import call
 
 CAPTIONS = {"annotations": [{"id": 1, "image_id": "one", "caption": "A cat."}]}
 RLE = {"size": [HEIGHT, WIDTH], "counts": [0, 3, HEIGHT * WIDTH - 3]}

@@ -10,11 +10,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from dataset_trees import ade_tree, coco_tree, own_tree
 
 from reference.datasets.__main__ import app
 from reference.datasets.near_misses import whereabouts
 from tests.door import Done, call
+from tests.reference.datasets.dataset_trees import ade_tree, coco_tree, own_tree
 
 
 def run(*arguments: object) -> Done:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import HEIGHT, WIDTH, category_rows, write_json, write_picture
 
 from odise_trt.coco_panoptic import encode_rle
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import DatasetError, Federation, open_dataset
-from reference.datasets.parts import decode_segmentation
+from reference.datasets.annotations import decode_segmentation
+from tests.reference.datasets.dataset_trees import HEIGHT, WIDTH, category_rows, write_json, write_picture
 
 
 def lvis_tree(root: Path, split: str = "val") -> Path:

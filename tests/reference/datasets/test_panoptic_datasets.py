@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import (
+
+from odise_trt.coco_panoptic import encode_ids
+from odise_trt.errors import ImageError
+from reference.datasets import IGNORED, DatasetError, PanopticSegment, open_dataset, overlap_with
+from tests.reference.datasets.dataset_trees import (
     HEIGHT,
     WIDTH,
     city_tree,
@@ -19,10 +23,6 @@ from dataset_trees import (
     write_json,
     write_picture,
 )
-
-from odise_trt.coco_panoptic import encode_ids
-from odise_trt.errors import ImageError
-from reference.datasets import IGNORED, DatasetError, PanopticSegment, open_dataset, overlap_with
 
 
 def test_coco_ids_become_indices_in_the_order_of_the_ids(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_seen_categories_share_a_name_letter_by_letter() -> None:
 def test_seen_categories_are_those_of_the_model() -> None:
     pytest.importorskip("torch")
     from odise_trt.vocabulary import Vocabulary
-    from reference.open_vocabulary import overlaps
+    from reference.model.open_vocabulary import overlaps
 
     for name in ("ade150", "lvis", "pc459"):
         words, coco = Vocabulary.preset(name), Vocabulary.preset("coco")

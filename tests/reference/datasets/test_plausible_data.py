@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_trees import HEIGHT, WIDTH, city_tree, halves, own_tree, write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,8 +16,9 @@ from PIL import Image
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import ImageError
 from reference.datasets import DatasetError, open_dataset
-from reference.datasets.rows import RowForm, Value
+from reference.datasets.json_rows import RowForm, Value
 from reference.datasets.verify import verify
+from tests.reference.datasets.dataset_trees import HEIGHT, WIDTH, city_tree, halves, own_tree, write_json
 
 #: Keys that other programs write beside ours, and values that they leave open.
 _EXTRA: dict[str, dict[str, Any]] = {

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import HEIGHT, WIDTH, ade_tree, halves, voc_tree, write_array, write_picture
 
 from odise_trt.errors import ImageError
 from reference.datasets import IGNORED, DatasetError, open_dataset
+from tests.reference.datasets.dataset_trees import (
+    HEIGHT,
+    WIDTH,
+    ade_tree,
+    halves,
+    voc_tree,
+    write_array,
+    write_picture,
+)
 
 
 def test_ade847_reads_sixteen_bit_maps(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_trees import (
+from PIL import Image
+
+from odise_trt.coco_panoptic import encode_ids
+from reference.datasets import DatasetError, open_dataset
+from reference.datasets.__main__ import app
+from reference.datasets.verify import verify
+from tests.door import Done, call
+from tests.reference.datasets.dataset_trees import (
     HEIGHT,
     WIDTH,
     ade_tree,
@@ -24,13 +31,6 @@ from dataset_trees import (
     write_array,
     write_json,
 )
-from PIL import Image
-
-from odise_trt.coco_panoptic import encode_ids
-from reference.datasets import DatasetError, open_dataset
-from reference.datasets.__main__ import app
-from reference.datasets.verify import verify
-from tests.door import Done, call
 
 SIDE = 256
 

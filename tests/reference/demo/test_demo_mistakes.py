@@ -7,7 +7,7 @@ import pytest
 from benchmarks.mistakes import mistakes
 from benchmarks.words import load_demo
 from reference.demo.held_out import held_out
-from reference.demo.store import NOVEL
+from reference.demo.scene_store import NOVEL
 from reference.scenes import SCENE_VOCABULARY
 
 

@@ -15,8 +15,8 @@ from reference.demo.recipe import SMOKE
 from reference.demo.training import set_constants, train
 from reference.model import ODISE
 from reference.preset import DEMO
-from reference.random_weights import NOISE_SEED
 from reference.training.errors import TrainingError
+from reference.weights.random import NOISE_SEED
 
 
 @pytest.mark.gpu

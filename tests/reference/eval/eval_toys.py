@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from odise_trt.vocabulary import Category, Vocabulary
-from reference.datasets.sample import IGNORED, Example, Instance, PanopticSegment
-from reference.eval.metrics.rle import encode_mask
+from reference.datasets.example import IGNORED, Example, Instance, PanopticSegment
 from reference.eval.prediction import Detection, Prediction, Region, Task
+from reference.eval.rle import encode_mask
 
 HEIGHT, WIDTH = 40, 60
 VOCABULARY = Vocabulary((Category(("ball",)), Category(("house", "hut")), Category(("sky",), isthing=False)))

@@ -11,11 +11,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from reference.datasets.sample import Federation, Instance
+from reference.datasets.example import Federation, Instance
 from reference.eval.metrics import average_precision
 from reference.eval.metrics.average_precision import AveragePrecision, InstanceScores
-from reference.eval.metrics.rle import decode_mask, encode_mask, mask_area
 from reference.eval.prediction import Detection
+from reference.eval.rle import decode_mask, encode_mask, mask_area
 
 SIZE = (120, 160)
 

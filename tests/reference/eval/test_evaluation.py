@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -20,9 +19,10 @@ import odise_trt
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import OdiseError, OutputError
 from reference.datasets.errors import DatasetError
-from reference.datasets.sample import Example
+from reference.datasets.example import Example
 from reference.eval import Report, compare, evaluate
 from reference.eval.cli import folder_name, open_named
+from tests.reference.eval.eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset
 
 
 def numbers(report: Report) -> tuple[object, ...]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 # torchmetrics imports torchvision, whose compiled part may not load here: this comes first.
-import reference.torchvision_free  # noqa: F401
-from reference.datasets.sample import PanopticSegment
+import reference.model.torchvision_free  # noqa: F401
+from reference.datasets.example import PanopticSegment
 from reference.eval.metrics.panoptic_quality import PanopticQuality, PanopticScores
 from reference.eval.prediction import Region
 

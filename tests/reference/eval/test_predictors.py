@@ -16,8 +16,8 @@ from odise_trt import Segmenter, Vocabulary
 from reference.checkpoint import describe_weights, load_weights
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
 from reference.eval.cli import app
-from reference.eval.metrics.rle import decode_mask
 from reference.eval.prediction import TASKS
+from reference.eval.rle import decode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
 from reference.scenes import make_scene

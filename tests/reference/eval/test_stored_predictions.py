@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from eval_toys import Knowing, Shaky, ToyDataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from odise_trt.errors import ImageError, OdiseError, OutputError
 from reference.datasets.errors import DatasetError
-from reference.datasets.sample import Example
+from reference.datasets.example import Example
 from reference.eval import Prediction, Report, compare, evaluate
 from reference.eval.cli import app, eval_command
 from reference.eval.file_names import file_name
 from tests.door import Done, call
+from tests.reference.eval.eval_toys import Knowing, Shaky, ToyDataset
 
 
 class Spoilt(ToyDataset):

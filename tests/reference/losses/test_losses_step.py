@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_losses import CONFIG, batch, tiny_model
 from torch import Tensor
 
-from reference.ablate import ablate
 from reference.ablation import Ablation, AblationError
 from reference.losses import (
     Batch,
@@ -23,6 +21,8 @@ from reference.losses import (
 )
 from reference.losses.texts import TextCache, embed_texts
 from reference.model import ODISE
+from reference.model.ablations.ablate import ablate
+from tests.reference.losses.tiny_losses import CONFIG, batch, tiny_model
 
 KINDS = ("label", "caption")
 

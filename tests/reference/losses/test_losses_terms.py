@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reference.losses import LossConfig, RandomDraws
-from reference.losses.categories import category_loss
+from reference.losses.classification import category_loss
 from reference.losses.grounding import grounding_loss, image_text_similarity
 from reference.losses.masks import (
     dice,
@@ -21,7 +21,7 @@ from reference.losses.masks import (
 )
 from reference.losses.matcher import Match, match
 from reference.losses.points import importance_points, sample
-from reference.losses.supervision import pad_masks
+from reference.losses.set_criterion import pad_masks
 
 LOG2, LOG3 = math.log(2), math.log(3)
 

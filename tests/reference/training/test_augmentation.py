@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reference.datasets.sample import Example, Instance, PanopticSegment
+from reference.datasets.example import Example, Instance, PanopticSegment
 from reference.training.augmentation import Jitter, training_sample
 
 AS_IT_IS = Jitter(flip=False, scale=1.0, crop=0.0)

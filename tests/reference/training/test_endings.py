@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny_training import CONFIG, Squares, tiny_model
 
 from odise_trt.errors import ImageError, OutputError
 from reference.datasets.errors import DatasetError
 from reference.training import recipe
+from reference.training.checkpoints import Snapshots
+from reference.training.distributed import Processes
 from reference.training.errors import DivergedError, LoaderError, TrainingError
-from reference.training.processes import Processes
-from reference.training.snapshots import Snapshots
 from reference.training.trainer import Trainer
+from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
 
 ALONE = Processes(torch.device("cpu"))
 QUIET = Console(quiet=True)

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from tiny_training import tiny_model
 
 from reference.checkpoint import load_weights
-from reference.deformable_attention import DeformableAttention
-from reference.open_vocabulary import tokenize
+from reference.model.deformable_attention import DeformableAttention
+from reference.model.open_vocabulary import tokenize
 from reference.training.initialise import initialise, sampling_directions
+from tests.reference.training.tiny_training import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_training import Squares
 from typer.testing import CliRunner
 
 from export.model_spec import model_spec
@@ -23,7 +22,8 @@ from reference.ablation import Ablation
 from reference.checkpoint import find_preset, load_frozen, load_weights, save_weights
 from reference.train import Start, _say_what_next, app
 from reference.training.initialise import initialise
-from reference.weights_file import write_weights
+from reference.weights.safetensors_file import write_weights
+from tests.reference.training.tiny_training import Squares
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The names of a user's data; none of them is a training label of the demo preset.

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
 
 from odise_trt.errors import OutputError, WeightsError
 from reference.checkpoint import load_weights
 from reference.losses import training_losses
+from reference.training.checkpoints import Snapshots
+from reference.training.distributed import Processes, choose_device
 from reference.training.errors import TrainingError
-from reference.training.processes import Processes, choose_device
-from reference.training.snapshots import Snapshots
 from reference.training.trainer import Trainer
+from tests.reference.training.tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 ALONE = Processes(torch.device("cpu"))

@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_training import CONFIG, Squares
 
 from odise_trt.errors import ImageError, OdiseError
 from reference.training.errors import LoaderError, TrainingError
 from reference.training.loader import batches, check_truth
 from reference.training.reading import Parts, Samples
+from tests.reference.training.tiny_training import CONFIG, Squares
 
 
 def images(config=CONFIG, *, start=0, rank=0, world=1, captions=False):

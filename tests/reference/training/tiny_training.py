@@ -22,14 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from odise_trt.errors import ImageError
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import load_weights
-from reference.datasets.sample import Example, PanopticSegment
+from reference.datasets.example import Example, PanopticSegment
 from reference.losses import LossConfig, training_losses
 from reference.model import ODISE
 from reference.preset import Preset
 from reference.training.config import TrainConfig
+from reference.training.distributed import processes
 from reference.training.initialise import initialise
 from reference.training.labels import labels_of, use_labels
-from reference.training.processes import processes
 from reference.training.trainer import Trainer
 from tests.tiny_preset import TINY
 

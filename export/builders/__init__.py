@@ -1,0 +1,1 @@
+"""What turns the ONNX file of a stage into an engine."""

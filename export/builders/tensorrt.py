@@ -1,0 +1,263 @@
+"""ONNX files to engines, for TensorRT and for TensorRT for RTX; the flavour's module is passed in.
+
+Networks are strongly typed: what runs in half precision is written in the graph, by `export.precision`.
+TensorRT for RTX builds on machines without a GPU, TensorRT needs the GPU the engine is for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from odise_trt.backends import INSTALL
+from odise_trt.bundle.stage_spec import StageSpec
+from odise_trt.errors import BackendError, ExportError
+from odise_trt.files.writing import writing
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+#: What only a name of `ComputeCapability` says: "8.9" is SM89.
+_CAPABILITY = "SM{}"
+_DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "UINT8": "uint8"}
+_MESSAGES_SHOWN = 5
+
+#: Told (phase, steps done, steps in all) while an engine builds; phases nest and repeat.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was parsed: layers by type, for reports."""
+
+    layers: Mapping[str, int]
+
+
+def load_flavour(backend: str) -> Any:
+    """The Python module of "tensorrt" or "tensorrt_rtx".
+
+    Raises:
+        BackendError: it is not installed, or does not load.
+    """
+    try:
+        return importlib.import_module(backend)
+    except (ImportError, OSError) as error:
+        raise BackendError(f"backend {backend} is not installed ({error})", INSTALL[backend]) from error
+
+
+def build_engine(
+    flavour: Any,
+    spec: StageSpec,
+    onnx: Path,
+    engine: Path,
+    *,
+    compute_capabilities: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Network:
+    """Build `engine` from the graph `onnx` (external data beside it).
+
+    Args:
+        flavour: `tensorrt` or `tensorrt_rtx`, see `load_flavour`.
+        spec: the declaration at the precision of the graph; its profiles are the engine's, in order.
+        onnx: the graph.
+        engine: where to; written under a temporary name first.
+        compute_capabilities: like "8.9", TensorRT for RTX only: the GPUs to build for. None given: every
+            GPU the flavour supports (kernels are made on the GPU, when the engine is first opened).
+        progress: called while building, from TensorRT's threads.
+
+    Raises:
+        BackendError: the flavour finds no device it needs, or does not know a compute capability.
+        ExportError: the graph does not parse, is not what `spec` declares, or does not build.
+        OutputError: the engine cannot be written.
+    """
+    logger = _collecting_logger(flavour)
+    builder = _builder(flavour, logger)
+    # The parser owns the weights that the network refers to: it has to live until the engine is built.
+    network, _parser = _parse(flavour, builder, logger, spec, onnx)
+    config = _config(flavour, builder)
+    for profile in _profiles(builder, spec):
+        config.add_optimization_profile(profile)
+    _set_capabilities(flavour, config, compute_capabilities)
+    if progress is not None:
+        config.progress_monitor = _monitor(flavour, progress)
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise ExportError(
+            f"{flavour.__name__} cannot build stage {spec.name}:\n{_listed(logger.errors)}",
+            "build it for onnxruntime to see whether the graph itself is at fault",
+        )
+    temporary = engine.with_name(f".{engine.name}.partial")
+    try:
+        with writing(engine):
+            with temporary.open("wb") as file:
+                file.write(memoryview(serialized))
+            os.replace(temporary, engine)
+    finally:
+        temporary.unlink(missing_ok=True)
+    layers: dict[str, int] = {}
+    for index in range(network.num_layers):
+        kind = network.get_layer(index).type.name
+        layers[kind] = layers.get(kind, 0) + 1
+    return Network(layers)
+
+
+def _config(flavour: Any, builder: Any) -> Any:
+    config = builder.create_builder_config()
+    # float32 is float32: TensorRT would multiply it with 10-bit mantissas, which are fp16's.
+    config.clear_flag(flavour.BuilderFlag.TF32)
+    return config
+
+
+def parse_only(flavour: Any, spec: StageSpec, onnx: Path) -> None:
+    """Parse a graph and compare the network with its declaration, without building; needs no GPU.
+
+    Raises:
+        ExportError: as `build_engine`.
+    """
+    logger = _collecting_logger(flavour)
+    _parse(flavour, _builder(flavour, logger), logger, spec, onnx)
+
+
+def capability_names(flavour: Any) -> tuple[str, ...]:
+    """The compute capabilities engines can be built for ahead of time: ("7.5", ..., "12.0")."""
+    members = getattr(getattr(flavour, "ComputeCapability", None), "__members__", {})
+    digits = [name.removeprefix("SM") for name in members if name.startswith("SM")]
+    return tuple(f"{number[:-1]}.{number[-1]}" for number in sorted(digits, key=int))
+
+
+def _builder(flavour: Any, logger: Any) -> trt.Builder:
+    try:
+        return flavour.Builder(logger)
+    # Without a usable driver the binding of TensorRT raises TypeError: its constructor returned nothing.
+    except (TypeError, RuntimeError) as error:
+        raise BackendError(
+            f"{flavour.__name__} {flavour.__version__} finds no GPU to build for: {_listed(logger.errors)}",
+            "build where the GPU is, or use --backend tensorrt_rtx, which builds without one",
+        ) from error
+
+
+def _parse(
+    flavour: Any, builder: trt.Builder, logger: Any, spec: StageSpec, onnx: Path
+) -> tuple[trt.INetworkDefinition, trt.OnnxParser]:
+    # Always on in TensorRT 11, a flag in 10.
+    strongly_typed = getattr(flavour.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+    parser = flavour.OnnxParser(network, logger)
+    if not parser.parse_from_file(os.fspath(onnx)):
+        problems = [_problem(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise ExportError(
+            f"{flavour.__name__} cannot parse stage {spec.name}:\n{_listed(problems or logger.errors)}",
+            "try another --opset or the other --sampling",
+        )
+    _compare(network, spec)
+    return network, parser
+
+
+def _compare(network: trt.INetworkDefinition, spec: StageSpec) -> None:
+    found = {
+        "inputs": [_describe(network.get_input(index)) for index in range(network.num_inputs)],
+        "outputs": [_describe(network.get_output(index)) for index in range(network.num_outputs)],
+    }
+    for kind, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+        declared = [
+            (tensor.name, tensor.dtype, tuple(-1 if isinstance(size, str) else size for size in tensor.shape))
+            for tensor in tensors
+        ]
+        if found[kind] != declared:
+            raise ExportError(
+                f"the {kind} of the parsed network differ from the declaration of stage {spec.name}\n"
+                f"  declared {declared}\n  found    {found[kind]}",
+                "export the stage again, and make forward() and declare() of the stage agree",
+            )
+
+
+def _describe(tensor: Any) -> tuple[str, str, tuple[int, ...]]:
+    return tensor.name, _DTYPES.get(tensor.dtype.name, tensor.dtype.name), tuple(tensor.shape)
+
+
+def _profiles(builder: trt.Builder, spec: StageSpec) -> list[trt.IOptimizationProfile]:
+    profiles = []
+    for declared in spec.profiles:
+        profile = builder.create_optimization_profile()
+        for tensor in spec.inputs:
+            if any(isinstance(size, str) for size in tensor.shape):
+                least, typical, most = (
+                    tensor.resolve({axis: sizes[place] for axis, sizes in declared.ranges.items()})
+                    for place in range(3)
+                )
+                profile.set_shape(tensor.name, least, typical, most)
+        profiles.append(profile)
+    return profiles
+
+
+def _set_capabilities(flavour: Any, config: trt.IBuilderConfig, wanted: Sequence[str]) -> None:
+    if not wanted:
+        return
+    known = capability_names(flavour)
+    if not known:
+        raise BackendError(
+            f"{flavour.__name__} builds for the GPU of this machine only",
+            "leave --compute-capability out, or use --backend tensorrt_rtx",
+        )
+    if unknown := [capability for capability in wanted if capability not in known]:
+        raise BackendError(
+            f"{flavour.__name__} does not build for compute capability {', '.join(unknown)}",
+            f"it builds for {', '.join(known)}",
+        )
+    config.num_compute_capabilities = len(wanted)
+    for index, capability in enumerate(wanted):
+        member = _CAPABILITY.format(capability.replace(".", ""))
+        config.set_compute_capability(flavour.ComputeCapability.__members__[member], index)
+
+
+def _problem(error: Any) -> str:
+    return f"{error.node_operator()} {error.node_name()}: {error.desc()}".strip()
+
+
+def _listed(messages: Sequence[str]) -> str:
+    shown = [f"  {message.strip()[:400]}" for message in messages[:_MESSAGES_SHOWN]]
+    if len(messages) > _MESSAGES_SHOWN:
+        shown.append(f"  and {len(messages) - _MESSAGES_SHOWN} more")
+    return "\n".join(shown) or "  no reason given"
+
+
+def _collecting_logger(flavour: Any) -> Any:
+    """A logger that keeps errors for the exception they belong to, and nothing else."""
+
+    class Logger(flavour.ILogger):
+        def __init__(self) -> None:
+            flavour.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (flavour.ILogger.INTERNAL_ERROR, flavour.ILogger.ERROR):
+                self.errors.append(message)
+
+    return Logger()
+
+
+def _monitor(flavour: Any, progress: Progress) -> Any:
+    """TensorRT's progress monitor that tells `progress`; phases nest, each has its own number of steps."""
+
+    class Monitor(flavour.IProgressMonitor):
+        def __init__(self) -> None:
+            flavour.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self.steps[phase] = steps
+            progress(phase, 0, steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            progress(phase, step + 1, self.steps.get(phase, 0))
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            steps = self.steps.pop(phase, 0)
+            progress(phase, steps, steps)
+
+    return Monitor()

@@ -1,0 +1,243 @@
+"""The manifest of a bundle: what it holds, how it was built, and how exact it is.
+
+`export` writes it, the runtime reads it; both go through these dataclasses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..errors import BundleError, hint_for, reason
+from ..files.paths import expanded, kind_of
+from ..files.typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
+from .stage_spec import COMPUTE, PRECISIONS, Size, StageSpec
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+CONSTANTS = "constants.npz"
+TOKENIZER = "tokenizer.json"
+
+_Share = Annotated[float, within(0, 1)]
+# Of pictures, in pixels: a resized one has to fit into memory.
+_Side = Annotated[int, within(1, 2**15)]
+# Feature maps have strides up to 32.
+_Grid = Annotated[int, within(1, 2**15), multiple_of(32)]
+_Width = Annotated[int, within(1, 2**16)]
+_Bytes = Annotated[int, within(0, 2**62)]
+
+
+def _template(text: str) -> str | None:
+    """Complain of a prompt that names do not fit into."""
+    around = text.split("{}")
+    if len(around) != 2 or any(brace in part for part in around for brace in "{}"):
+        return f"must have {{}} once, for the name, it is {text!r:.80}"
+    return None
+
+
+_Template = Annotated[str, _template]
+_in_backend: Check = keys(
+    name=Required(str), version=str, compute_capability=tuple[str, ...], gpu=str, driver=str, os=str
+)
+_in_weights: Check = keys(source=str, sha256=str, seeded=bool)
+_in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the runtime has to know of the model around the engines.
+
+    Attributes:
+        kind: "label" (null embedding says "nothing") or "caption" (binary foreground logits do).
+        short_side, max_side: the shorter side of an image becomes `short_side`, but the longer at most
+            `max_side`.
+        divisor: images are zero-padded at the bottom and right to a multiple of this.
+        window: side of the square windows the diffusion features are taken from.
+        num_queries, mask_embed_dim, clip_dim: Q, and the widths of `mask_embed` and `clip_mask_embed`.
+        clip_image_size: side of the whole image as CLIP sees it.
+        context_length: tokens per text.
+        category_prompt: template of the texts compared with `mask_embed`; None: the bare names.
+        clip_prompt: template of the texts compared with `clip_mask_embed`.
+        train_labels: training categories with their synonyms; a category sharing a name takes `alpha`.
+        alpha, beta: weight of CLIP in the geometric mean for seen and unseen categories.
+        object_mask_threshold, overlap_threshold, topk_per_image: post-processing (official values).
+    """
+
+    kind: Annotated[str, choice("label", "caption")]
+    short_side: _Side
+    max_side: _Side
+    divisor: _Grid
+    window: _Grid
+    num_queries: _Width
+    mask_embed_dim: _Width
+    clip_dim: _Width
+    clip_image_size: _Side
+    context_length: Annotated[int, within(3, 2**15)]
+    category_prompt: _Template | None
+    clip_prompt: _Template
+    train_labels: tuple[tuple[str, ...], ...]
+    alpha: _Share
+    beta: _Share
+    object_mask_threshold: _Share = 0.0
+    overlap_threshold: _Share = 0.8
+    topk_per_image: Size = 100
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One stage of a bundle.
+
+    Attributes:
+        spec: the declaration, at the bundle's precision.
+        file: the file a backend opens; `files` names every file the stage needs (external data too).
+        onnx_sha256: hash of the ONNX graph with its external data, which an engine was built from.
+        build_seconds, peak_memory_bytes: what building took.
+    """
+
+    spec: StageSpec
+    file: str
+    files: tuple[str, ...]
+    onnx_sha256: str
+    build_seconds: Annotated[float, within(0, 1e12)]
+    peak_memory_bytes: _Bytes
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One comparison with the fp32 reference.
+
+    Attributes:
+        check: what ran, "onnx" (ONNX Runtime on the exported graph) or "network" (a parsed network).
+        sizes: axis sizes of the inputs.
+    """
+
+    stage: str
+    tensor: str
+    check: str
+    sizes: Mapping[str, int]
+    relative_l2: float
+    max_abs: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the distance is within the tolerance."""
+        # A NaN distance compares false with everything, and so fails.
+        return self.relative_l2 <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    Attributes:
+        weights: {"source", "sha256", "seeded"}; seeded weights are random numbers, not a trained model.
+        backend: {"name", "version", ...}; TensorRT flavours add what an engine is tied to:
+            "compute_capability" (list of "8.9"; empty: not tied), "gpu", "driver", "os".
+        files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.
+        precision_map: which operations run in which precision, in words, per stage.
+        tools: versions of what built it.
+    """
+
+    preset: str
+    precision: Annotated[str, choice(*PRECISIONS)]
+    weights: Annotated[Mapping[str, Any], _in_weights]
+    backend: Annotated[Mapping[str, Any], _in_backend]
+    model: ModelSpec
+    stages: tuple[StageEntry, ...]
+    files: Mapping[str, Annotated[Mapping[str, Any], _in_file]]
+    parity: tuple[Parity, ...] = ()
+    precision_map: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+    format: int = FORMAT
+
+    def stage(self, name: str) -> StageEntry:
+        """The entry of a stage.
+
+        Raises:
+            BundleError: the bundle has no such stage.
+        """
+        for entry in self.stages:
+            if entry.spec.name == name:
+                return entry
+        have = ", ".join(entry.spec.name for entry in self.stages) or "none"
+        raise BundleError(f"the bundle has no stage {name!r} (it has: {have})", "build all stages")
+
+    def write(self, folder: Path) -> None:
+        """Write `folder/manifest.json`; the folder is a bundle in the making."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read `folder/manifest.json`.
+
+        Raises:
+            BundleError: no manifest, not JSON, a format this version does not read, or a value that a build
+                does not write; the message names it.
+        """
+        folder = Path(expanded(folder))
+        path = folder / MANIFEST
+        try:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: no file can have that name
+            raise _no_bundle(folder, error) from error
+        try:
+            # A byte order mark is what some editors leave.
+            data = json.loads(content.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{path} is not valid JSON: {error}", "build the bundle again") from error
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT or isinstance(found, bool):
+            newer = isinstance(found, int) and found > FORMAT
+            raise BundleError(
+                f"{folder} has bundle format {found!r:.40}, this version reads {FORMAT}",
+                "update odise-trt" if newer else "build the bundle again",
+            )
+        try:
+            manifest: Manifest = read_as(cls, data)
+            manifest.check()
+        except MisfitError as error:
+            raise BundleError(
+                f"{path} is not as a build writes it: {error}", "undo the change, or build the bundle again"
+            ) from error
+        return manifest
+
+    def check(self) -> None:
+        """Raise MisfitError unless stages are different ones, and declared at the bundle's precision."""
+        names = [entry.spec.name for entry in self.stages]
+        for number, entry in enumerate(self.stages):
+            entry.spec.check()
+            if names.index(entry.spec.name) != number:
+                raise MisfitError(f"stages[{number}]", f"is {entry.spec.name!r:.60} for the second time")
+            if any(tensor.dtype == COMPUTE for tensor in (*entry.spec.inputs, *entry.spec.outputs)):
+                raise MisfitError(f"stages[{number}]", f"has a tensor of dtype {COMPUTE!r}")
+
+
+def _no_bundle(folder: Path, error: OSError | ValueError) -> BundleError:
+    inside = bundles_in(folder)
+    if inside:
+        names = ", ".join(str(one) for one in inside[:8])
+        return BundleError(f"{folder} is not a bundle, it holds bundles", f"name one: {names}")
+    found = kind_of(folder)
+    if found.is_file:
+        return BundleError(f"{folder} is a file, not the folder of a bundle", f"give {folder.parent}")
+    hint = "build one: python export/build_engines.py --preset demo"
+    if not found.is_there:
+        return BundleError(f"{folder} is not a bundle: {found.why or 'there is no such folder'}", hint)
+    why = str(error)
+    if isinstance(error, OSError):
+        why, hint = reason(error), hint_for(error) or hint
+    return BundleError(f"{folder} is not a bundle: {MANIFEST} cannot be read ({why})", hint)
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """The bundles that lie in a folder; none where it cannot be read."""
+    try:
+        return [one for one in sorted(folder.iterdir()) if kind_of(one / MANIFEST).is_file]
+    except (OSError, ValueError):
+        return []

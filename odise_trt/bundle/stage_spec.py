@@ -1,0 +1,172 @@
+"""What a stage is, as data: names, shapes, dtypes, dynamic axes, profiles and tolerances.
+
+The wrappers in `export/stages` declare themselves with these classes, once; the exporter, the
+engine builders, the parity checks, the manifest and the documentation read the declaration.
+No torch here: the runtime reads the same declaration back from a bundle's manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
+
+from ..errors import BundleError
+from ..files.typed_json import MisfitError, choice, read_as, within
+
+#: dtype of tensors that follow the precision of the build: float32 in fp32, float16 in fp16.
+COMPUTE = "compute"
+PRECISIONS = {"fp32": "float32", "fp16": "float16"}
+
+_DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
+#: Sizes of a manifest: what a tensor can have, so that arithmetic on them is safe.
+Size = Annotated[int, within(1, 2**31 - 1)]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A size that changes from call to call.
+
+    Attributes:
+        name: as it stands in the shapes, `height` or (divided) `height/4`.
+        minimum, typical, maximum: the range that must work, and the size to tune for.
+        multiple: sizes are always a multiple of this.
+    """
+
+    name: str
+    minimum: Size
+    typical: Size
+    maximum: Size
+    multiple: Size = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a stage.
+
+    Attributes:
+        name: the field's standard term, the same in the reference, the ONNX graph and the manifest.
+        dtype: "float32", "float16", "int64", or `COMPUTE`.
+        shape: sizes and named axes, `("windows", 3, "side", "side")`, `(1, 100, "height/4", "width/4")`.
+    """
+
+    name: str
+    dtype: Annotated[str, choice("float32", "float16", "int64", COMPUTE)]
+    shape: tuple[Size | str, ...]
+
+    def resolve(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape for given axis sizes.
+
+        Raises:
+            KeyError: an axis of the shape has no size.
+            ValueError: a size is not divisible as the shape needs it.
+        """
+        return tuple(_size(dimension, sizes) for dimension in self.shape)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Ranges of axes that one set of engine kernels is tuned for: axis -> (minimum, typical, maximum)."""
+
+    name: str
+    ranges: Mapping[str, tuple[Size, Size, Size]]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest relative L2 distance to the fp32 reference, per precision of the build."""
+
+    fp32: float = 1e-4
+    fp16: float = 1e-2
+
+    def of(self, precision: str) -> float:
+        """The tolerance of a build at `precision`, "fp32" or "fp16"."""
+        return {"fp32": self.fp32, "fp16": self.fp16}[precision]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """The whole declaration of a stage."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    axes: tuple[Axis, ...]
+    profiles: tuple[Profile, ...]
+    tolerance: Tolerance = Tolerance()
+
+    def at(self, precision: str) -> StageSpec:
+        """The same stage with `COMPUTE` replaced by the dtype of `precision` ("fp32" or "fp16")."""
+        dtype = PRECISIONS[precision]
+        concrete = lambda tensors: tuple(  # noqa: E731
+            replace(t, dtype=dtype) if t.dtype == COMPUTE else t for t in tensors
+        )
+        return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
+
+    def axis(self, name: str) -> Axis:
+        """The axis called `name`.
+
+        Raises:
+            BundleError: the stage has no such axis.
+        """
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        have = ", ".join(axis.name for axis in self.axes) or "none"
+        raise BundleError(
+            f"stage {self.name} has no axis {name!r} (it has: {have})", "build the bundle again"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StageSpec:
+        """The declaration in a manifest.
+
+        Raises:
+            ValueError: it is incomplete, a value is of another type, or it contradicts itself.
+        """
+        spec: StageSpec = read_as(cls, data)
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Raise MisfitError unless shapes and profiles name axes of the stage, whose sizes are in order."""
+        axes = {axis.name for axis in self.axes}
+        for tensor in (*self.inputs, *self.outputs):
+            for dimension in tensor.shape:
+                if isinstance(dimension, str) and _axis_of(dimension) not in axes:
+                    raise MisfitError(
+                        self.name, f"has {tensor.name} with {dimension!r:.60}, which is no axis"
+                    )
+        ordered = [(axis.name, (axis.minimum, axis.typical, axis.maximum)) for axis in self.axes]
+        for profile in self.profiles:
+            ordered += profile.ranges.items()
+        for name, (least, typical, most) in ordered:
+            if name not in axes or not least <= typical <= most:
+                raise MisfitError(self.name, f"has {name} from {least} to {most}, typically {typical}")
+
+
+def _axis_of(dimension: str) -> str | None:
+    match = _DIMENSION.fullmatch(dimension)
+    return match and match[1]
+
+
+def _size(dimension: int | str, sizes: Mapping[str, int]) -> int:
+    if isinstance(dimension, int):
+        return dimension
+    axis, divisor = split_dimension(dimension)
+    if sizes[axis] % divisor:
+        raise ValueError(f"{axis}={sizes[axis]} is not a multiple of {divisor} ({dimension})")
+    return sizes[axis] // divisor
+
+
+def split_dimension(dimension: str) -> tuple[str, int]:
+    """`"height/4"` -> `("height", 4)`, `"windows"` -> `("windows", 1)`."""
+    match = _DIMENSION.fullmatch(dimension)
+    if match is None:
+        raise ValueError(f"not a dimension: {dimension!r}")
+    return match[1], int(match[2] or 1)

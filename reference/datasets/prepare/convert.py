@@ -1,0 +1,226 @@
+"""Converting many files: in parallel, each one whole or not at all, and going on where it was left.
+
+No image or map that exists is written over unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from odise_trt.errors import ImageError, OdiseError, OutputError, hint_for, reason
+from odise_trt.files.temporary import temporary_name
+
+from ..errors import DatasetError, counted, listed, out_of_memory
+from ..forms import IMAGE
+from ..json_rows import read_rows
+from ..needs import partial_of
+from ..parallel import in_parallel
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job made: contents of files, and where there is a JSON about all of them, a row for it."""
+
+    files: dict[Path, bytes]
+    row: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to convert.
+
+    Attributes:
+        name: unique in the work; the id of its image, where there is a JSON about all of them.
+        targets: the files that `make` makes.
+        make: does it.
+    """
+
+    name: str
+    targets: tuple[Path, ...]
+    make: Callable[[], Made]
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that one dataset needs.
+
+    Attributes:
+        jobs: the images.
+        target: the JSON about all of them, written last; where there is none, the folder of their maps.
+        summarize: rows of the jobs, in order -> content of the JSON; None: there is none.
+    """
+
+    jobs: Sequence[Job]
+    target: Path
+    summarize: Callable[[list[Row]], Any] | None = None
+
+
+def carry_out(
+    work: Work,
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> int:
+    """Do what is not done yet.
+
+    Finished images are noted in a journal beside the target until all are: a run that was stopped is taken
+    up there, and a dataset with a journal is not opened. An image that cannot be converted does not keep
+    the others from it.
+
+    Args:
+        overwrite: make everything again.
+        threads: how many at a time; None: one per core.
+        progress: told how many images were finished since it was called last.
+
+    Returns:
+        How many images were converted now.
+
+    Raises:
+        DatasetError: images that cannot be read, or whose files exist and were not made from this data, all
+            of them in one message; or a JSON about more than this data.
+        OutputError: a file cannot be written.
+    """
+    journal = _Journal(partial_of(work.target))
+    there = {job.name for job in work.jobs if all(map(os.path.exists, job.targets))}
+    rows = {} if overwrite else journal.read()
+    if rows is None:
+        if _covers(work) and len(there) == len(work.jobs):
+            progress(len(work.jobs))
+            return 0
+        # Without a journal, an image whose row is needed has to be made again.
+        rows = {name: {} for name in there} if work.summarize is None else {}
+    rows = {name: row for name, row in rows.items() if name in there}
+    todo = [job for job in work.jobs if job.name not in rows]
+    journal.start(rows)
+    progress(len(work.jobs) - len(todo))
+    failed: dict[str, OdiseError] = {}
+    for job, future in in_parallel(todo, lambda job: job.make(), threads or os.cpu_count() or 1):
+        try:
+            made = future.result()
+            for path, content in made.files.items():
+                _write(path, content, overwrite)
+        except (DatasetError, ImageError) as error:
+            failed[job.name] = error
+        except MemoryError:
+            failed[job.name] = out_of_memory(job.name)
+        else:
+            rows[job.name] = made.row
+            journal.add(job.name, made.row)
+        progress(1)
+    if failed:
+        raise DatasetError(
+            f"{len(failed)} of {counted(len(work.jobs), 'image')} could not be prepared:"
+            + listed([failed[job.name] for job in todo if job.name in failed]),
+            "the others are finished; correct these, and the same command goes on",
+        )
+    if work.summarize is not None:
+        _replace(work.target, json.dumps(_summary(work, rows)).encode())
+    journal.remove()
+    return len(todo)
+
+
+def _summary(work: Work, rows: Mapping[str, Row]) -> Any:
+    assert work.summarize is not None
+    try:
+        return work.summarize([rows[job.name] for job in work.jobs])
+    except (KeyError, TypeError) as error:
+        journal = partial_of(work.target)
+        raise DatasetError(f"{journal} was changed", f"remove {journal} and start again") from error
+
+
+def _covers(work: Work) -> bool:
+    """Whether the JSON, where there is one, is about all images.
+
+    Raises:
+        DatasetError: it is about others as well.
+    """
+    if work.summarize is None:
+        return True
+    if not os.path.exists(work.target):
+        return False
+    names = {job.name for job in work.jobs}
+    about = {row["id"] for row in read_rows(work.target, images=IMAGE)["images"]}
+    others = sorted(map(str, about - names))
+    if others:
+        raise DatasetError(
+            f"{work.target} is about {len(others)} images that are not here: {others[0]} ...",
+            "unpack them again, or make it of what is here with --overwrite",
+        )
+    return about == names
+
+
+class _Journal:
+    """One line of JSON per finished image: its name, and its row for the JSON about all images."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, Row] | None:
+        """What is in it; None: there is no journal."""
+        rows: dict[str, Row] = {}
+        try:
+            lines = self._path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DatasetError(f"{self._path} cannot be read: {reason(error)}", hint_for(error)) from error
+        # A line that a power cut tore apart is an image to be made again.
+        for line in lines:
+            with suppress(ValueError, TypeError, RecursionError):
+                name, row = json.loads(line)
+                if isinstance(row, dict):
+                    rows[name] = row
+        return rows
+
+    def start(self, rows: Mapping[str, Row]) -> None:
+        """Have these in it, and nothing else."""
+        _replace(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
+
+    def add(self, name: str, row: Row) -> None:
+        """Note that an image is finished."""
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_line(name, row))
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {reason(error)}", hint_for(error)) from error
+
+    def remove(self) -> None:
+        """All is finished."""
+        self._path.unlink(missing_ok=True)
+
+
+def _line(name: str, row: Row) -> str:
+    return json.dumps([name, row]) + "\n"
+
+
+def _write(path: Path, content: bytes, overwrite: bool) -> None:
+    if os.path.lexists(path) and not overwrite:
+        with suppress(OSError):
+            if path.read_bytes() == content:
+                return
+        raise DatasetError(
+            f"{path} exists and holds something else", "move it away, or write over it with --overwrite"
+        )
+    _replace(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(temporary_name())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason(error)}", hint_for(error)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,221 @@
+"""The loop that every part of the demo model is fitted with, which can be stopped and goes on exactly."""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from odise_trt.cli.console import plain
+from odise_trt.files.output import write_together
+from reference.training.errors import DivergedError, TrainingError
+from reference.training.signals import Stops
+
+#: Longest time between two checkpoints, seconds.
+_CHECKPOINT_SECONDS = 600
+#: Seconds between two lines where no progress bar can be seen to move.
+_LINE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: a linear warm-up, then half a cosine down to zero.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: samples per step.
+        rate: highest learning rate of AdamW.
+        weight_decay: of matrices and kernels; vectors have none.
+        clip: largest norm of the gradient of one step.
+    """
+
+    steps: int
+    batch: int
+    rate: float
+    weight_decay: float = 0.01
+    clip: float = 1.0
+
+    def factor(self, step: int) -> float:
+        """Share of `rate` at a step."""
+        warm_up = max(1, min(200, self.steps // 20))
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, self.steps - warm_up)))
+
+
+def fit(
+    name: str,
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    loss: Callable[[np.random.Generator, torch.Generator], Tensor],
+    schedule: Schedule,
+    checkpoint: Path,
+    *,
+    seed: int = 0,
+    every: int = 200,
+    stop_after: int | None = None,
+) -> list[float]:
+    """Minimise a loss.
+
+    All randomness of a step comes from its number, and parameters, moments and losses are kept in
+    `checkpoint`: a run that was stopped goes on where it was, with the numbers it would have had.
+
+    Args:
+        name: for the progress bar.
+        parameters: what is fitted, by name.
+        loss: the loss of one batch, given the randomness of the step.
+        schedule: see `Schedule`.
+        checkpoint: a file; read if it is there, written every `every` steps, every ten minutes, and at the
+            end, whatever ends it.
+        seed: of the whole run.
+        every: steps between checkpoints.
+        stop_after: stop at this step, as if interrupted after a checkpoint.
+
+    Returns:
+        The loss of every step.
+
+    Raises:
+        TrainingError: the checkpoint is of another schedule or damaged, or the loss is not finite.
+        OutputError: the checkpoint cannot be written.
+    """
+    run = _Fit(name, dict(parameters), schedule, checkpoint)
+    end = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Stops() as stops, Progress(*columns) as progress, run.kept(stops):
+        task = progress.add_task(name, total=schedule.steps, completed=run.done)
+        spoken = time.monotonic()
+        while run.done < end and not stops.asked:
+            run.advance(loss, seed, stops)
+            recent = statistics.median(run.losses[-50:])
+            progress.update(task, advance=1, description=f"{name} {recent:.4f}")
+            if run.done % every == 0 or time.monotonic() - run.saved >= _CHECKPOINT_SECONDS:
+                run.save()
+            quiet = time.monotonic() - spoken
+            # A bar that nobody sees move.
+            if not progress.console.is_terminal and (run.done == end or quiet >= _LINE_SECONDS):
+                plain(progress.console, f"{name}: step {run.done} of {schedule.steps}, loss {recent:.4f}")
+                spoken = time.monotonic()
+        if stops.asked:
+            stops.end(stops.asked)
+    return run.losses
+
+
+class _Fit:
+    """A fit on its way.
+
+    Attributes:
+        losses: of every step done.
+        saved: when the checkpoint was written last.
+    """
+
+    def __init__(
+        self, name: str, named: dict[str, nn.Parameter], schedule: Schedule, checkpoint: Path
+    ) -> None:
+        self._name, self._named, self._schedule, self._checkpoint = name, named, schedule, checkpoint
+        matrices = [p for p in named.values() if p.ndim > 1]
+        vectors = [p for p in named.values() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": schedule.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self._optimizer = torch.optim.AdamW(groups, lr=schedule.rate)
+        self.losses: list[float] = []
+        if checkpoint.is_file():
+            self.losses = _read(checkpoint, named, self._optimizer, schedule)
+        self.saved = time.monotonic()
+        self._saved_steps = self.done
+        # Whether parameters and moments are those of after the last step; in the middle of an update not.
+        self._whole = True
+
+    @property
+    def done(self) -> int:
+        """Steps done."""
+        return len(self.losses)
+
+    def advance(
+        self, loss: Callable[[np.random.Generator, torch.Generator], Tensor], seed: int, stops: Stops
+    ) -> None:
+        """One step."""
+        step = self.done
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._schedule.rate * self._schedule.factor(step)
+        value = loss(np.random.default_rng((seed, step)), torch.Generator().manual_seed(seed << 32 | step))
+        self._optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(list(self._named.values()), self._schedule.clip)
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise DivergedError(f"the loss of {self._name} is {number} at step {step + 1}")
+        with stops.shielded():
+            self._whole = False
+            self._optimizer.step()
+            self.losses.append(number)
+            self._whole = True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        _write(self._checkpoint, self._named, self._optimizer, self.losses, self._schedule)
+        self.saved, self._saved_steps = time.monotonic(), self.done
+
+    @contextmanager
+    def kept(self, stops: Stops) -> Iterator[None]:
+        """However this block ends, its last whole step is on disk then."""
+        try:
+            yield
+        finally:
+            if self._whole and self._saved_steps < self.done:
+                with stops.shielded():
+                    self.save()
+
+
+def _write(
+    path: Path,
+    named: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    losses: list[float],
+    schedule: Schedule,
+) -> None:
+    state = {
+        "parameters": {name: parameter.detach() for name, parameter in named.items()},
+        "optimizer": optimizer.state_dict(),
+        "losses": losses,
+        "schedule": asdict(schedule),
+    }
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_together(path.parent, {path.name: content.getvalue()})
+
+
+def _read(
+    path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Schedule
+) -> list[float]:
+    # Onto the CPU first: it may have been written on a machine with a GPU.
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["schedule"] != asdict(schedule):
+            raise TrainingError(
+                f"{path} is of another schedule: {Schedule(**state['schedule'])}, not {schedule}",
+                "begin again in another folder, or with the recipe it was begun with",
+            )
+        with torch.no_grad():
+            for name, parameter in named.items():
+                parameter.copy_(state["parameters"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        return [float(value) for value in state["losses"]]
+    except TrainingError:
+        raise
+    except Exception as error:  # torch raises a dozen kinds for files that are damaged
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainingError(
+            f"{path} cannot be read: {first}", "remove it: this part begins again then"
+        ) from error

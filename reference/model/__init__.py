@@ -1,0 +1,5 @@
+"""The model: `ODISE`, its stages and what they are made of, each under its official parameter names."""
+
+from .odise import ODISE, Segmentation
+
+__all__ = ["ODISE", "Segmentation"]

@@ -1,0 +1,1 @@
+"""The parts of the paper's ablations: what takes the place of a part of the model."""

@@ -1,0 +1,78 @@
+"""The feature pyramid from CLIP instead of the diffusion model (ablation)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reference.model.backbone import PYRAMID, Backbone
+from reference.model.captioner import resize_bicubic
+from reference.model.clip import Clip, advance, key_value
+from reference.model.projections import Bottleneck
+from reference.preset import Preset
+
+
+class ClipBackbone(Backbone):
+    """Patch tokens of a frozen CLIP at four depths, shallow ones for the fine levels of the pyramid.
+
+    There is no diffusion model in it and nothing to condition, so `feature_extractor` says nothing and
+    `backbone(windows, *backbone.feature_extractor(windows))` is one expression for both backbones.
+
+    Shapes:
+        windows (W, 3, S, S)  RGB in [0, 1], S <= P
+        -> s2 (W, Cp, S/4, S/4), s3 (W, Cp, S/8, S/8), s4 (W, Cp, S/16, S/16), s5 (W, Cp, S/32, S/32)
+    """
+
+    def __init__(self, preset: Preset, clip: Clip) -> None:
+        nn.Module.__init__(self)
+        self.window = preset.window
+        self.feature_extractor = _Silent(clip)  # type: ignore[assignment]
+        width, projected = preset.clip.vision_width, preset.head.projection_dim
+        self.feature_projections = nn.ModuleList(nn.Sequential(Bottleneck(width, projected)) for _ in PYRAMID)
+        layers = preset.clip.vision_layers
+        #: Numbers of the layers that are read, from 1.
+        self.depths = tuple(-(-layers * part // len(PYRAMID)) for part in range(1, len(PYRAMID) + 1))
+
+    @property
+    def clip(self) -> Clip:
+        """The frozen CLIP."""
+        return self.feature_extractor.clip
+
+    def forward(self, windows: Tensor, *conditions: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        return self.project(self.raw(windows), windows.shape[-1])
+
+    def raw(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Tokens of the patches after four layers, as maps: (W, vision width, I/patch, I/patch) each."""
+        # The window CLIP sees is the captioner's.
+        image = resize_bicubic(resize_bicubic(windows, self.window), self.clip.preset.image_size)
+        tokens = self.clip.image_tokens(image)
+        side = self.clip.preset.image_size // self.clip.preset.patch_size
+        maps = []
+        for layer in self.clip.visual.transformer.resblocks:
+            tokens = advance(layer, tokens, *key_value(layer, tokens))
+            maps.append(tokens[:, 1:].mT.unflatten(2, (side, side)))
+        return tuple(maps[depth - 1] for depth in self.depths)
+
+    def project(self, raw: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
+        """The pyramid of windows of `side` pixels, from the four raw features.
+
+        Bilinear, where diffusion features take the nearest pixel: patches fit none of the strides.
+        """
+        pyramid = []
+        for feature, stride, projection in zip(raw, PYRAMID, self.feature_projections, strict=True):
+            size = (side // stride, side // stride)
+            resized = F.interpolate(feature, size=size, mode="bilinear", align_corners=False)
+            pyramid.append(projection(resized))
+        return tuple(pyramid)
+
+
+class _Silent(nn.Module):
+    """No captioner, in its place; it holds the CLIP, which the official files have there."""
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, windows: Tensor) -> tuple[()]:
+        return ()

@@ -1,0 +1,120 @@
+"""Captioners that do not look at the image: the empty caption, and captions from elsewhere (ablations).
+
+Both keep the parameters of the implicit captioner, frozen and unread, so that weights of the paper's model
+fit. Neither shifts the time embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reference.ablation import AblationError
+from reference.model.captioner import Captioner
+from reference.model.clip import Clip
+from reference.model.open_vocabulary import tokenize
+from reference.preset import Preset
+
+
+class EmptyCaptioner(Captioner):
+    """Every window is called "".
+
+    Shapes: as `Captioner`.
+    """
+
+    def __init__(self, preset: Preset, clip: Clip) -> None:
+        super().__init__(preset, clip)
+        self.requires_grad_(False)
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """(cond_inputs, cond_emb) of a batch of windows."""
+        return self.uncond_inputs.expand(len(windows), -1, -1), self._unshifted(windows)
+
+    def unread(self) -> Iterator[nn.Parameter]:
+        """The parameters of the implicit captioner, which serve for nothing here."""
+        yield self.alpha_cond
+        yield self.alpha_cond_time_embed
+        yield from self.clip_project.parameters()
+        yield from self.time_embed_project.parameters()
+
+    def _unshifted(self, windows: Tensor) -> Tensor:
+        width = self.alpha_cond_time_embed.shape[0]
+        return self.uncond_inputs.new_zeros(len(windows), width)
+
+
+class GivenCaptioner(EmptyCaptioner):
+    """Captions come with the images: people's, or those of a captioning model.
+
+        with model.captioner.given(["a cat on a sofa"]):
+            model.segment(image, ...)
+
+    The text encoder is Stable Diffusion's, and CLIP's where a preset has none.
+
+    Shapes: as `Captioner`.
+    """
+
+    def __init__(self, preset: Preset, clip: Clip, cond_stage: nn.Module | None) -> None:
+        super().__init__(preset, clip)
+        width = preset.clip.text_width if preset.cond_stage is None else preset.cond_stage.width
+        read = preset.unet.context_dim
+        if width != read:
+            raise AblationError(
+                f"the texts of preset {preset.name!r} are {width} wide, its UNet reads {read}",
+                "captions can be given where both are the same",
+            )
+        # Any: transformers' class has no type of its own for its result.
+        self.cond_stage: Any = cond_stage
+        self._captions: tuple[str, ...] = ()
+
+    @contextmanager
+    def given(self, captions: Sequence[str]) -> Iterator[None]:
+        """Captions of the images that are run in this context, one per image of a batch.
+
+        With activation checkpointing the backward pass belongs into the context as well.
+
+        Raises:
+            AblationError: contexts are nested, or there is no caption.
+        """
+        if isinstance(captions, str) or not captions or self._captions:
+            raise AblationError(
+                "captions are given once for a batch, one for every image", "give a list of sentences"
+            )
+        self._captions = tuple(captions)
+        try:
+            yield
+        finally:
+            self._captions = ()
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """(cond_inputs, cond_emb) of a batch of windows, all of the first image first.
+
+        Raises:
+            AblationError: no captions are given, or not one for every image.
+        """
+        if not self._captions:
+            raise AblationError(
+                "this model is told what is in an image, and was not",
+                "run it in `with captioner.given(...)`",
+            )
+        per_image, rest = divmod(len(windows), len(self._captions))
+        if rest or not per_image:
+            raise AblationError(
+                f"{len(self._captions)} captions for {len(windows)} windows", "give one caption per image"
+            )
+        return self.encode(self._captions).repeat_interleave(per_image, dim=0), self._unshifted(windows)
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Text embeddings (N, 77, C) of captions; what is beyond 77 tokens is cut off."""
+        tokens = tokenize(captions, self.clip.preset.context_length).to(self.uncond_inputs.device)
+        if self.cond_stage is None:
+            return self.clip.ln_final(self.clip.text_states(tokens))
+        # Stable Diffusion's tokenizer goes on with the end of text, the highest id, where CLIP's has zeros.
+        end = tokens.argmax(dim=1, keepdim=True)
+        after = torch.arange(tokens.shape[1], device=tokens.device) > end
+        tokens = torch.where(after, tokens.amax(dim=1, keepdim=True), tokens)
+        return self.cond_stage(tokens).last_hidden_state

@@ -1,0 +1,76 @@
+"""Implicit captioner: what the diffusion model is told about a window (paper section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reference.model.clip import Clip
+from reference.preset import Preset
+
+
+class Captioner(nn.Module):
+    """CLIP looks at a window; its embedding stands in for a caption and shifts the time embedding.
+
+    Both go through a gate, tanh of a learned value that starts at zero: an untrained captioner says
+    what the empty caption says.
+
+    Shapes:
+        windows      (W, 3, S, S)  RGB in [0, 1], S <= P
+        cond_inputs  (W, 77, C)    implicit text embedding, conditions the UNet
+        cond_emb     (W, T)        added to the time embedding
+    """
+
+    uncond_inputs: Tensor
+
+    def __init__(self, preset: Preset, clip: Clip) -> None:
+        super().__init__()
+        length = clip.preset.context_length
+        context, time = preset.unet.context_dim, preset.unet.time_embed_dim
+        self.window = preset.window
+        self.clip = clip
+        self.alpha_cond = nn.Parameter(torch.zeros(1, length, context))
+        self.alpha_cond_time_embed = nn.Parameter(torch.zeros(time))
+        self.clip_project = PositionalLinear(clip.preset.embed_dim, context, length)
+        self.time_embed_project = PositionalLinear(clip.preset.embed_dim, time, 1)
+        # Stable Diffusion's embedding of "", which comes with the weights.
+        self.register_buffer("uncond_inputs", torch.zeros(1, length, context))
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """(cond_inputs, cond_emb) of a batch of windows."""
+        return self.condition(self.clip.embed_image(self.view(windows)))
+
+    def view(self, windows: Tensor) -> Tensor:
+        """What CLIP sees of the windows: (W, 3, I, I), RGB in [0, 1] but for overshoot of the resizing."""
+        side = self.clip.preset.image_size
+        image = resize_bicubic(windows, self.window)
+        return resize_bicubic(image, side)
+
+    def condition(self, image_embed: Tensor) -> tuple[Tensor, Tensor]:
+        """(cond_inputs, cond_emb) from the CLIP embedding (W, E) of the windows."""
+        cond_inputs = self.uncond_inputs + self.alpha_cond.tanh() * self.clip_project(image_embed)
+        cond_emb = self.alpha_cond_time_embed.tanh() * self.time_embed_project(image_embed)[:, 0]
+        return cond_inputs, cond_emb
+
+
+class PositionalLinear(nn.Module):
+    """One vector to a sequence: its projection plus a learned embedding of the place.
+
+    Shapes:
+        (W, inputs) -> (W, length, outputs)
+    """
+
+    def __init__(self, inputs: int, outputs: int, length: int) -> None:
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.zeros(1, length, outputs))
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.linear(x)[:, None] + self.positional_embedding
+
+
+def resize_bicubic(image: Tensor, side: int) -> Tensor:
+    """To (..., side, side) without antialiasing or clamping; exactly the input where it has that size."""
+    return F.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)

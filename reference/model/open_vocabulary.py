@@ -1,0 +1,140 @@
+"""From mask and text embeddings to class probabilities, for any vocabulary (ODISE, sec. 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from reference.model import torchvision_free  # noqa: F401
+
+# isort: split
+import open_clip
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Labels = Sequence[Sequence[str]]  # categories, each with its synonyms
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """A vocabulary as the model compares masks with it; made once, used for any number of images.
+
+    Attributes:
+        labels: the categories with their synonyms; a row of a table is one synonym, in order.
+        names_embed: (K', E), CLIP embeddings of the texts for the head (`preset.category_prompt`).
+        text_embed: (K', D), their projection.
+        clip_text_embed: (K', E), CLIP embeddings of the texts for CLIP (`preset.clip_prompt`).
+    """
+
+    labels: tuple[tuple[str, ...], ...]
+    names_embed: Tensor
+    text_embed: Tensor
+    clip_text_embed: Tensor
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the masks of one image are.
+
+    Attributes:
+        category_logits: (B, Q, K), of the head; label models append the logit of "none": (B, Q, K+1).
+        open_patches: (B, Q, N), the patches each mask attends to, see `ClipPool`.
+        clip_mask_embed: (B, Q, E).
+        clip_logits: (B, Q, K), of CLIP.
+        fused: (B, Q, K), both together, unnormalised log-probabilities.
+        mask_cls: (B, Q, K+1), log-probabilities, "no object" last.
+    """
+
+    category_logits: Tensor
+    open_patches: Tensor
+    clip_mask_embed: Tensor
+    clip_logits: Tensor
+    fused: Tensor
+    mask_cls: Tensor
+
+
+class CategoryHead(nn.Module):
+    """Text side of label models: a projection, and a learned text that means "none of the categories"."""
+
+    def __init__(self, clip_dim: int, mask_dim: int) -> None:
+        super().__init__()
+        self.null_embed = nn.Parameter(torch.zeros(1, clip_dim))
+        self.text_proj = nn.Linear(clip_dim, mask_dim)
+
+    def null(self) -> Tensor:
+        """Projected embedding of "none", (1, D)."""
+        return self.text_proj(self.null_embed)
+
+
+class WordHead(nn.Module):
+    """Text side of caption models: a projection."""
+
+    def __init__(self, clip_dim: int, mask_dim: int) -> None:
+        super().__init__()
+        self.text_proj = nn.Linear(clip_dim, mask_dim)
+
+
+def prompted(labels: Labels, template: str | None) -> list[str]:
+    """Every synonym of every category in order, in the template ("a photo of a {}.") where there is one."""
+    names = [name for synonyms in labels for name in synonyms]
+    return names if template is None else [template.format(name) for name in names]
+
+
+def tokenize(names: Sequence[str], length: int) -> Tensor:
+    """Tokens of CLIP, padded with zeros to `length` and cut off there: int64 (N, length)."""
+    return _tokenizer()(list(names), length)
+
+
+@cache
+def _tokenizer() -> open_clip.SimpleTokenizer:
+    return open_clip.SimpleTokenizer()
+
+
+def overlaps(labels: Labels, train_labels: Labels) -> Tensor:
+    """Which categories share a name, letter by letter, with a training category: bool (K,)."""
+    seen = {name for synonyms in train_labels for name in synonyms}
+    return torch.tensor([not seen.isdisjoint(synonyms) for synonyms in labels])
+
+
+def similarity(embed: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """Scaled cosine of every mask with every text: (B, Q, D), (K', D), () -> (B, Q, K')."""
+    return scale * (F.normalize(embed, dim=-1) @ F.normalize(text, dim=-1).mT)
+
+
+def best_synonym(logits: Tensor, labels: Labels) -> Tensor:
+    """The logit of a category is that of its best synonym: (B, Q, K') -> (B, Q, K)."""
+    parts = logits.split([len(synonyms) for synonyms in labels], dim=-1)
+    return torch.stack([part.amax(-1) for part in parts], dim=-1)
+
+
+def fuse(category_logits: Tensor, clip_logits: Tensor, seen: Tensor, alpha: float, beta: float) -> Tensor:
+    """Geometric mean of both classifiers; CLIP weighs `alpha` for seen categories, `beta` for the others.
+
+    In logarithms throughout. The official code takes the logarithm of a product of powers, which is NaN
+    where a probability underflows to zero; here it stays the finite number that is meant.
+
+    Args:
+        category_logits, clip_logits: (B, Q, K).
+        seen: bool (K,), see `overlaps`.
+        alpha, beta: weights of CLIP in [0, 1].
+
+    Returns:
+        Unnormalised log-probabilities (B, Q, K).
+    """
+    weight = torch.where(seen, alpha, beta).to(category_logits)
+    return (1 - weight) * category_logits.log_softmax(-1) + weight * clip_logits.log_softmax(-1)
+
+
+def with_void(fused: Tensor, void: Tensor) -> Tensor:
+    """Class log-probabilities with "no object" last.
+
+    Args:
+        fused: (B, Q, K), from `fuse`.
+        void: (B, Q, 1), probability that a query is no object.
+
+    Returns:
+        (B, Q, K+1). The added 1e-8 is the official model's: post-processing takes a softmax of this.
+    """
+    return torch.log(torch.cat([fused.softmax(-1) * (1 - void), void], dim=-1) + 1e-8)

@@ -1,0 +1,112 @@
+"""The backbone run as the official code runs it: window by window, with the work that nobody reads.
+
+It is the baseline of the benchmarks and the check on `reference.model.diffusion`, which walks the same
+modules by hand: here diffusers, transformers and open_clip run their own forward passes, whole, and hooks
+catch the inputs of the blocks ODISE reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reference.model.backbone import Backbone
+from reference.model.captioner import Captioner, resize_bicubic
+from reference.model.diffusion import Diffusion
+from reference.model.windows import extract_windows, join
+
+#: Stable Diffusion's tokens of the empty caption: start of text, then end of text up to the length.
+START_OF_TEXT, END_OF_TEXT = 49406, 49407
+
+
+class DiffusionRun(NamedTuple):
+    """Everything the official extractor computes for one window; only `features` is read.
+
+    Attributes:
+        latent_image, noisy_latent: (1, 4, P/8, P/8), what the UNet starts from.
+        features: the eight raw features, in order.
+        unet_out: (1, 4, P/8, P/8), the predicted noise.
+        decoded: (1, 3, P, P), the window after a round trip through the autoencoder, in [-1, 1].
+        caption: (1, 77, C), the text encoder's embedding of ""; None if the preset has no text encoder.
+    """
+
+    latent_image: Tensor
+    noisy_latent: Tensor
+    features: tuple[Tensor, ...]
+    unet_out: Tensor
+    decoded: Tensor
+    caption: Tensor | None
+
+
+def image_features(backbone: Backbone, image: Tensor) -> tuple[Tensor, ...]:
+    """(s2, s3, s4, s5) of one whole image (1, 3, H, W) in [0, 1], H and W multiples of 64."""
+    windows, origins = extract_windows(image, backbone.window)
+    pyramids = [window_features(backbone, window) for window in windows.split(1)]
+    batched = [torch.cat(level) for level in zip(*pyramids, strict=True)]
+    return join(batched, origins, *image.shape[-2:])
+
+
+def window_features(backbone: Backbone, window: Tensor) -> tuple[Tensor, ...]:
+    """(s2, s3, s4, s5) of one window (1, 3, S, S) in [0, 1]."""
+    cond_inputs, cond_emb = caption(backbone.feature_extractor, window)
+    image = resize_bicubic(window, backbone.window)
+    run = diffuse(backbone.diffusion, image, cond_inputs, cond_emb)
+    return backbone.project(run.features, window.shape[-1])
+
+
+def caption(captioner: Captioner, window: Tensor) -> tuple[Tensor, Tensor]:
+    """(cond_inputs, cond_emb) of one window, with open_clip's whole vision transformer."""
+    clip = captioner.clip
+    return captioner.condition(clip.encode_image(clip.normalise(captioner.view(window))))
+
+
+def diffuse(diffusion: Diffusion, image: Tensor, cond_inputs: Tensor, cond_emb: Tensor) -> DiffusionRun:
+    """Run autoencoder, text encoder and UNet over one window (1, 3, P, P) in [0, 1], whole."""
+    vae, unet = diffusion.vae, diffusion.unet
+    with _inputs(_read_blocks(diffusion)) as features:
+        latent = vae.encode(image * 2 - 1).latent_dist.mode() * diffusion.scale_factor
+        text = None if diffusion.cond_stage is None else _empty_caption(diffusion.cond_stage, latent.device)
+        noisy = diffusion.add_noise(latent)
+        with _shifted(unet.time_embedding, cond_emb):
+            unet_out = unet(noisy, 0, encoder_hidden_states=cond_inputs).sample
+        decoded = vae.decode(latent / diffusion.scale_factor).sample
+    return DiffusionRun(latent, noisy, tuple(features), unet_out, decoded, text)
+
+
+def _empty_caption(cond_stage: Any, device: torch.device) -> Tensor:
+    length = cond_stage.embeddings.position_embedding.num_embeddings
+    tokens = torch.full((1, length), END_OF_TEXT, device=device)
+    tokens[0, 0] = START_OF_TEXT
+    return cond_stage(tokens).last_hidden_state
+
+
+def _read_blocks(diffusion: Diffusion) -> list[nn.Module]:
+    encoder, decoder = diffusion.vae.encoder.down_blocks, diffusion.vae.decoder.up_blocks
+    blocks = [*encoder[-2:], *diffusion.unet.up_blocks, *decoder[:2]]
+    return [block.resnets[-1] for block in blocks]
+
+
+@contextmanager
+def _inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """The first argument of every module, in the order they run."""
+    seen: list[Tensor] = []
+    hooks = [module.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for module in modules]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _shifted(module: nn.Module, shift: Tensor) -> Iterator[None]:
+    """Add `shift` to what the module returns."""
+    hook = module.register_forward_hook(lambda _, args, output: output + shift)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,117 @@
+"""Safetensors files with the weights of a model: read tensor by tensor, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from odise_trt.errors import OutputError, WeightsError, reason
+from odise_trt.files.temporary import temporary_name
+from reference.weights.diagnosis import unreadable
+
+_LABELS = "train_labels"
+_ELSEWHERE = "make room, or choose another folder"
+
+TrainLabels = tuple[tuple[str, ...], ...]
+
+
+class WeightsFile(Mapping[str, Tensor]):
+    """An open safetensors file, whose tensors are read when asked for; a context manager.
+
+    Attributes:
+        labels: the categories the weights were trained on with their synonyms, if the file says so; the
+            official ones do not.
+
+    Raises:
+        WeightsError: on entry, where it is no safetensors file.
+    """
+
+    labels: TrainLabels | None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> WeightsFile:
+        try:
+            self._file = safe_open(self._path, framework="pt").__enter__()
+        except (SafetensorError, OSError) as error:
+            raise unreadable(self._path, error) from error
+        self._names = frozenset(self._file.keys())
+        self.labels = self._labels(self._file.metadata() or {})
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.__exit__(*exception)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _labels(self, metadata: Mapping[str, str]) -> TrainLabels | None:
+        if _LABELS not in metadata:
+            return None
+        try:
+            labels = json.loads(metadata[_LABELS])
+        except ValueError:
+            labels = None
+        if not (isinstance(labels, list) and labels and all(map(_is_category, labels))):
+            raise WeightsError(
+                f"{self._path} does not say properly which labels it was trained on",
+                f"its metadata {_LABELS!r} is to be a JSON list of lists of names",
+            )
+        return tuple(tuple(names) for names in labels)
+
+
+def write_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    labels: TrainLabels,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a file that `WeightsFile` reads; it gets its name when it is complete.
+
+    Args:
+        labels: see `WeightsFile`.
+        metadata: more facts for the header of the file.
+
+    Raises:
+        OutputError: it cannot be written; a file of that name is left as it was.
+    """
+    temporary = path.with_name(temporary_name())
+    header = {"format": "pt", **(metadata or {}), _LABELS: json.dumps(labels)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+        # The library makes files that only their owner may read; weights are for whoever has the folder.
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason(error)}", _ELSEWHERE) from error
+    except SafetensorError as error:
+        # "Error while serializing: I/O error: No space left on device (os error 28)"
+        why = re.sub(r".*I/O error: (.*) \(os error \d+\)", r"\1", str(error))
+        raise OutputError(f"{path} cannot be written: {why}", _ELSEWHERE) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _is_category(names: object) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) and name for name in names)

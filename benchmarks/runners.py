@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from odise_trt.executor import Clock
 from odise_trt.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+    from reference.model.open_vocabulary import EncodedTexts
 
 #: What a contender returns: seconds per stage of every measured run, and its last panoptic map.
 Outcome = tuple[list[dict[str, float]], np.ndarray]
@@ -89,13 +94,16 @@ def _reference(job: Job, official_way: bool) -> Outcome:
     return timings[job.warmup :], panoptic
 
 
-def _segment(model, image, vocabulary, encoded, clock: Clock, official_way: bool) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _segment(
+    model: ODISE, image: str, vocabulary: Vocabulary, encoded: EncodedTexts, clock: Clock, official_way: bool
+) -> np.ndarray:
     """`reference.inference.segment_photo`, with a clock around each stage."""
     import torch
     from torch.nn import functional as F
 
     from odise_trt.preprocess import load_image, resize_shortest
     from reference.model import postprocess
+    from reference.model.captioner import resize_bicubic
     from reference.model.windows import extract_windows, join
     from reference.oracle import official_pass
 
@@ -114,7 +122,7 @@ def _segment(model, image, vocabulary, encoded, clock: Clock, official_way: bool
             condition = caption(model.captioner, batch)
         with clock("features"):
             if official_way:
-                resized = official_pass.resize_bicubic(batch, preset.window)
+                resized = resize_bicubic(batch, preset.window)
                 run = official_pass.diffuse(model.backbone.diffusion, resized, *condition)
                 pyramids.append(model.backbone.project(run.features, batch.shape[-1]))
             else:
@@ -129,7 +137,7 @@ def _segment(model, image, vocabulary, encoded, clock: Clock, official_way: bool
         mask_cls = model.classify(planes, head, encoded).mask_cls[0]
     with clock("postprocess"):
         masks = postprocess.resize_masks(
-            head.pred_masks[0], tuple(padded.shape[-2:]), (height, width), photo.shape[:2]
+            head.pred_masks[0], (padded.shape[-2], padded.shape[-1]), (height, width), photo.shape[:2]
         )
         things = {index for index, isthing in enumerate(vocabulary.isthing) if isthing}
         return postprocess.panoptic(mask_cls, masks, things, overlap_threshold=OVERLAP_THRESHOLD).map.numpy()

@@ -16,10 +16,11 @@ from rich.console import Console
 
 from odise_trt.errors import OutputError, WeightsError
 from reference.checkpoint import load_weights
+from reference.device import choose_device
+from reference.errors import TrainingError
 from reference.losses import training_losses
 from reference.training.checkpoints import Snapshots
-from reference.training.distributed import Processes, choose_device
-from reference.training.errors import TrainingError
+from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
 from tests.reference.training.tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
 

@@ -12,8 +12,8 @@ import torch
 
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
-from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
 
 from .measure import Measure

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable
 
 from odise_trt.bundle.manifest import MANIFEST
-from odise_trt.bundle.stage_spec import Axis
 from odise_trt.errors import ExportError, OutputError
+from odise_trt.stage_spec import Axis
 from reference.preset import Preset
 
 from .names import EMPTY

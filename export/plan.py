@@ -32,7 +32,7 @@ _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscrip
 _SOURCES = (
     "export/**/*.py",
     "reference/**/*.py",
-    "odise_trt/bundle/stage_spec.py",
+    "odise_trt/stage_spec.py",
     "odise_trt/bundle/manifest.py",
     "odise_trt/vocabulary/*.py",
     "odise_trt/vocabularies/*",

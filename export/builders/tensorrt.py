@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odise_trt.backends import INSTALL
-from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.files.writing import writing
+from odise_trt.stage_spec import StageSpec
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from odise_trt.bundle.stage_spec import StageSpec
+from odise_trt.stage_spec import StageSpec
 from reference.preset import Preset
 
 if TYPE_CHECKING:

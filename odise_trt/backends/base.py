@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec, Tensor, split_dimension
 from ..errors import BackendError
+from ..stage_spec import StageSpec, Tensor, split_dimension
 
 #: What a missing backend needs.
 INSTALL = {

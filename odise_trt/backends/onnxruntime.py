@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
+from ..stage_spec import StageSpec
 from .base import INSTALL, ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME, check_inputs
 from .cuda import device_index
 

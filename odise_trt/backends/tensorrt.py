@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
+from ..stage_spec import StageSpec
 from .base import INSTALL, check_inputs, choose_profile, host_os
 from .cuda import Buffer, Cuda, Device, device_index, open_cuda
 

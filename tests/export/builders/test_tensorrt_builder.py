@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 
 from export.builders.tensorrt import _config, build_engine, capability_names, load_flavour, parse_only
 from export.onnx_export import OnnxFile, export_stage
-from odise_trt.bundle.stage_spec import Profile, StageSpec, Tensor
 from odise_trt.errors import BackendError, ExportError
+from odise_trt.stage_spec import Profile, StageSpec, Tensor
 from tests.export.tiny_stages import Pyramid, rows_to_rows
 
 needs_rtx = pytest.mark.skipif(

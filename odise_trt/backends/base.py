@@ -4,30 +4,63 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..bundle.manifest import StageEntry
 from ..errors import BackendError
 from ..stage_spec import StageSpec, Tensor, split_dimension
 
-#: What a missing backend needs.
-INSTALL = {
-    "onnxruntime": "pip install onnxruntime",
-    "tensorrt": 'pip install "odise-trt[tensorrt]"',
-    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
-}
-#: `onnxruntime`, which everyone gets, and `onnxruntime-gpu` have the same files: the last one counts,
-#: and removing either leaves half of the other.
-ONNXRUNTIME_ON_GPUS = (
-    'pip install "odise-trt[cuda]" && pip uninstall -y onnxruntime onnxruntime-gpu'
-    " && pip install onnxruntime-gpu"
-)
-REPAIR_ONNXRUNTIME = (
-    "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime (for GPUs: onnxruntime-gpu)"
-)
+
+@dataclass(frozen=True)
+class Options:
+    """How a backend is opened.
+
+    Attributes:
+        precision: of the engines that it will open, "fp32" or "fp16".
+        device: "cpu", "cuda" or "cuda:1".
+        threads: CPU threads for computing.
+    """
+
+    precision: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a backend's installation is good for.
+
+    Attributes:
+        works: whether it can run engines.
+        detail: its version and what it offers; or what is wrong.
+        needs: what to do to have more, or to repair it.
+    """
+
+    works: bool
+    detail: str
+    needs: str = ""
+
+
+class StageFiles(Protocol):
+    """The files of one stage and their declaration; an entry of a bundle's manifest is that."""
+
+    @property
+    def spec(self) -> StageSpec:
+        """The declaration, at the precision of the files."""
+        ...
+
+    @property
+    def file(self) -> str:
+        """Name of the file to open."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files, external data too."""
+        ...
 
 
 class Engine(Protocol):
@@ -62,15 +95,15 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """As in a manifest: "onnxruntime", "tensorrt" or "tensorrt_rtx"."""
+        """As in the registry and in manifests."""
         ...
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
         """Why engines built as `built` (the manifest's `backend`) say cannot run here; None when they can."""
         ...
 
-    def open_stage(self, folder: Path, entry: StageEntry) -> Engine:
-        """Load one stage of the bundle in `folder`.
+    def open_stage(self, folder: Path, entry: StageFiles) -> Engine:
+        """Load one stage, whose files are in `folder`.
 
         Raises:
             BackendError: the engine cannot be loaded, or is not what the manifest declares.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BackendError
 from ..stage_spec import StageSpec, Tensor, split_dimension
+
+if TYPE_CHECKING:
+    # The registry is read by `--help`, which does not wait for numpy.
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
     for index, profile in enumerate(spec.profiles):
         ranges = [(size, profile.ranges[axis]) for axis, size in sizes.items() if axis in profile.ranges]
         if all(least <= size <= most for size, (least, _, most) in ranges):
-            distance = sum(abs(np.log(size / typical)) for size, (_, typical, _) in ranges)
+            distance = sum(abs(math.log(size / typical)) for size, (_, typical, _) in ranges)
             fitting.append((distance, index))
     if not fitting:
         what = ", ".join(f"{axis}={size}" for axis, size in sizes.items())

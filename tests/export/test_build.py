@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -26,6 +27,7 @@ from export.model_spec import model_spec
 from export.plan import Request, plan, up_to_date
 from export.stages import STAGES
 from export.stages.clip_pool import ClipPool
+from odise_trt.backends import host_os
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.rebuild import USUAL_TOOLS
@@ -209,9 +211,7 @@ def test_a_changed_byte_asks_for_a_new_build(copied: Request, folder: Path) -> N
     assert not is_up_to_date(copied)
 
 
-def test_the_weights_file_is_read_once_to_be_hashed_however_many_bundles_are_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_weights_file_is_hashed_once_per_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     digest = hashlib.file_digest
 
@@ -224,10 +224,32 @@ def test_the_weights_file_is_read_once_to_be_hashed_however_many_bundles_are_loo
     (built,) = build(request, Log())
     assert built.stages
     assert hashed.count("demo.safetensors") == 1
-    # Again, with a stage to keep, and with nothing to do.
-    for stages, times in ((("text_encoder",), 2), (("text_encoder",), 3)):
-        build(replace(request, stages=stages), Log())
-        assert hashed.count("demo.safetensors") == times
+    (built,) = build(request, Log())
+    assert not built.stages
+    assert hashed.count("demo.safetensors") == 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
+def test_one_build_makes_bundles_for_several_backends_each_at_its_own_precision(tmp_path: Path) -> None:
+    backends = ("onnxruntime", "tensorrt_rtx")
+    request = Request(
+        "demo",
+        "random:7",
+        backends=backends,
+        stages=("captioner",),
+        output=tmp_path,
+        compute_capabilities=("8.9",),
+    )
+    log = Log()
+    graphs, engines = build(request, log)
+    assert len(log.begun) == log.steps
+    assert graphs.folder.name == "demo-onnxruntime-fp32"
+    assert engines.folder.name == "demo-tensorrt_rtx-fp16-sm89"
+    manifest = Bundle.open(engines.folder).manifest
+    assert manifest.stage("text_encoder").files == ("text_encoder.engine",)
+    assert manifest.backend["compute_capability"] == ["8.9"]
+    assert manifest.backend["os"] == host_os()
+    assert [built.stages for built in build(request, Log())] == [(), ()]
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, Path.unlink])

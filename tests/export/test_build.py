@@ -236,7 +236,7 @@ def test_one_build_makes_bundles_for_several_backends_each_at_its_own_precision(
         "demo",
         "random:7",
         backends=backends,
-        stages=("captioner",),
+        stages=("text_encoder",),
         output=tmp_path,
         compute_capabilities=("8.9",),
     )

@@ -1,4 +1,4 @@
-"""What is to be built, and everything that decides whether it has to be built again."""
+"""What a build has to make, and whether a bundle has to be built again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscrip
 
 @dataclass(frozen=True)
 class Request:
-    """What a build is asked for.
+    """The options of a build.
 
     Attributes:
         preset: name of a preset.
@@ -105,7 +105,7 @@ def find_preset(name: str) -> Preset:
 
 
 def plan(request: Request) -> tuple[Target, ...]:
-    """The bundles a request asks for; what is missing is found here, before hours of work.
+    """The bundles of a request. Missing backends and GPUs are found here, before hours of work.
 
     Raises:
         BackendError: a backend is unknown or not installed, finds no GPU it needs, or does not build for

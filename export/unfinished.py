@@ -1,4 +1,4 @@
-"""A bundle being written: stages that are kept, stages that are built, and everything that is no stage."""
+"""A bundle being written: stages that are kept, stages that are built, and the other files."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
 
 
 def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
-    """Write everything that is not a stage.
+    """Write the files that belong to no stage, and the manifest.
 
     Raises:
         ExportError: it is not what the reference has.
@@ -187,7 +187,7 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
 
 
 def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
-    """Tools of a bundle whose stages were built with two sets of them; it is never up to date then."""
+    """The tools of both builds. Where they differ, the bundle is not up to date for either."""
     names = dict.fromkeys([*new, *old])
     values = {name: dict.fromkeys(tools[name] for tools in (old, new) if name in tools) for name in names}
     return {name: " and ".join(value) for name, value in values.items()}

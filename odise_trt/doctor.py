@@ -61,9 +61,9 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything, in the order people read it. Never raises: what cannot be told is a finding, too.
+    """Examine the machine, in the order of the report. Never raises: a part that fails is a finding too.
 
-    Imports the backends that are installed, but neither torch nor anything else of the toolkit.
+    Imports the packages of the backends, but neither torch nor anything else of the toolkit.
     """
     gpus = _part("devices", "NVIDIA GPU", _gpus)
     has_gpu = any(gpu.found for gpu in gpus)
@@ -96,7 +96,7 @@ def usable_backends(findings: list[Finding]) -> list[str]:
 
 
 def _part(group: str, name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """What `look` finds; its failure is a finding of its own, and the other parts go on."""
+    """The findings of `look`; if it raises, one finding that says so."""
     try:
         return look()
     except Exception as error:
@@ -219,7 +219,7 @@ def _memory() -> str:
 
 
 def _lines(path: str) -> list[str]:
-    """Of a file of the system's; none where it cannot be read."""
+    """The lines of a file of the system; none if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What every stage wrapper is: a part of the model with flat inputs and outputs that declares itself."""
+"""The base class of stages: a part of the model with flat inputs and outputs that declares itself."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MOST_THREADS = 1024
 def open_backend(
     name: str, *, precision: str = "fp32", device: str | None = None, threads: int | None = None
 ) -> Backend:
-    """Load a backend. What is asked for is what runs; nothing else is ever put in its place.
+    """Load a backend. It is the one that was named, on the device that was named; nothing falls back.
 
     Args:
         name: one of `BACKENDS`.

@@ -1,4 +1,4 @@
-"""What a backend is: it opens the file of a stage and runs it on arrays. Nothing about ODISE in here."""
+"""The interface of a backend: it opens the file of a stage and runs it on arrays."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def host_os() -> str:
 
 
 def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Hold a call against a stage's declaration.
+    """Compare the inputs of a call with the stage's declaration.
 
     Returns:
         The size of every axis that the inputs determine: {"windows": 4, "side": 512}.

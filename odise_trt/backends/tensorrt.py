@@ -118,7 +118,7 @@ class TensorRTBackend:
                 self._cuda.close()
 
     def _said(self, error: Exception | None = None) -> str:
-        """What TensorRT logged, for it raises little and explains itself in its log."""
+        """What TensorRT logged since the last call: it explains failures in its log, not in exceptions."""
         text = "; ".join(self._messages) or (str(error) if error else "no reason given")
         self._messages.clear()
         return text
@@ -137,7 +137,7 @@ class TensorRTEngine:
         self._buffers = {tensor.name: Buffer(self._cuda) for tensor in (*spec.inputs, *spec.outputs)}
 
     def check_declaration(self, path: Path) -> None:
-        """Hold the engine's tensors and profiles against the stage's declaration.
+        """Compare the engine's tensors and profiles with the stage's declaration.
 
         Raises:
             BackendError: they differ.
@@ -236,7 +236,7 @@ class TensorRTEngine:
 
 
 def _collecting_logger(trt: Any, messages: list[str]) -> Any:
-    """A logger of this flavour that keeps errors, to be told with the exception they belong to."""
+    """A logger of this flavour that keeps errors for the message of the exception they belong to."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:

@@ -16,7 +16,7 @@ from .manifest import MANIFEST, Manifest
 #: Beside a bundle NAME, `.NAME.partial-...` is being written and `.NAME.retired-...` was replaced.
 PARTIAL, RETIRED = ".partial-", ".retired-"
 #: What a build writes, where there is no manifest to tell.
-_SUFFIXES = "|".join(re.escape(suffix) for suffix in {entry.suffix for entry in BACKENDS.values()})
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted({entry.suffix for entry in BACKENDS.values()}))
 _BUILT = re.compile(rf"(manifest|tokenizer)\.json|constants\.npz|parity\.html|.+(\.onnx\.data|{_SUFFIXES})")
 #: Open files that were removed, on NFS.
 _REMOVED = ".nfs"

@@ -7,23 +7,25 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
 
 from .names import EMPTY, require_known
 from .stopping import ends_soon
 
+_DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
+_BUILD_AHEAD = ", ".join(name for name, entry in BACKENDS.items() if entry.builds_ahead)
 
-class BackendName(StrEnum):
-    """Choices of --backend."""
-
-    onnxruntime = "onnxruntime"
-    tensorrt = "tensorrt"
-    tensorrt_rtx = "tensorrt_rtx"
+if TYPE_CHECKING:
+    BackendName = str
+else:
+    #: Choices of --backend.
+    BackendName = StrEnum("BackendName", {name: name for name in BACKENDS})
 
 
 class Precision(StrEnum):
@@ -52,9 +54,7 @@ def build(
         list[BackendName] | None,
         typer.Option(help="What the engines are for; may be given several times."),
     ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Default: fp32 for onnxruntime, fp16 for TensorRT.")
-    ] = None,
+    precision: Annotated[Precision | None, typer.Option(help=f"Default: {_DEFAULT_PRECISIONS}.")] = None,
     stage: Annotated[
         list[str] | None, typer.Option(help="Build only this stage; may be given several times.")
     ] = None,
@@ -65,7 +65,7 @@ def build(
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 21,
     compute_capability: Annotated[
         list[str] | None,
-        typer.Option(help="GPU to build for ahead of time, like 8.9 (tensorrt_rtx only). Default: any."),
+        typer.Option(help=f"GPU to build for ahead of time, like 8.9 ({_BUILD_AHEAD} only). Default: any."),
     ] = None,
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
@@ -81,7 +81,7 @@ def build(
         Console(),
         preset=preset,
         weights=_default_weights(preset) if weights is None else weights,
-        backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
+        backends=tuple(str(name) for name in backend or [DEFAULT_BACKEND]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
         output=Path(os.path.expanduser(output)),

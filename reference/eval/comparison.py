@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from odise_trt.errors import OdiseError
+from reference.eval.metrics import catalogue
 from reference.eval.report import Report
-
-_METRICS = ("PQ", "mIoU", "AP")
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Row:
         name: see `Report.name`.
         precision: its arithmetic, "fp32" or "fp16" (or torch's name of it).
         runs_on: backend and device.
-        scores: PQ, mIoU, AP, those that were evaluated.
+        scores: the number that each metric is compared by (PQ, mIoU, AP), those that were evaluated.
         differences: the same, minus those of the first predictor.
         seconds: median per image.
     """
@@ -92,7 +91,8 @@ def compare(reports: Sequence[Report]) -> Comparison:
                 f"{first.name} and {report.name} were not evaluated on the same images and tasks",
                 "evaluate them together: odise-trt eval --engines A --engines B ...",
             )
-    metrics = [metric for metric in _METRICS if metric in first.metrics]
+    compared = [metric.compared for metric in catalogue.METRICS]
+    metrics = [name for name in compared if name is not None and name in first.metrics]
     return Comparison(
         first.dataset["name"], first.dataset["images"], [_row(report, first, metrics) for report in reports]
     )

@@ -1,4 +1,4 @@
-"""What is said about a dataset so that it can be opened, verified and prepared."""
+"""The declaration of a dataset: where its files are, and how it is opened, verified and prepared."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from reference.datasets.example import Federation, Instance
+from reference.datasets.example import Dataset, Federation, Instance
+from reference.eval.metrics.base import Federated, Numbers, Scored
 from reference.eval.prediction import Detection
 from reference.eval.rle import RunLengths, encode_mask, mask_area
 
@@ -189,6 +190,27 @@ class AveragePrecision:
         if federated and self._frequency is not None:
             facts["frequency"] = str(self._frequency[number])
         return facts
+
+
+class InstanceMetric:
+    """Average precision and recall over a dataset, see `Accumulator`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        frequency = dataset.frequency if isinstance(dataset, Federated) else None
+        self._scores = AveragePrecision(dataset.vocabulary.isthing, frequency)
+
+    def add(self, image: Scored) -> None:
+        """Score one image."""
+        truth, detections = image.example.instances, image.prediction.detections
+        assert truth is not None
+        assert detections is not None
+        height, width = image.example.image.shape[:2]
+        self._scores.add((height, width), truth, detections, image.federation)
+
+    def result(self) -> Numbers:
+        """The numbers of what was added."""
+        scores = self._scores.result()
+        return Numbers(scores.averages, [{"AP": value} for value in scores.categories])
 
 
 def _annotations(rows: Mapping[int, Sequence[_True | _Found]]) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reference.datasets.example import Dataset
+from reference.eval.metrics.base import Numbers, Scored
+
 
 @dataclass(frozen=True)
 class SemanticScores:
@@ -64,3 +67,23 @@ class MeanIoU:
             float(100 * self._right.sum() / self._truth.sum()),
             [float(value) if there else None for value, there in zip(overlap, known, strict=True)],
         )
+
+
+class SemanticMetric:
+    """Mean intersection over union over a dataset, see `Accumulator`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._scores = MeanIoU(len(dataset.vocabulary))
+
+    def add(self, image: Scored) -> None:
+        """Score one image."""
+        truth, predicted = image.example.semantic, image.prediction.semantic
+        assert truth is not None
+        assert predicted is not None
+        self._scores.add(truth, predicted)
+
+    def result(self) -> Numbers:
+        """The numbers of what was added."""
+        scores = self._scores.result()
+        averages = {"mIoU": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy}
+        return Numbers(averages, [{"IoU": value} for value in scores.categories])

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reference.datasets.example import PanopticSegment
+from reference.datasets.example import Dataset, PanopticSegment
+from reference.eval.metrics.base import Numbers, Scored
 from reference.eval.prediction import Region
 
 _VOID = 0
@@ -121,6 +122,25 @@ class PanopticQuality:
                 for one in range(len(seen))
             ],
         )
+
+
+class PanopticMetric:
+    """Panoptic quality over a dataset, see `Accumulator`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._quality = PanopticQuality(dataset.vocabulary.isthing)
+
+    def add(self, image: Scored) -> None:
+        """Score one image."""
+        truth, prediction = image.example, image.prediction
+        assert truth.panoptic is not None
+        assert prediction.panoptic is not None
+        self._quality.add(truth.panoptic, truth.segments, prediction.panoptic, prediction.regions)
+
+    def result(self) -> Numbers:
+        """The numbers of what was added."""
+        scores = self._quality.result()
+        return Numbers(scores.averages, scores.categories)
 
 
 def _overlaps(truth: np.ndarray, predicted: np.ndarray) -> dict[int, dict[int, int]]:

@@ -117,11 +117,7 @@ def build(
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:
-    """Raise for a value of nothing: as a folder, it would be the working folder.
-
-    Raises:
-        ExportError: names the option.
-    """
+    """Raise ExportError for an empty value; an empty --output would be the working folder."""
     for name, values in options.items():
         if any(value is not None and not value.strip() for value in values):
             raise ExportError(f"an empty value was given for --{name}", EMPTY)

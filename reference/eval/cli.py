@@ -1,4 +1,4 @@
-"""`odise-trt eval` and `python -m reference.eval`."""
+"""`odise-trt eval`; `python -m reference.eval` is `odise-trt eval --reference`."""
 
 from __future__ import annotations
 

@@ -27,10 +27,11 @@ Opener = Callable[[], AbstractContextManager["Predictor"]]
 
 
 def open_named(name: str, data: Path | None, split: str | None, limit: int | None) -> Dataset:
-    """What --dataset, --data and --split name.
+    """Open the dataset that --dataset, --data and --split name.
 
     Raises:
-        DatasetError: there is none of the name, or it is not complete.
+        DatasetError: there is no dataset of that name, or it is not complete.
+        typer.BadParameter: --data or --split does not go with it, or --data is missing.
     """
     if name in SCENES:
         from reference.demo.held_out import held_out
@@ -55,13 +56,13 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
 
 
 def folder_name(dataset: Dataset) -> str:
-    """The folder of a dataset's predictions within --output, by whichever of its names it was opened."""
+    """Return the name of the folder, within --output, for predictions on a dataset."""
     split = getattr(dataset, "split", None)
     return dataset.name if split is None else f"{dataset.name}-{split}"
 
 
 def open_bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
-    """Return what opens a bundle."""
+    """Return a function that opens a bundle."""
 
     @contextmanager
     def opened() -> Iterator[Predictor]:
@@ -75,7 +76,7 @@ def open_bundle(folder: Path, device: str | None, threads: int | None) -> Opener
 
 
 def reference_name(ablation: Ablation) -> str:
-    """A name for every ablated model, as "reference-classifier-1,1": none finds predictions of another."""
+    """Return the name of an ablated model, such as "reference-classifier-1,1"; predictions stay apart by it."""
     from reference.ablation import Ablation
 
     options = [] if ablation == Ablation() else ablation.summary().replace("--", "").split()
@@ -89,7 +90,7 @@ def open_reference(
     threads: int | None,
     ablation: Ablation,
 ) -> Opener:
-    """Return what loads the PyTorch model; None: the demo preset, its weights, the CPU, all its threads."""
+    """Return a function that loads the PyTorch model; None: demo preset and weights, the CPU, all threads."""
 
     @contextmanager
     def opened() -> Iterator[Predictor]:

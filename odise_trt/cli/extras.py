@@ -28,7 +28,7 @@ TOOLKIT = ("reference", "export", "benchmarks")
 
 
 def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
-    """Return the error that names the extra to install; None if no extra of odise-trt brings the module."""
+    """The error that names the extra to install; None where the module is not of odise-trt or its extras."""
     name = (error.name or "").partition(".")[0]
     if name in TOOLKIT and not toolkit_is_here(name):
         return toolkit_is_missing(name)
@@ -47,12 +47,12 @@ def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
 
 
 def toolkit_is_here(name: str) -> bool:
-    """Whether a package of the toolkit lies beside the runtime. Others may have the same name elsewhere."""
+    """Whether a package of the toolkit lies beside the runtime; one of the same name may lie anywhere."""
     return (Path(__file__).resolve().parents[2] / name / "__init__.py").is_file()
 
 
 def toolkit_is_missing(name: str) -> OdiseError:
-    """Return the error that a command needs a checkout."""
+    """That a command needs the checkout."""
     extra = _extra_of_this_command() or "export"
     return OdiseError(
         f"this command belongs to the toolkit: the package {name} is not in the wheel",
@@ -61,14 +61,14 @@ def toolkit_is_missing(name: str) -> OdiseError:
 
 
 def _extra_of_this_command() -> str | None:
-    """Return the extra that brings everything the running command needs; None: `export` does."""
+    """The extra that brings all a command needs, where that is not what brings the first missing package."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     door = ".".join((spec.name if spec is not None else "").split(".")[:2])
     return _EXTRAS_OF.get(door) or _EXTRAS_OF.get("".join(sys.argv[1:2]))
 
 
 def _extras() -> dict[str, list[str | None]]:
-    """Return distribution -> the extras that bring it, in the order of setup.py; None: always installed."""
+    """Distribution -> the extras that bring it, in the order of setup.py; None: it always comes along."""
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

@@ -76,7 +76,7 @@ def open_bundle(folder: Path, device: str | None, threads: int | None) -> Opener
 
 
 def reference_name(ablation: Ablation) -> str:
-    """Return the name of an ablated model, such as "reference-classifier-1,1"; predictions stay apart by it."""
+    """Return the name of an ablated model, such as "reference-classifier-1,1"; no two have the same."""
     from reference.ablation import Ablation
 
     options = [] if ablation == Ablation() else ablation.summary().replace("--", "").split()

@@ -14,14 +14,17 @@ from rich.console import Console
 
 from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
+from reference.completion import presets_like
 
-from .names import EMPTY, require_known
+from .names import EMPTY, require_known, stages_like
 from .stopping import ends_soon
 
 _DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
 _BUILD_AHEAD = ", ".join(name for name, entry in BACKENDS.items() if entry.builds_ahead)
 
 if TYPE_CHECKING:
+    from reference.model.deformable_attention import Lowering
+
     BackendName = str
 else:
     #: Choices of --backend.
@@ -42,8 +45,15 @@ class Sampling(StrEnum):
     grid_sample = "grid_sample"
 
 
+#: The same for the type checker, which does not take the text of a choice for one of the literals.
+_LOWERINGS: dict[Sampling, Lowering] = {Sampling.gather: "gather", Sampling.grid_sample: "grid_sample"}
+
+
 def build(
-    preset: Annotated[str, typer.Option(help="odise-label, odise-caption, demo or demo-caption.")] = "demo",
+    preset: Annotated[
+        str,
+        typer.Option(help="odise-label, odise-caption, demo or demo-caption.", autocompletion=presets_like),
+    ] = "demo",
     weights: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +66,8 @@ def build(
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help=f"Default: {_DEFAULT_PRECISIONS}.")] = None,
     stage: Annotated[
-        list[str] | None, typer.Option(help="Build only this stage; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Build only this stage; may be given several times.", autocompletion=stages_like),
     ] = None,
     output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
@@ -77,29 +88,35 @@ def build(
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
     _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
-    _build(
-        Console(),
+    weights = _default_weights(preset) if weights is None else weights
+    console = Console()
+    # Torch takes seconds to import: --help and wrong options do not wait for it.
+    with console.status("starting") if console.is_terminal else nullcontext():
+        from .build import build as build_bundles
+        from .console import ConsoleReporter, show
+        from .exclusive import clear_held
+        from .plan import Request
+    request = Request(
         preset=preset,
-        weights=_default_weights(preset) if weights is None else weights,
+        weights=weights,
         backends=tuple(str(name) for name in backend or [DEFAULT_BACKEND]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
         output=Path(os.path.expanduser(output)),
-        sampling=str(sampling),
+        sampling=_LOWERINGS[sampling],
         opset=opset,
         compute_capabilities=tuple(compute_capability or ()),
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
     )
+    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
+        bundles = build_bundles(request, reporter)
+    show(console, bundles)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:
-    """Raise for a value of nothing: as a folder, it would be the working folder.
-
-    Raises:
-        ExportError: names the option.
-    """
+    """Raise ExportError for an empty value; an empty --output would be the working folder."""
     for name, values in options.items():
         if any(value is not None and not value.strip() for value in values):
             raise ExportError(f"an empty value was given for --{name}", EMPTY)
@@ -114,20 +131,3 @@ def _default_weights(preset: str) -> str:
     raise typer.BadParameter(
         f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"
     )
-
-
-def _build(console: Console, **options: object) -> None:
-    # Torch takes seconds to import: --help and wrong options do not wait for it.
-    with console.status("starting") if console.is_terminal else nullcontext():
-        from .build import build as build_bundles
-        from .console import ConsoleReporter, show
-        from .exclusive import clear_held
-        from .plan import Request
-    request = Request(**options)  # type: ignore[arg-type]
-    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
-        bundles = build_bundles(request, reporter)
-    show(console, bundles)
-
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(build)

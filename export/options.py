@@ -1,4 +1,4 @@
-"""Whether every option of a build means something; what would do nothing is an error, before any work."""
+"""Checks of the options of a build: one that has no effect is an error, before any work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .stages import STAGES
 
 
 def check(request: Request) -> Preset:
-    """The preset of a request, all of whose options mean something.
+    """Check every option of a build, and return its preset.
 
     Raises:
         ExportError: an option is empty, unknown, out of range, or would do nothing.

@@ -8,7 +8,7 @@ import pytest
 
 from odise_trt.coco_panoptic import encode_ids
 from reference.datasets import DATASETS, DatasetError
-from reference.datasets.__main__ import app
+from reference.datasets.cli import app
 from reference.datasets.verify import verify
 from tests.door import Done, call
 from tests.reference.datasets.dataset_trees import ade_tree, halves, own_tree, write_array

@@ -26,6 +26,14 @@ SCENES = ("scenes", "scenes-names", "scenes-synonyms")
 #: Scenes that are evaluated unless --limit says more.
 _SCENES = 100
 
+
+def _file_of(text: str) -> Path:
+    """The file of an option, as `odise_trt.cli.places.folder`."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; is a variable of the shell unset?")
+    return folder_of(text)
+
+
 #: Opens a predictor, and closes it again.
 Opener = Callable[[], AbstractContextManager["Predictor"]]
 
@@ -66,6 +74,16 @@ TaskOption = Annotated[
     list[TaskName] | None,
     typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
 ]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture",
+        help="PNG file: draw the first images (at most 8) beside truth and prediction, with scores.",
+        show_default=False,
+        parser=_file_of,
+        metavar="PATH",
+    ),
+]
 PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row for each category.")]
 Preset = Annotated[
     str | None, typer.Option(help="Preset of the reference; demo, if left out.", show_default=False)
@@ -103,6 +121,7 @@ def eval_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
+    picture: Picture = None,
     preset: Preset = None,
     weights: Weights = None,
     device: Device = None,
@@ -124,7 +143,7 @@ def eval_command(
         openers = {"reference": _reference(preset, weights, device, threads), **openers}
     if not openers:
         raise typer.BadParameter("say what to evaluate: a bundle, or --reference", param_hint="--engines")
-    _run(openers, dataset, data, split, output, limit, task, per_category)
+    _run(openers, dataset, data, split, output, limit, task, per_category, picture)
 
 
 def reference_command(
@@ -135,6 +154,7 @@ def reference_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
+    picture: Picture = None,
     preset: Preset = None,
     weights: Weights = None,
     device: Device = None,
@@ -160,7 +180,9 @@ def reference_command(
         features=features,
     )
     opener = _reference(preset, weights, device, threads, ablation)
-    _run({_reference_name(ablation): opener}, dataset, data, split, output, limit, task, per_category)
+    _run(
+        {_reference_name(ablation): opener}, dataset, data, split, output, limit, task, per_category, picture
+    )
 
 
 def _check_named(preset: str | None, weights: str | None) -> None:
@@ -212,6 +234,7 @@ def _run(
     limit: int | None,
     tasks: Sequence[TaskName] | None,
     per_category: bool,
+    picture: Path | None,
 ) -> None:
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
     notes, out = console.errors(), console.output()
@@ -220,9 +243,14 @@ def _run(
         from reference.datasets.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
+        from reference.eval.example_picture import check_picture, draw_examples, write_picture
+        from reference.eval.example_rows import ExampleRows
         from reference.eval.show import show_comparison, show_report
 
+        if picture is not None:
+            check_picture(picture)
         dataset = open_named(dataset_name, data, split, limit)
+        rows = ExampleRows(dataset)
         home = prepare_folder(output) / folder_name(dataset)
     reports = []
     failed: DatasetError | None = None
@@ -236,6 +264,7 @@ def _run(
                     limit=limit,
                     tasks=None if not tasks else [one.value for one in tasks],
                     progress=progress,
+                    examined=None if picture is None else rows.of(name),
                 )
         except DatasetError as error:
             # A bad image is one for the other models, too: what can be predicted by them is stored as well.
@@ -250,6 +279,9 @@ def _run(
         comparison = compare(reports)
         show_comparison(out, comparison)
         write_together(home, {"comparison.md": comparison.markdown().encode(errors="backslashreplace")})
+    if picture is not None:
+        write_picture(draw_examples(rows, reports), picture)
+        console.plain(out, str(picture), "dim")
 
 
 def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:

@@ -19,7 +19,7 @@ from odise_trt.errors import ImageError, OdiseError, OutputError
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.errors import DatasetError, counted, listed, out_of_memory
 from reference.datasets.example import Dataset, Example
-from reference.eval.prediction import TASKS, Predictor, Task
+from reference.eval.prediction import TASKS, Prediction, Predictor, Task
 from reference.eval.report import Report
 from reference.eval.scores import Scores
 from reference.eval.storage import (
@@ -31,6 +31,8 @@ from reference.eval.storage import (
 
 #: Told after every image: images done, images in all, seconds of this one (None: it was stored already).
 Progress = Callable[[int, int, float | None], None]
+#: Called with each image that was scored: its index in the dataset, its truth, its prediction.
+Examined = Callable[[int, Example, Prediction], None]
 
 
 def evaluate(
@@ -41,6 +43,7 @@ def evaluate(
     limit: int | None = None,
     tasks: Sequence[Task] | None = None,
     progress: Progress | None = None,
+    examined: Examined | None = None,
 ) -> Report:
     """Predict every image of a dataset and score the predictions.
 
@@ -55,6 +58,7 @@ def evaluate(
         limit: evaluate only the first images.
         tasks: evaluate only these; None: all the dataset has truth for, judging by its first image.
         progress: see `Progress`.
+        examined: see `Examined`.
 
     Raises:
         OutputError: the folder cannot be written to, or has predictions of another configuration, or of
@@ -77,6 +81,8 @@ def evaluate(
         try:
             one = _evaluated(predictor, dataset, index, wanted, stored)
             scores.add(index, one.example, one.result.prediction)
+            if examined is not None:
+                examined(index, one.example, one.result.prediction)
         except (ImageError, DatasetError, DamagedPredictionError) as error:
             failed.append(error)
         except MemoryError:

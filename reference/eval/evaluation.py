@@ -31,8 +31,8 @@ from reference.eval.storage import (
 
 #: Told after every image: images done, images in all, seconds of this one (None: it was stored already).
 Progress = Callable[[int, int, float | None], None]
-#: Called with each image that was scored: its index in the dataset, its truth, its prediction.
-Examined = Callable[[int, Example, Prediction], None]
+#: Called with each image that was scored: its index in the dataset, its truth, its prediction, and the tasks.
+Examined = Callable[[int, Example, Prediction, Sequence[Task]], None]
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def evaluate(
             one = _evaluated(predictor, dataset, index, wanted, stored)
             scores.add(index, one.example, one.result.prediction)
             if examined is not None:
-                examined(index, one.example, one.result.prediction)
+                examined(index, one.example, one.result.prediction, wanted)
         except (ImageError, DatasetError, DamagedPredictionError) as error:
             failed.append(error)
         except MemoryError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,6 +90,7 @@ class ExampleRows:
         dataset: what is evaluated.
         names: of the predictors.
         rows: one per image.
+        task: what is drawn: the first of the evaluated tasks, in the order panoptic, semantic, instance.
     """
 
     def __init__(self, dataset: Dataset, most: int = MOST_ROWS) -> None:
@@ -108,20 +109,20 @@ class ExampleRows:
         """
         self.names.append(name)
 
-        def collect(index: int, example: Example, prediction: Prediction) -> None:
+        def collect(index: int, example: Example, prediction: Prediction, tasks: Sequence[Task]) -> None:
+            self.task = tasks[0]
             if index < self._most:
-                self._collect(index, example, prediction)
+                self._collect(tasks[0], index, example, prediction)
 
         return collect
 
     @property
     def metric(self) -> str:
         """Name of the score of each image."""
-        assert self.task is not None, "no image was collected"
+        assert self.task is not None, "evaluate comes first"
         return METRIC[self.task]
 
-    def _collect(self, index: int, example: Example, prediction: Prediction) -> None:
-        task = self.task = self.task or _task_of(prediction)
+    def _collect(self, task: Task, index: int, example: Example, prediction: Prediction) -> None:
         maps = maps_of(task, example, prediction)
         if index == len(self.rows):
             categories = {one.id: one.category for one in maps.segments}
@@ -143,10 +144,3 @@ class ExampleRows:
                 metrics[self.metric],
             )
         )
-
-
-def _task_of(prediction: Prediction) -> Task:
-    """The task that is drawn: panoptic if it is predicted, else semantic, else instance."""
-    if prediction.panoptic is not None:
-        return "panoptic"
-    return "instance" if prediction.semantic is None else "semantic"

@@ -1,4 +1,4 @@
-"""All numbers of one evaluation, gathered image by image."""
+"""Compute all metrics of one evaluation, image by image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference.eval.prediction import Prediction, Task
 
 @runtime_checkable
 class Federated(Protocol):
-    """A dataset in which not every category was looked for in every image (LVIS).
+    """A dataset whose images were not annotated for every category (LVIS).
 
     Attributes:
         frequency: "r", "c" or "f" for each category of the vocabulary.
@@ -26,17 +26,17 @@ class Federated(Protocol):
         ...
 
     def federation(self, index: int) -> Federation:
-        """What the truth of an image leaves open."""
+        """The categories that were not, or not fully, annotated in an image."""
         ...
 
 
 class Scores:
-    """The accumulators that a dataset and the tasks need."""
+    """The metrics of some tasks on one dataset."""
 
     def __init__(self, dataset: Dataset, tasks: Sequence[Task]) -> None:
         """Args:
-        dataset: for its vocabulary, and its federations if it is `Federated`.
-        tasks: what to score.
+        dataset: gives the vocabulary, and the federations if it is `Federated`.
+        tasks: the tasks to score.
         """
         self._vocabulary = dataset.vocabulary
         isthing = dataset.vocabulary.isthing
@@ -52,10 +52,10 @@ class Scores:
         Args:
             index: of the image in the dataset.
             example: its truth, for all tasks.
-            prediction: for all tasks.
+            prediction: its prediction, for all tasks.
 
         Raises:
-            ValueError: the prediction is not of this image's size or this vocabulary.
+            ValueError: the prediction has another size than the image, or unknown categories.
         """
         if self._panoptic is not None:
             assert example.panoptic is not None
@@ -73,7 +73,7 @@ class Scores:
             self._instances.add((height, width), example.instances, prediction.detections, federation)
 
     def result(self) -> tuple[dict[str, float | None], list[Mapping[str, Any]]]:
-        """Percentages by name, and a row of them for every category."""
+        """Return the metrics as percentages by name, and one row of metrics per category."""
         metrics: dict[str, float | None] = {}
         rows: list[dict[str, Any]] = [
             {"name": category.name, "isthing": category.isthing} for category in self._vocabulary

@@ -1,6 +1,6 @@
 """Panoptic quality (Kirillov et al., arXiv 1801.00868), by the rules of cocodataset/panopticapi.
 
-torchmetrics has it too, but knows neither crowds nor segments that are mostly void.
+torchmetrics also has PQ, but without the rules for crowds and for segments that are mostly void.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from reference.eval.prediction import Region
 
 @dataclass(frozen=True)
 class PanopticScores:
-    """Percentages; None where no image has anything of the kind, neither in truth nor predicted.
+    """Percentages; None if no image has a true or predicted segment of the kind.
 
     Attributes:
-        averages: "PQ", "SQ" and "RQ" over all categories, "PQ_things" and so on, "PQ_stuff" and so on.
-        categories: the same three per category, with the counts "TP", "FP" and "FN".
+        averages: "PQ", "SQ" and "RQ" over all categories; the same over things ("PQ_things", ...) and over
+            stuff ("PQ_stuff", ...).
+        categories: "PQ", "SQ" and "RQ" of each category, with the counts "TP", "FP" and "FN".
     """
 
     averages: Mapping[str, float | None]
@@ -29,7 +30,7 @@ class PanopticScores:
 
 
 class PanopticQuality:
-    """Adds up matched, missed and wrong segments of any number of images."""
+    """Counts found, missed and wrong segments over any number of images."""
 
     def __init__(self, isthing: Sequence[bool]) -> None:
         """Args: isthing: of each category."""
@@ -55,9 +56,9 @@ class PanopticQuality:
             self._wrong[region.category] += 1
 
     def result(self) -> PanopticScores:
-        """The scores of what was added."""
+        """Return the scores of all images added so far."""
         seen = self._found + self._missed + self._wrong > 0
-        # Categories that were not seen divide by nothing, and are left out below.
+        # Categories without any segment divide by zero; they are excluded below.
         with np.errstate(invalid="ignore", divide="ignore"):
             recognition = self._found / (self._found + (self._missed + self._wrong) / 2)
             segmentation = np.where(self._found > 0, self._overlap / self._found, 0.0)

@@ -88,7 +88,7 @@ setup(
             "build = export.cli:build",
             "data = reference.datasets.cli:app",
             "eval = reference.eval.cli:eval_command",
-            "features = reference.features_cli:features",
+            "features = reference.features.cli:features",
             "scenes = reference.scenes.cli:scenes",
             "train = reference.training.cli:train",
             "train-demo = reference.demo.cli:train_demo",

@@ -83,7 +83,16 @@ setup(
     },
     entry_points={
         "console_scripts": ["odise-trt = odise_trt.cli:main"],
-        "odise_trt.commands": ["build = export.cli:build", "eval = reference.eval.cli:eval_command"],
+        "odise_trt.commands": [
+            "bench = benchmarks.cli:app",
+            "build = export.cli:build",
+            "data = reference.datasets.cli:app",
+            "eval = reference.eval.cli:eval_command",
+            "features = reference.features.cli:features",
+            "scenes = reference.scenes.cli:scenes",
+            "train = reference.training.cli:train",
+            "train-demo = reference.demo.cli:train_demo",
+        ],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

@@ -1,4 +1,4 @@
-"""The models there are, as things that can be evaluated: the reference, and bundles."""
+"""Predictors for evaluation: the PyTorch reference, and bundles."""
 
 from __future__ import annotations
 
@@ -17,22 +17,19 @@ from reference.eval.prediction import Detection, Prediction, Region, Task
 from reference.eval.rle import encode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
-from reference.model.odise import Way
 from reference.model.open_vocabulary import EncodedTexts
 
 
 class ReferencePredictor:
     """The model in PyTorch."""
 
-    def __init__(self, model: ODISE, weights: WeightsDescription, *, way: Way = "pruned") -> None:
+    def __init__(self, model: ODISE, weights: WeightsDescription) -> None:
         """Args:
         model: in evaluation mode.
         weights: where its weights are from, see `reference.checkpoint.describe_weights`.
-        way: see `reference.model.odise.Way`.
         """
         self.name = "reference"
         self._model = model
-        self._way: Way = way
         self._vocabulary: Vocabulary | None = None
         self._encoded: EncodedTexts | None = None
         parameter = next(model.parameters())
@@ -41,19 +38,19 @@ class ReferencePredictor:
             "preset": model.preset.name,
             "weights": dict(weights),
             "precision": str(parameter.dtype).removeprefix("torch."),
-            "way": way,
+            "way": "pruned",
             "ablation": model.preset.ablation.summary(),
             "runs_on": {"backend": "torch", "version": torch.__version__, "device": str(parameter.device)},
         }
 
     def look_for(self, vocabulary: Vocabulary) -> None:
-        """Encode the names, once for all images."""
+        """Encode the names once for all images."""
         self._vocabulary, self._encoded = vocabulary, self._model.encode(vocabulary.synonyms)
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
-        """All tasks are computed, whichever are asked for."""
+        """Only what the tasks need is computed."""
         assert self._vocabulary is not None, "look_for comes first"
-        found = segment_photo(self._model, image, self._vocabulary, encoded=self._encoded, way=self._way)
+        found = segment_photo(self._model, image, self._vocabulary, encoded=self._encoded)
         regions, semantic, detections = None, None, None
         if "panoptic" in tasks:
             regions = tuple(Region(one.id, one.category_id) for one in found.panoptic.segments)
@@ -73,10 +70,10 @@ class ReferencePredictor:
 
 
 class BundlePredictor:
-    """Engines."""
+    """The engines of a bundle."""
 
     def __init__(self, segmenter: Segmenter) -> None:
-        """Args: segmenter: an open bundle; it stays the caller's to close."""
+        """Args: segmenter: an open bundle, which the caller closes."""
         self._segmenter = segmenter
         bundle = segmenter.bundle
         manifest = bundle.manifest
@@ -86,17 +83,17 @@ class BundlePredictor:
             "preset": manifest.preset,
             "weights": dict(manifest.weights),
             "precision": manifest.precision,
-            # The manifest has the hashes of all other files.
+            # The manifest contains the hashes of all other files.
             "manifest_sha256": hashlib.sha256((bundle.folder / MANIFEST).read_bytes()).hexdigest(),
             "runs_on": dict(segmenter.runs_on),
         }
 
     def look_for(self, vocabulary: Vocabulary) -> None:
-        """Take the text embeddings from the bundle's cache, or make them."""
+        """Read the text embeddings from the bundle's cache, or compute them."""
         self._segmenter.vocabulary = vocabulary
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
-        """The engines run once for all tasks."""
+        """Segment an image. The engines run once for all tasks."""
         results = self._segmenter.results(image, tasks)
         panoptic, semantic, detections = None, None, None
         regions: tuple[Region, ...] = ()
@@ -118,7 +115,7 @@ class BundlePredictor:
 def _detections(
     categories: Sequence[int], scores: Sequence[float], masks: Sequence[np.ndarray] | np.ndarray
 ) -> tuple[Detection, ...]:
-    """Objects with pixels; those without can match nothing, and score 0."""
+    """Return the objects that have pixels; an empty mask can match nothing."""
     return tuple(
         Detection(int(category), float(score), encode_mask(mask))
         for category, score, mask in zip(categories, scores, masks, strict=True)

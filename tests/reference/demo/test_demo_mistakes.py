@@ -1,14 +1,14 @@
-"""What the shipped model calls things, counted as `benchmarks.mistakes` counts it."""
+"""What the shipped model calls things, counted as `benchmarks.confusion` counts it."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.mistakes import mistakes
-from benchmarks.words import load_demo
-from reference.demo.held_out import held_out
+from benchmarks.confusion import mistakes
+from benchmarks.demo_models import load_demo
 from reference.demo.scene_store import NOVEL
 from reference.scenes import SCENE_VOCABULARY
+from reference.scenes.held_out import held_out
 
 
 def test_most_pixels_of_what_is_common_are_called_what_they_are() -> None:

@@ -38,7 +38,7 @@ def main(
 
     from benchmarks.gpu.machine import machine, smi
     from benchmarks.record import check_place, write_record
-    from benchmarks.stages import commit as described
+    from benchmarks.stage_times import commit as described
     from export.onnx_export import export_stage
     from export.stages import STAGES as WRAPPERS
     from reference.checkpoint import load_weights
@@ -64,7 +64,11 @@ def main(
                 exported = time.perf_counter() - started
                 model.to(chosen)
                 inputs = stage_inputs(model, name, side, chosen)
-                row = {"nodes": graph.nodes, "bytes": graph.bytes, "exported_after_seconds": exported}
+                row: dict[str, Any] = {
+                    "nodes": graph.nodes,
+                    "bytes": graph.bytes,
+                    "exported_after_seconds": exported,
+                }
                 row |= run(graph.path, spec, inputs, wrapper(*inputs))
         except Exception as error:
             row = {"error": f"{type(error).__name__}: {str(error)[:500]}"}

@@ -137,7 +137,7 @@ _model: ODISE | None = None
 
 
 def _export_in_worker(task: Task, request: Request, work: Path, threads: int) -> CheckedExport:
-    global _model
+    global _model  # noqa: PLW0603 (a worker keeps its model between tasks)
     if _model is None:
         torch.set_num_threads(threads)
         _model = load_model(request)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -102,7 +101,7 @@ def export_stage(
                 old.unlink(missing_ok=True)
             # Weights first: a graph that is there can be opened.
             for source, target in reversed(list(zip(written, files, strict=True))):
-                os.replace(source, target)
+                source.replace(target)
     # Traced programs refer to themselves in circles, and to the weights: a half copy would stay.
     del module, model
     gc.collect()

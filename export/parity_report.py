@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +59,7 @@ black mark is the tolerance, the scale is logarithmic from {_FLOOR:.0e}.</p>
     try:
         with writing(path):
             temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,8 +73,10 @@ def _row(row: Parity, first: bool) -> str:
         f"<td>{html.escape(describe(row.sizes))}</td>",
         f'<td class="number">{row.relative_l2:.2e}</td><td class="number">{row.max_abs:.2e}</td>',
         f'<td class="number">{row.tolerance:.0e}</td>',
-        f'<td><div class="bar"><i style="width:{filled:.1f}%"></i>'
-        f'<b style="left:{mark:.1f}%"></b></div></td>',
+        (
+            f'<td><div class="bar"><i style="width:{filled:.1f}%"></i>'
+            f'<b style="left:{mark:.1f}%"></b></div></td>'
+        ),
     ]
     return f'<tr class="{classes}">{"".join(cells)}</tr>'
 

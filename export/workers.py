@@ -46,8 +46,7 @@ def run_in_workers(
     futures: list[Future[Result]] = []
     try:
         with _ctrl_c_is_for_the_parent():
-            for call in calls:
-                futures.append(pool.submit(function, *call))
+            futures.extend(pool.submit(function, *call) for call in calls)
         workers = set(multiprocessing.active_children()) - before
         for future in futures:
             yield future.result()

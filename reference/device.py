@@ -25,11 +25,11 @@ def choose_device(name: str | None = None) -> torch.device:
         raise DeviceError(f"there is no device {name!r}", "give cpu, cuda, or cuda:1") from error
     if device.type != "cuda":
         return device
-    if device.index is not None and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise DeviceError(
             f"{name} was given to every process", "give --device cuda: each takes the GPU of its local rank"
         )
-    index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", 0))
+    index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
     if not torch.cuda.device_count():
         raise DeviceError(
             f"there is no device {name!r}: PyTorch finds no GPU",

@@ -141,7 +141,9 @@ ODISE_CAPTION = Preset(
     name="odise-caption", kind="caption", category_prompt="a photo of a {}.", alpha=0.35, beta=0.65
 )
 
-_GOLDEN_SIZES = dict(
+GOLDEN_LABEL = Preset(
+    name="golden-label",
+    kind="label",
     clip=ClipPreset(
         embed_dim=64,
         image_size=84,
@@ -170,14 +172,13 @@ _GOLDEN_SIZES = dict(
     train_labels=(("person", "people"), ("car", "automobile", "vehicle"), ("sky",), ("tree", "trees")),
     topk_per_image=20,
 )
-GOLDEN_LABEL = Preset(name="golden-label", kind="label", **_GOLDEN_SIZES)  # type: ignore[arg-type]
-GOLDEN_CAPTION = Preset(
+GOLDEN_CAPTION = replace(
+    GOLDEN_LABEL,
     name="golden-caption",
     kind="caption",
     category_prompt="a photo of a {}.",
     alpha=0.35,
     beta=0.65,
-    **_GOLDEN_SIZES,  # type: ignore[arg-type]
 )
 
 #: What the mask head of the demo model learns: one word per category of the scenes, and not all of them.

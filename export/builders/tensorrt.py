@@ -124,7 +124,7 @@ def build_engine(
         with writing(engine):
             with temporary.open("wb") as file:
                 file.write(memoryview(serialized))
-            os.replace(temporary, engine)
+            temporary.replace(engine)
     finally:
         temporary.unlink(missing_ok=True)
 

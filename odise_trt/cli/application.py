@@ -27,7 +27,7 @@ def _version(asked: bool) -> None:
         from .. import __version__
 
         typer.echo(f"odise-trt {__version__}")
-        raise typer.Exit()
+        raise typer.Exit
 
 
 @app.callback()

@@ -47,7 +47,7 @@ def _remove(entry: os.DirEntry[str]) -> None:
     if entry.is_dir(follow_symlinks=False):
         shutil.rmtree(entry.path, ignore_errors=True)
     else:
-        os.unlink(entry.path)
+        Path(entry).unlink()
 
 
 @cache

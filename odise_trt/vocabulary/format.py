@@ -74,9 +74,8 @@ def category_names(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
     listed = any(isinstance(values.get(key), list | tuple) for key in ("names", "synonyms"))
     names: list[str] = []
     for key, value in values.items():
-        if listed and isinstance(value, str) and key == "name":
-            value = [value]
-        names += _names(value, f"{place}, `{key}`" if key != "name" else place)
+        alone = listed and isinstance(value, str) and key == "name"
+        names += _names([value] if alone else value, f"{place}, `{key}`" if key != "name" else place)
     return checked(names, place)
 
 

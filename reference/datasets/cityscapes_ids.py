@@ -36,7 +36,7 @@ class InstanceIdMaps:
     def file(self, image_id: ImageId) -> Path:
         """See `PanopticPart`."""
         name = str(image_id)
-        return self._folder / name.split("_")[0] / f"{name}{SUFFIX}"
+        return self._folder / name.partition("_")[0] / f"{name}{SUFFIX}"
 
     def read(self, image_id: ImageId) -> tuple[np.ndarray, tuple[PanopticSegment, ...]]:
         """See `PanopticPart`."""

@@ -176,7 +176,7 @@ def read_json(path: Path) -> Any:
     _check_kind(content, path)
     try:
         return json.loads(content, object_pairs_hook=_with_keys_of_its_own)
-    except _Twice as error:
+    except _RepeatedKeyError as error:
         raise DatasetError(
             f"{path} has {shown(error.key)} twice in one object, beside {shown(error.others)}",
             "remove one of the two",
@@ -208,7 +208,7 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-class _Twice(Exception):
+class _RepeatedKeyError(Exception):
     def __init__(self, key: str, others: list[str]) -> None:
         super().__init__(key)
         self.key, self.others = key, others
@@ -219,14 +219,14 @@ def _with_keys_of_its_own(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Twice(twice, [key for key in row if key != twice])
+        raise _RepeatedKeyError(twice, [key for key in row if key != twice])
     return row
 
 
 class _Short(reprlib.Repr):
     """Like Python's `reprlib`, but with null, true and false."""
 
-    def repr_NoneType(self, value: None, level: int) -> str:
+    def repr_NoneType(self, value: None, level: int) -> str:  # noqa: N802 (reprlib looks for the type's name)
         return "null"
 
     def repr_bool(self, value: bool, level: int) -> str:

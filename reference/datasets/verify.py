@@ -177,8 +177,10 @@ def _about_turning(example: Example, orientation: int) -> list[str]:
     if orientation == 1 or (swaps_sides(orientation) and height != width):
         return []
     return [
-        f"image {example.image_id!r} is turned by EXIF (orientation {orientation}): the map must be of the "
-        "picture as shown"
+        (
+            f"image {example.image_id!r} is turned by EXIF (orientation {orientation}): the map must be of "
+            "the picture as shown"
+        )
     ]
 
 

@@ -67,7 +67,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
     )
 
 
-class _writing:
+class _writing:  # noqa: N801 (reads as a call)
     """Writes an array file, which has a temporary name until it is complete."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:

@@ -225,10 +225,14 @@ def _notes(rows: ExampleRows, width: int) -> Image.Image:
         "one that is missed" if len(rows.names) == 1 else "one that every model misses",
     )
     notes = [
-        f"The {metric} below a prediction is of that image alone. The {metric} in the title is of all images "
-        "together, and not the mean of those.",
-        f"Red outline: a wrong segment of a prediction; in the truth, {missed}. A segment is found if a "
-        "predicted one of its category overlaps it by more than one half (intersection over union).",
+        (
+            f"The {metric} below a prediction is of that image alone. The {metric} in the title is of all "
+            "images together, and not the mean of those."
+        ),
+        (
+            f"Red outline: a wrong segment of a prediction; in the truth, {missed}. A segment is found if a "
+            "predicted one of its category overlaps it by more than one half (intersection over union)."
+        ),
     ]
     if rows.task == "semantic":
         notes.append("A segment is all pixels of one category.")

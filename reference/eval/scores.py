@@ -52,5 +52,5 @@ class Scores:
             numbers = accumulator.result()
             metrics |= numbers.averages
             for row, values in zip(rows, numbers.categories, strict=True):
-                row |= values
+                row.update(values)
         return metrics, list(rows)

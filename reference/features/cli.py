@@ -40,4 +40,4 @@ def features(
     note = SEEDED if describe_weights(preset, weights)["seeded"] else ""
     maps = feature_maps(load_weights(preset, weights), pixels, names)
     write_picture(draw_features(pixels, maps, clusters, seed, note), place, photo, overwrite=overwrite)
-    print(place)
+    typer.echo(place)

@@ -91,7 +91,7 @@ def scenes(
     if count is not None:
         folder = output or Path("scenes")
         write_dataset(folder, count, *size, first_seed=first, without=names)
-        print(folder)
+        typer.echo(folder)
         return
     scene = make_scene(first, *size, without=names)
-    print(write_scene(scene, output or Path("scene.png"), truth=truth, overwrite=overwrite))
+    typer.echo(write_scene(scene, output or Path("scene.png"), truth=truth, overwrite=overwrite))

@@ -156,5 +156,5 @@ def _seed(seed: int, step: int, rank: int) -> None:
     state = np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)
     number = int(state[0]) >> 1
     random.seed(number)
-    np.random.seed(number % 2**32)
+    np.random.seed(number % 2**32)  # noqa: NPY002 (libraries draw from the global generator)
     torch.manual_seed(number)

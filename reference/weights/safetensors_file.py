@@ -105,7 +105,7 @@ def write_weights(
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {reason(error)}", _ELSEWHERE) from error
     except SafetensorError as error:
-        # "Error while serializing: I/O error: No space left on device (os error 28)"
+        # For example: Error while serializing: I/O error: No space left on device (os error 28)
         why = re.sub(r".*I/O error: (.*) \(os error \d+\)", r"\1", str(error))
         raise OutputError(f"{path} cannot be written: {why}", _ELSEWHERE) from error
     finally:

@@ -350,4 +350,4 @@ def test_pictures_that_are_no_files_are_shown_the_way(segmenter: Segmenter, tmp_
 
 
 def test_names_in_bytes_are_names(photo: Path) -> None:
-    assert find_images(os.fsencode(photo)) == find_images([os.fsencode(photo)]) == [photo]  # type: ignore
+    assert find_images(os.fsencode(photo)) == find_images([os.fsencode(photo)]) == [photo]  # type: ignore[list-item]

@@ -58,7 +58,7 @@ class Golden:
         self.clip_logit_scale = min(float(np.exp(config["clip"]["logit_scale_param"])), 100.0)
         self.null_embed = self["category_head.null_embed"] if self.label else None
         self.pred_logits = None if self.label else self["decoder.pred_logits"][0]
-        self.alpha, self.beta = config["captioner_clip_head_alpha_beta"][case.split("_")[0]]
+        self.alpha, self.beta = config["captioner_clip_head_alpha_beta"][case.split("_", maxsplit=1)[0]]
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.arrays[name]

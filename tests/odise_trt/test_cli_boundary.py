@@ -124,11 +124,15 @@ ENDINGS = [("SIGTERM", 143, "SIGTERM"), ("SIGHUP", 129, "SIGHUP"), ("SIGINT", 13
     "place",
     [
         # Python ignores what is raised in a callback of the interpreter.
-        "class One: pass\none = One()\nref = weakref.ref(one, lambda _: os.kill(os.getpid(), number))\n"
-        "del one",
+        (
+            "class One: pass\none = One()\nref = weakref.ref(one, lambda _: os.kill(os.getpid(), number))\n"
+            "del one"
+        ),
         # A module in C says "initialization failed" of whatever is raised while it is imported.
-        "try:\n    os.kill(os.getpid(), number)\n    time.sleep(60)\n"
-        "except BaseException:\n    raise ImportError('initialization failed') from None",
+        (
+            "try:\n    os.kill(os.getpid(), number)\n    time.sleep(60)\n"
+            "except BaseException:\n    raise ImportError('initialization failed') from None"
+        ),
     ],
     ids=["a callback", "an import"],
 )

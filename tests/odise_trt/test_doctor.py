@@ -115,8 +115,10 @@ SHOWN = "NVIDIA L4, compute capability 8.9, 23034 MiB, driver 580.65.06"
             "",
         ),
         (
-            'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field"; exit 2;; esac;'
-            " echo 'Tesla K80, 11441 MiB, 450.80.02'",
+            (
+                'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field"; exit 2;; esac;'
+                " echo 'Tesla K80, 11441 MiB, 450.80.02'"
+            ),
             ["Tesla K80, compute capability unknown, 11441 MiB, driver 450.80.02"],
             "",
         ),

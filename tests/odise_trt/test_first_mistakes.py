@@ -302,7 +302,7 @@ def test_a_bundle_is_named_by_a_path(wrong) -> None:
 
 
 def test_a_segmenter_made_without_open_says_how_it_is_made(toy: Path) -> None:
-    for mistake in (lambda: Segmenter(toy), lambda: Segmenter(folder=toy), lambda: Segmenter()):
+    for mistake in (lambda: Segmenter(toy), lambda: Segmenter(folder=toy), Segmenter):
         with pytest.raises(ArgumentError, match=r"made by Segmenter\.open"):
             mistake()
 

@@ -45,7 +45,7 @@ def test_a_bundle_given_relatively_has_its_tables_beside_it(
     monkeypatch.delenv("ODISE_CACHE", raising=False)
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path / "demo")
-    assert vocabulary_folder(Path(".")) == tmp_path / "vocabularies"
+    assert vocabulary_folder(Path()) == tmp_path / "vocabularies"
 
 
 def test_the_environment_moves_the_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

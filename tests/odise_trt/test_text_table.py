@@ -247,7 +247,7 @@ def test_a_damaged_file_is_made_again_and_said_to_be(
             "data": content.index(good.text_embed.tobytes()),
             "directory": content.rindex(b"PK\x05\x06"),
         }
-        content[position[damage.split()[0]]] ^= 0xFF
+        content[position[damage.split(maxsplit=1)[0]]] ^= 0xFF
     else:
         content = {"empty": bytearray(), "text": bytearray(b"no"), "cut": content[: len(content) // 2]}[
             damage

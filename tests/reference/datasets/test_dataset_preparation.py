@@ -180,7 +180,7 @@ def test_a_name_at_another_number_is_refused(tmp_path: Path, right: str, wrong: 
     labels = Path(__file__).with_name("pascal_context_labels.txt").read_text(encoding="utf-8")
     assert right in labels
     (context_tree(tmp_path) / "labels.txt").write_text(labels.replace(right, wrong))
-    with pytest.raises(DatasetError, match=f"calls category {wrong.split(':')[0]}"):
+    with pytest.raises(DatasetError, match=f"calls category {wrong.split(':', maxsplit=1)[0]}"):
         prepare("pc59", tmp_path)
 
 

@@ -43,7 +43,7 @@ def test_ade847_reads_sixteen_bit_maps(tmp_path: Path) -> None:
 def test_pascal_is_read_by_split(
     tmp_path: Path, name: str, folder: str, suffix: str, dtype: type, none: int
 ) -> None:
-    root = tmp_path / folder.split("/")[0]
+    root = tmp_path / folder.split("/", maxsplit=1)[0]
     for split, value in (("training", 3), ("validation", 4)):
         write_picture(root / "images" / split / "x.jpg")
         write_array(tmp_path / folder / split / f"x{suffix}", halves(value, none, dtype))

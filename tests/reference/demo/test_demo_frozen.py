@@ -80,7 +80,14 @@ def test_a_close_up_of_a_thing_shows_it(scenes: scene_store.SceneStore) -> None:
 
 def _clip() -> Clip:
     torch.manual_seed(0)
-    sizes = dict(embed_dim=16, image_size=28, patch_size=14, vision_width=64, vision_layers=1, vision_heads=1)
+    sizes = {
+        "embed_dim": 16,
+        "image_size": 28,
+        "patch_size": 14,
+        "vision_width": 64,
+        "vision_layers": 1,
+        "vision_heads": 1,
+    }
     return Clip(ClipPreset(**sizes, text_width=64, text_layers=2, text_heads=1))
 
 

@@ -145,7 +145,7 @@ def test_errors_of_other_threads_are_shown_as_ever(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(threading, "excepthook", lambda failure: seen.append(failure.exc_value))
     with Curves(tmp_path, 0, lambda _: None):
-        thread = threading.Thread(target=lambda: [][0])
+        thread = threading.Thread(target=lambda: list[int]()[0])
         thread.start()
         thread.join()
     assert isinstance(seen[0], IndexError)

@@ -16,7 +16,7 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +27,7 @@ from benchmarks.record import check_place, write_record
 from benchmarks.runners import CONTENDERS, Job, Outcome
 from odise_trt.cli import boundary, console
 from odise_trt.cli.places import folder
+from odise_trt.package_versions import package_version
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,7 +140,7 @@ def machine() -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return package_version(package)
     except PackageNotFoundError:
         return None
 

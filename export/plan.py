@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from odise_trt.backends.cuda import open_cuda
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import BackendError, BundleError, ExportError
+from odise_trt.package_versions import package_version
 from reference.checkpoint import describe_weights
 from reference.model.deformable_attention import Lowering
 from reference.preset import PRESETS, Preset
@@ -138,7 +138,7 @@ def plan(request: Request) -> tuple[Target, ...]:
 
 def tools(request: Request) -> dict[str, str]:
     """Versions, options and code that a bundle is built with, for its manifest."""
-    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
+    versions = {name: package_version(name) for name in _TOOLS}
     options = {"opset": str(request.opset), "sampling": request.sampling}
     return {"odise-trt": odise_trt.__version__, **versions, **options, "source": _source_digest()}
 
@@ -174,7 +174,7 @@ def existing(target: Target, request: Request) -> Manifest | None:
 
 def _backend_facts(name: str, flavour: Any, capabilities: Sequence[str]) -> dict[str, Any]:
     if name == "onnxruntime":
-        return {"name": name, "version": importlib.metadata.version("onnxruntime")}
+        return {"name": name, "version": package_version("onnxruntime")}
     facts = {"name": name, "version": flavour.__version__, "os": host_os()}
     ahead = capability_names(flavour)
     if ahead:

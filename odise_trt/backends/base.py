@@ -15,18 +15,16 @@ from ..errors import BackendError
 
 #: What a missing backend needs.
 INSTALL = {
-    "onnxruntime": "pip install onnxruntime",
+    "onnxruntime": 'pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")',
     "tensorrt": 'pip install "odise-trt[tensorrt]"',
     "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
 }
-#: `onnxruntime`, which everyone gets, and `onnxruntime-gpu` have the same files: the last one counts,
-#: and removing either leaves half of the other.
-ONNXRUNTIME_ON_GPUS = (
-    'pip install "odise-trt[cuda]" && pip uninstall -y onnxruntime onnxruntime-gpu'
-    " && pip install onnxruntime-gpu"
-)
+#: `onnxruntime` and `onnxruntime-gpu` have the same files: the last one installed counts, and removing
+#: either leaves half of the other. So both are removed before one is installed.
+ONNXRUNTIME_ON_GPUS = 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "odise-trt[cuda]"'
 REPAIR_ONNXRUNTIME = (
-    "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime (for GPUs: onnxruntime-gpu)"
+    "pip uninstall -y onnxruntime onnxruntime-gpu"
+    ' && pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
 )
 
 

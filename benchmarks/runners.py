@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def engines(job: Job) -> Outcome:
 
 
 def reference_pruned(job: Job) -> Outcome:
-    """The reference without the work that nobody reads, windows in one batch."""
+    """The reference without the work whose results the model never uses, windows in one batch."""
     return _reference(job, official_way=False)
 
 
@@ -75,61 +76,22 @@ def _reference(job: Job, official_way: bool) -> Outcome:
     import torch
 
     from reference.checkpoint import load_weights
+    from reference.inference import resized_photo, things_of
+    from reference.oracle import segment_official
 
     torch.set_num_threads(job.threads)
     model = load_weights(job.preset, job.weights)
+    segment = partial(segment_official, model) if official_way else model.segment
     vocabulary = Vocabulary.parse(job.vocabulary)
-    encoded = model.encode(vocabulary.synonyms)
+    encoded, things = model.encode(vocabulary.synonyms), things_of(vocabulary)
     timings = []
     with torch.inference_mode():
         for _ in range(job.warmup + job.repeats):
             clock = Clock()
-            panoptic = _segment(model, job.image, vocabulary, encoded, clock, official_way)
+            with clock("preprocess"):
+                pixels, out_hw = resized_photo(job.image, model.preset)
+            found = segment(pixels, encoded, things, out_hw, overlap_threshold=OVERLAP_THRESHOLD, clock=clock)
+            with clock("postprocess"):
+                panoptic = found.panoptic.map.numpy()
             timings.append(clock.seconds)
     return timings[job.warmup :], panoptic
-
-
-def _segment(model, image, vocabulary, encoded, clock: Clock, official_way: bool) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """`reference.inference.segment_photo`, with a clock around each stage."""
-    import torch
-    from torch.nn import functional as F
-
-    from odise_trt.preprocess import load_image, resize_shortest
-    from reference.model import postprocess
-    from reference.model.windows import extract_windows, join
-    from reference.oracle import official_pass
-
-    preset = model.preset
-    with clock("preprocess"):
-        photo = load_image(image)
-        pixels = torch.from_numpy(resize_shortest(photo, preset.short_side, preset.max_side))
-        planes = pixels.permute(2, 0, 1)[None].float() / 255
-        height, width = planes.shape[-2:]
-        padded = F.pad(planes, (0, -width % preset.divisor, 0, -height % preset.divisor))
-        windows, origins = extract_windows(padded, preset.window)
-    pyramids = []
-    for batch in windows.split(1) if official_way else [windows]:
-        with clock("captioner"):
-            caption = official_pass.caption if official_way else lambda captioner, x: captioner(x)
-            condition = caption(model.captioner, batch)
-        with clock("features"):
-            if official_way:
-                resized = official_pass.resize_bicubic(batch, preset.window)
-                run = official_pass.diffuse(model.backbone.diffusion, resized, *condition)
-                pyramids.append(model.backbone.project(run.features, batch.shape[-1]))
-            else:
-                pyramids.append(model.features(batch, *condition))
-    with clock("stitch"):
-        batched = [torch.cat(level) for level in zip(*pyramids, strict=True)]
-        pyramid = join(batched, origins, *padded.shape[-2:])
-    with clock("mask_head"):
-        head = model.mask_head(*pyramid, official=official_way)
-    # The reference pools and classifies in one call.
-    with clock("clip_pool"):
-        mask_cls = model.classify(planes, head, encoded).mask_cls[0]
-    with clock("postprocess"):
-        masks = postprocess.resize_masks(
-            head.pred_masks[0], tuple(padded.shape[-2:]), (height, width), photo.shape[:2]
-        )
-        things = {index for index, isthing in enumerate(vocabulary.isthing) if isthing}
-        return postprocess.panoptic(mask_cls, masks, things, overlap_threshold=OVERLAP_THRESHOLD).map.numpy()

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from odise_trt.bundle.place import real_place
 from odise_trt.errors import OutputError
 from odise_trt.files.writing import writing
+from reference.model.allocation import SkipInitialisation
 from reference.preset import Preset
-from reference.weights.random import SkipInitialisation
 
 from .onnx_export import trace_sizes
 from .plan import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from reference.model import torchvision_free  # noqa: F401
+from reference import torchvision_free  # noqa: F401
 
 # isort: split
 from open_clip.tokenizer import SimpleTokenizer

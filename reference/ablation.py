@@ -1,7 +1,7 @@
 """The paper's ablations as configuration: what of a model is left out or done another way.
 
-    preset = Ablation.parse(captioner="empty", timesteps="0+100+200").apply(PRESETS["odise-label"])
-    model = ODISE(preset)
+    ablation = Ablation.parse(captioner="empty", timesteps="0+100+200")
+    model = ODISE(PRESETS["odise-label"].with_ablation(ablation))
 
 `Ablation()` is the paper's model. `Ablation.parse` reads the words of a command line,
 `reference.model.ablations.ablate` changes a model that has weights; `docs/ablations.md` has the table.
@@ -10,13 +10,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-from odise_trt.errors import ExportError, OdiseError
+from odise_trt.errors import ExportError
+from reference.errors import AblationError
 from reference.noise_schedule import STEPS
-
-if TYPE_CHECKING:
-    from reference.preset import Preset
 
 CaptionerKind = Literal["implicit", "empty", "given"]
 FeatureKind = Literal["diffusion", "clip"]
@@ -25,10 +23,6 @@ ClipMasks = Literal["pool", "crop", "crop-masked"]
 #: `Ablation.time_steps` of a model that learns its step.
 LEARNABLE: Literal["learnable"] = "learnable"
 _CLASSIFIERS = {"both": None, "diffusion": (0.0, 0.0), "discriminative": (1.0, 1.0)}
-
-
-class AblationError(OdiseError):
-    """An ablation that does not exist, does not fit the model, or lacks what it reads."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +93,6 @@ class Ablation:
         steps = LEARNABLE if timesteps == LEARNABLE else _steps(timesteps)
         # The dataclass checks the words.
         return cls(captioner, steps, _clip_weights(classifier), clip_masks, features)  # type: ignore[arg-type]
-
-    def apply(self, preset: Preset) -> Preset:
-        """The preset of the ablated model: this ablation, and the weights of the two classifiers."""
-        if self.classifier is None:
-            return replace(preset, ablation=self)
-        alpha, beta = self.classifier
-        return replace(preset, ablation=self, alpha=alpha, beta=beta)
 
     @property
     def runs(self) -> int:

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
+from reference.model.allocation import SkipInitialisation
 from reference.noise_schedule import schedule
 from reference.preset import PRESETS, Preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
-from reference.weights.random import SkipInitialisation, fill
+from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
 
 if TYPE_CHECKING:

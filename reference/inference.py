@@ -5,21 +5,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from odise_trt.preprocess import ImageSource, load_image
 from odise_trt.vocabulary import Vocabulary
 from reference.model import ODISE, Segmentation
-from reference.model.odise import Way
 from reference.model.open_vocabulary import EncodedTexts
+from reference.preset import Preset
 
 
 def segment_photo(
-    model: ODISE,
-    image: ImageSource,
-    vocabulary: Vocabulary,
-    *,
-    encoded: EncodedTexts | None = None,
-    way: Way = "pruned",
+    model: ODISE, image: ImageSource, vocabulary: Vocabulary, *, encoded: EncodedTexts | None = None
 ) -> Segmentation:
     """Resize a photo as the official evaluation does and segment it.
 
@@ -29,7 +25,6 @@ def segment_photo(
         vocabulary: what to look for.
         encoded: what `model.encode(vocabulary.synonyms)` gave, so that many photos encode it once; None:
             encode it now.
-        way: see `Way`.
 
     Returns:
         Results at the size of the photo.
@@ -40,15 +35,28 @@ def segment_photo(
     """
     if encoded is not None and tuple(encoded.labels) != tuple(map(tuple, vocabulary.synonyms)):
         raise ValueError("the encoded texts are of another vocabulary")
+    pixels, out_hw = resized_photo(image, model.preset)
+    pixels = pixels.to(next(model.parameters()).device)
+    labels = vocabulary.synonyms if encoded is None else encoded
+    return model.segment(pixels, labels, things_of(vocabulary), out_hw)
+
+
+def resized_photo(image: ImageSource, preset: Preset) -> tuple[Tensor, tuple[int, int]]:
+    """A photo at the size the model sees: uint8 (H, W, 3), and the height and width it had.
+
+    Raises:
+        ImageError: not an image.
+    """
     photo = Image.fromarray(load_image(image))
     width, height = photo.size
-    preset = model.preset
     new_height, new_width = evaluation_size(height, width, preset.short_side, preset.max_side)
     resized = photo.resize((new_width, new_height), Image.Resampling.BILINEAR)
-    things = {index for index, isthing in enumerate(vocabulary.isthing) if isthing}
-    pixels = torch.from_numpy(np.array(resized)).to(next(model.parameters()).device)
-    labels = vocabulary.synonyms if encoded is None else encoded
-    return model.segment(pixels, labels, things, (height, width), way=way)
+    return torch.from_numpy(np.array(resized)), (height, width)
+
+
+def things_of(vocabulary: Vocabulary) -> set[int]:
+    """The numbers of the categories that are things."""
+    return {index for index, isthing in enumerate(vocabulary.isthing) if isthing}
 
 
 def evaluation_size(height: int, width: int, short_side: int, max_side: int) -> tuple[int, int]:

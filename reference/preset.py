@@ -98,7 +98,9 @@ class Preset:
         window: side of the square windows the frozen part sees, and of its input after resizing.
         short_side, max_side: image size, see `odise_trt.bundle.manifest.ModelSpec`.
         train_labels: name of a vocabulary preset, or the labels themselves with their synonyms.
-        category_prompt, clip_prompt, alpha, beta: DESIGN facts 17, 18 and 20 of the official model.
+        category_prompt, clip_prompt: what names are put into before they are encoded, for the category head
+            and for CLIP; None: the bare name.
+        alpha, beta: the weight of CLIP in the fusion, for categories seen in training and for the others.
         ablation: what differs from the paper's model.
     """
 
@@ -125,6 +127,13 @@ class Preset:
     def latent_side(self) -> int:
         """Side of the latent of one window: the VAE halves once less than it has levels."""
         return self.window // 2 ** (len(self.vae.channel_mult) - 1)
+
+    def with_ablation(self, ablation: Ablation) -> Preset:
+        """The preset of the ablated model: the ablation, and the weights of the two classifiers."""
+        if ablation.classifier is None:
+            return replace(self, ablation=ablation)
+        alpha, beta = ablation.classifier
+        return replace(self, ablation=ablation, alpha=alpha, beta=beta)
 
 
 ODISE_LABEL = Preset(name="odise-label", kind="label")

@@ -133,7 +133,7 @@ def train(
     ablation = Ablation.parse(captioner=captioner, timesteps=timesteps, features=features)
     if show_parameters:
         _refuse_training_options(context)
-        _show_parameters(ablation.apply(chosen))
+        _show_parameters(chosen.with_ablation(ablation))
         return
     if dataset is None or data is None:
         raise OdiseError("there is nothing to train on", "give --dataset KIND and --data PATH")

@@ -27,7 +27,7 @@ import torch
 
 from odise_trt.errors import OdiseError
 from reference.model import ODISE
-from reference.model.odise import Way
+from reference.oracle import Way
 from tests.golden_case import GOLDENS, GoldenCase, Run, load_golden_model
 from tests.golden_outputs import NEVER, WHOLE, Output, Statistics, computed, recorded
 from tests.golden_training import TrainingCase

@@ -21,7 +21,7 @@ import torch
 
 from reference.checkpoint import load_official
 from reference.model import ODISE, Segmentation, postprocess
-from reference.model.odise import Way
+from reference.oracle import Way, segment_pyramid_traced, segment_traced
 from reference.preset import GOLDEN_CAPTION, GOLDEN_LABEL
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -79,9 +79,8 @@ class GoldenCase:
 
     def run(self, model: ODISE, way: Way) -> Run:
         """The whole model on the image."""
-        taps: dict[str, torch.Tensor] = {}
         image = torch.from_numpy(self.arrays["image_uint8"])
-        result = model.segment(image, self.labels, self.things, self.out_hw, way=way, taps=taps)
+        result, taps = segment_traced(model, image, self.labels, self.things, self.out_hw, way=way)
         return Run(taps, result)
 
     def rerun_head(self, model: ODISE, way: Way, run: Run, shift: float) -> Run:
@@ -91,9 +90,10 @@ class GoldenCase:
         planes = torch.from_numpy(self.arrays["image_uint8"])[None].float() / 255
         encoded = model.encode(self.labels)
         with shifted_masks(model, shift):
-            result = model.segment_pyramid(
-                planes, pyramid, encoded, self.things, self.out_hw, way=way, taps=taps
+            result, taps = segment_pyramid_traced(
+                model, planes, pyramid, encoded, self.things, self.out_hw, way=way, taps=taps
             )
+            assert result.panoptic
         return Run(taps, result)
 
     def panoptic(self, name: str, result: Segmentation) -> postprocess.Panoptic:

@@ -25,9 +25,8 @@ from torch import Tensor
 
 from reference.losses import Batch, LossConfig, Supervision, Target, supervise
 from reference.model import ODISE
-from reference.model.odise import Way
 from reference.model.open_vocabulary import prompted
-from reference.oracle import trace
+from reference.oracle import Way, trace
 from tests.golden_outputs import NEVER, WHOLE, Output, Statistics, Values
 
 #: Largest difference of a gradient, in terms of its largest element, and of the norm of one.
@@ -161,8 +160,7 @@ class TrainingCase:
         parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
         batch, draws, taps = self.batch, Replay(self.arrays), dict[str, Tensor]()
         padded = model.pad(batch.images.to(dtype) / 255)
-        traced = trace.traced_official if way == "official" else trace.traced_pruned
-        pyramid = traced(model.backbone, padded, taps)
+        pyramid = trace.features_of(way)(model.backbone, padded, taps)
         step = supervise(model, pyramid, batch, draws, self.config)
         if draws.left:
             raise ValueError(f"{draws.left} recorded draws were not asked for")

@@ -4,8 +4,9 @@ dataset = open_dataset("ade150", "/data", "val")
 example = dataset[0]
 """
 
+from reference.errors import DatasetError
+
 from .catalogue import DATASETS, open_dataset
-from .errors import DatasetError
 from .example import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
 from .overlap import overlap_with
 

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from odise_trt.cli import boundary, console
 from odise_trt.cli.places import folder as folder_of
+from reference.errors import DatasetError, counted
 
 from . import catalogue
-from .errors import DatasetError, counted
 from .needs import check_folder, command
 from .overlap import overlap_with
 from .prepare.convert import carry_out

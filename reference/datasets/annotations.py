@@ -14,9 +14,9 @@ import numpy as np
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import ImageError
 from odise_trt.pictures.image_file import open_picture
+from reference.errors import DatasetError
 
 from . import run_lengths
-from .errors import DatasetError
 from .example import IGNORED, Instance, PanopticSegment
 
 ImageId = int | str

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from .errors import DatasetError
+from reference.errors import DatasetError
 
 #: Words, numbers and punctuation, apart; hyphens and apostrophes inside of words stay.
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+|[^\w\s]")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from odise_trt.files.paths import expanded
+from reference.errors import DatasetError
 
-from .errors import DatasetError
 from .images import ImageDataset
 from .layouts import ade, coco, objects, own, pascal, street
 from .layouts.base import Layout

@@ -15,9 +15,9 @@ import numpy as np
 from odise_trt.errors import VocabularyError
 from odise_trt.vocabulary import Category, Vocabulary
 from odise_trt.vocabulary.format import Entry, category_names, check_distinct
+from reference.errors import DatasetError
 
 from .annotations import ImageId, InstanceMasks, PanopticMaps
-from .errors import DatasetError
 from .example import IGNORED, Federation
 from .forms import CAPTION
 from .json_rows import Row, read_rows, repeated

@@ -11,9 +11,9 @@ import numpy as np
 from odise_trt.errors import hint_for, reason
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
+from reference.errors import DatasetError
 
 from .annotations import ImageId, InstanceMasks, PanopticPart, SemanticMaps, semantic_from, things_of
-from .errors import DatasetError
 from .example import Example, Federation, PanopticSegment
 from .orientation import orientation_of, swaps_sides
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from odise_trt.errors import hint_for, reason
 from odise_trt.pictures.file_kind import HEAD, guess, kind_of
-
-from .errors import DatasetError
+from reference.errors import DatasetError
 
 Row = Mapping[str, Any]
 _MISSING = object()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from odise_trt.errors import hint_for, reason
 from odise_trt.files.paths import Kind, kind_of
-
-from .errors import DatasetError
+from reference.errors import DatasetError
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 

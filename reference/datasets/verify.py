@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from odise_trt.errors import OdiseError
+from reference.errors import DatasetError, counted, listed, out_of_memory
 
 from .catalogue import layout_of, open_dataset
-from .errors import DatasetError, counted, listed, out_of_memory
 from .example import IGNORED, Example
 from .images import ImageDataset
 from .layouts.base import Layout

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     from reference.checkpoint import save_weights
     from reference.demo.recipe import FULL, SMOKE
     from reference.demo.training import train
-    from reference.training.distributed import choose_device
+    from reference.device import choose_device
     from reference.weights.shipped import CAPTION, LABEL
 
     if options.threads:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from odise_trt.cli.console import plain
 from odise_trt.files.output import write_together
-from reference.training.errors import DivergedError, TrainingError
+from reference.errors import DivergedError, TrainingError
 from reference.training.signals import Stops
 
 #: Longest time between two checkpoints, seconds.

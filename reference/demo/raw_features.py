@@ -11,9 +11,9 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
+from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.model.windows import Origin, extract_windows, join
-from reference.training.errors import TrainingError
 
 #: Scenes that go through the frozen part at a time.
 _BATCH = 16

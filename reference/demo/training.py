@@ -16,10 +16,10 @@ from rich.table import Table
 from odise_trt.files.output import write_together
 from reference.demo import raw_features, scene_store, train_clip, train_head, train_unet, train_vae
 from reference.demo.recipe import Recipe
+from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.model.open_vocabulary import tokenize
 from reference.preset import DEMO, DEMO_CAPTION
-from reference.training.errors import TrainingError
 from reference.training.initialise import initialise
 from reference.weights.random import fill
 

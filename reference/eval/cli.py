@@ -185,7 +185,7 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
         return held_out(max(_SCENES, limit or 0), name)
     from reference.datasets import open_dataset
     from reference.datasets.catalogue import layout_of
-    from reference.datasets.errors import DatasetError
+    from reference.errors import DatasetError
 
     try:
         layout_of(name)
@@ -217,7 +217,7 @@ def _run(
     notes, out = console.errors(), console.output()
     with notes.status(escape(f"opening {dataset_name}")):
         from odise_trt.files.output import prepare_folder, write_together
-        from reference.datasets.errors import DatasetError
+        from reference.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
         from reference.eval.show import show_comparison, show_report
@@ -283,10 +283,11 @@ def _reference(
     def opened() -> Iterator[Predictor]:
         import torch
 
-        from reference.ablation import Ablation, AblationError
+        from reference.ablation import Ablation
         from reference.checkpoint import describe_weights, find_preset, load_weights
+        from reference.device import choose_device
+        from reference.errors import AblationError
         from reference.eval.predictors import ReferencePredictor
-        from reference.training.distributed import choose_device
 
         # Before the weights, which can take a minute to read.
         place = choose_device(device or "cpu")
@@ -296,7 +297,7 @@ def _reference(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        ablated = chosen.apply(find_preset("demo" if preset is None else preset))
+        ablated = find_preset("demo" if preset is None else preset).with_ablation(chosen)
         source = "demo" if weights is None else weights
         model = load_weights(ablated, source).to(place)
         yield ReferencePredictor(model, describe_weights(ablated, source))

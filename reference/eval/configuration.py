@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
-from reference.datasets.errors import DatasetError
 from reference.datasets.json_rows import read_json, shown
+from reference.errors import DatasetError
 
 OTHER_PLACE = "choose another folder with --output, or remove this one"
 #: More threads make no other prediction.

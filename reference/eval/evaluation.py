@@ -18,8 +18,8 @@ import odise_trt
 from odise_trt.errors import ImageError, OdiseError, OutputError
 from odise_trt.package_versions import package_version
 from odise_trt.vocabulary import Vocabulary
-from reference.datasets.errors import DatasetError, counted, listed, out_of_memory
 from reference.datasets.example import Dataset, Example
+from reference.errors import DatasetError, counted, listed, out_of_memory
 from reference.eval.prediction import TASKS, Predictor, Task
 from reference.eval.report import Report
 from reference.eval.scores import Scores

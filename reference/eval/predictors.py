@@ -17,22 +17,19 @@ from reference.eval.prediction import Detection, Prediction, Region, Task
 from reference.eval.rle import encode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
-from reference.model.odise import Way
 from reference.model.open_vocabulary import EncodedTexts
 
 
 class ReferencePredictor:
     """The model in PyTorch."""
 
-    def __init__(self, model: ODISE, weights: WeightsDescription, *, way: Way = "pruned") -> None:
+    def __init__(self, model: ODISE, weights: WeightsDescription) -> None:
         """Args:
         model: in evaluation mode.
         weights: where its weights are from, see `reference.checkpoint.describe_weights`.
-        way: see `reference.model.odise.Way`.
         """
         self.name = "reference"
         self._model = model
-        self._way: Way = way
         self._vocabulary: Vocabulary | None = None
         self._encoded: EncodedTexts | None = None
         parameter = next(model.parameters())
@@ -41,7 +38,7 @@ class ReferencePredictor:
             "preset": model.preset.name,
             "weights": dict(weights),
             "precision": str(parameter.dtype).removeprefix("torch."),
-            "way": way,
+            "way": "pruned",
             "ablation": model.preset.ablation.summary(),
             "runs_on": {"backend": "torch", "version": torch.__version__, "device": str(parameter.device)},
         }
@@ -51,9 +48,9 @@ class ReferencePredictor:
         self._vocabulary, self._encoded = vocabulary, self._model.encode(vocabulary.synonyms)
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
-        """All tasks are computed, whichever are asked for."""
+        """Only what the tasks need is computed."""
         assert self._vocabulary is not None, "look_for comes first"
-        found = segment_photo(self._model, image, self._vocabulary, encoded=self._encoded, way=self._way)
+        found = segment_photo(self._model, image, self._vocabulary, encoded=self._encoded)
         regions, semantic, detections = None, None, None
         if "panoptic" in tasks:
             regions = tuple(Region(one.id, one.category_id) for one in found.panoptic.segments)

@@ -11,8 +11,8 @@ from typing import Any
 
 from odise_trt.errors import OutputError
 from odise_trt.files.output import write_together
-from reference.datasets.errors import DatasetError
 from reference.datasets.json_rows import read_json
+from reference.errors import DatasetError
 from reference.eval.record_forms import REPORT as REPORT_FORM
 
 REPORT = "report.json"

@@ -28,8 +28,8 @@ from odise_trt.errors import ImageError, OutputError
 from odise_trt.files.output import prepare_folder, write_together
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
-from reference.datasets.errors import DatasetError
 from reference.datasets.json_rows import read_json
+from reference.errors import DatasetError
 from reference.eval.configuration import OTHER_PLACE, check_same
 from reference.eval.file_names import file_name
 from reference.eval.prediction import Detection, Prediction, Region

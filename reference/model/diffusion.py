@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference.model import torchvision_free  # noqa: F401
+from reference import torchvision_free  # noqa: F401
 
 # isort: split
 import torch

@@ -167,14 +167,14 @@ class MaskDecoder(nn.Module):
         self.post_mask_embed = PooledMaskEmbed(dim, preset.mask_dim, preset.mask_dim)
 
     def forward(
-        self, pixels: PixelDecoderOutput, aux: bool = False, official: bool = False
+        self, pixels: PixelDecoderOutput, aux: bool = False, resize_masks: bool = False
     ) -> list[Prediction]:
         """Decode.
 
         Args:
             pixels: output of the pixel decoder.
             aux: also predict before the first layer and after every layer but the last.
-            official: resize masks of stride 4 to a level to get its attention masks. Otherwise the mask
+            resize_masks: resize masks of stride 4 to a level to get its attention masks. Otherwise the mask
                 features are resized, once per level, and the masks made from those: resizing is linear,
                 so they are the same up to rounding, for 4 to 64 times less work.
 
@@ -184,7 +184,7 @@ class MaskDecoder(nn.Module):
         keys, values = self._memories(pixels.levels)
         sizes = [level.shape[-2:] for level in pixels.levels]
         features = at_least_float32(pixels.mask_features)
-        resized = None if official else [_resize(features, size) for size in sizes]
+        resized = None if resize_masks else [_resize(features, size) for size in sizes]
 
         query = self.query_feat.weight.expand(features.shape[0], -1, -1)
         embed = self.query_embed.weight

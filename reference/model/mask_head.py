@@ -50,17 +50,17 @@ class MaskHead(nn.Module):
         s5: Tensor,
         *,
         aux: bool = False,
-        official: bool = False,
+        resize_masks: bool = False,
     ) -> MaskHeadOutput:
         """Predict.
 
         Args:
             s2, s3, s4, s5: (B, projection_dim, H/k, W/k) with k = 4, 8, 16, 32.
             aux: also return the intermediate predictions (training reads them).
-            official: make the attention masks in the official order, see `MaskDecoder`.
+            resize_masks: see `MaskDecoder`.
         """
         pixels = self.pixel_decoder(s2, s3, s4, s5)
-        return MaskHeadOutput.of(self.predictor(pixels, aux=aux, official=official))
+        return MaskHeadOutput.of(self.predictor(pixels, aux=aux, resize_masks=resize_masks))
 
     def use_lowering(self, lowering: Lowering) -> None:
         """Select how deformable attention samples, see `DeformableAttention`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,36 +18,15 @@ from reference.model.captioner import Captioner
 from reference.model.class_weights import Criterion
 from reference.model.clip import Clip
 from reference.model.clip_pool import ClipPool
+from reference.model.clock import Clock, untimed
 from reference.model.mask_head import MaskHead, MaskHeadOutput
 from reference.model.open_vocabulary import CategoryHead, Classification, EncodedTexts, Labels, WordHead
+from reference.model.segmentation import Segmentation
 from reference.model.windows import image_features
-from reference.oracle import official_pass, trace
-from reference.oracle.trace import Taps
 from reference.preset import Preset
-
-#: "official" runs window by window and computes what nobody reads, as the official code does; "pruned"
-#: leaves that out and batches the windows. Their results agree to rounding.
-Way = Literal["official", "pruned"]
 
 #: Texts encoded at a time: a long vocabulary in one batch would take gigabytes.
 TEXT_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """All results for one image.
-
-    Attributes:
-        mask_cls: (Q, K+1) class log-probabilities, "no object" last.
-        mask_pred: (Q, H, W) mask logits at the size of the result.
-        panoptic, semantic, instances: see `reference.model.postprocess`; semantic is (K, H, W).
-    """
-
-    mask_cls: Tensor
-    mask_pred: Tensor
-    panoptic: postprocess.Panoptic
-    semantic: Tensor
-    instances: postprocess.Instances
 
 
 class ODISE(nn.Module):
@@ -111,8 +88,10 @@ class ODISE(nn.Module):
         return clip_text_embed, self.text_head.text_proj(clip_text_embed)
 
     @torch.no_grad()
-    def encode(self, labels: Labels) -> EncodedTexts:
-        """Embed every synonym of every category."""
+    def encode(self, labels: Labels | EncodedTexts) -> EncodedTexts:
+        """Embed every synonym of every category; texts that are encoded already stay as they are."""
+        if isinstance(labels, EncodedTexts):
+            return labels
         preset = self.preset
         names_embed, text_embed = self._embed(texts.prompted(labels, preset.category_prompt))
         clip_text_embed, _ = self._embed(texts.prompted(labels, preset.clip_prompt))
@@ -126,9 +105,8 @@ class ODISE(nn.Module):
         things: Collection[int],
         out_hw: tuple[int, int] | None = None,
         *,
-        way: Way = "pruned",
         overlap_threshold: float = 0.8,
-        taps: Taps | None = None,
+        clock: Clock = untimed,
     ) -> Segmentation:
         """Segment one image as it is; `reference.inference` brings a photo to the right size first.
 
@@ -137,62 +115,43 @@ class ODISE(nn.Module):
             labels: categories with their synonyms, or what `encode` made of them.
             things: the categories whose objects are told apart.
             out_hw: height and width of the results; those of the image by default.
-            way: see `Way`.
             overlap_threshold: see `postprocess.panoptic`.
-            taps: filled with every intermediate tensor, named as in the golden files.
+            clock: measures the stages.
         """
-        encoded = labels if isinstance(labels, EncodedTexts) else self.encode(labels)
-        planes = (image.permute(2, 0, 1) if image.shape[2] == 3 else image)[None].float() / 255
-        pyramid = self._pyramid(self.pad(planes), way, taps)
-        return self.segment_pyramid(
-            planes,
-            pyramid,
-            encoded,
-            things,
-            out_hw,
-            way=way,
-            overlap_threshold=overlap_threshold,
-            taps=taps,
-        )
+        encoded = self.encode(labels)
+        planes = as_planes(image)
+        pyramid = image_features(self.backbone, self.pad(planes), clock)
+        with clock("mask_head"):
+            head = self.mask_head(*pyramid)
+        with clock("clip_pool"):
+            mask_cls = self.classify(planes, head, encoded).mask_cls[0]
+        with clock("postprocess"):
+            return self.results(planes, head, mask_cls, things, out_hw, overlap_threshold=overlap_threshold)
 
-    @torch.no_grad()
-    def segment_pyramid(
+    def results(
         self,
         planes: Tensor,
-        pyramid: tuple[Tensor, ...],
-        encoded: EncodedTexts,
+        head: MaskHeadOutput,
+        mask_cls: Tensor,
         things: Collection[int],
         out_hw: tuple[int, int] | None = None,
         *,
-        way: Way = "pruned",
         overlap_threshold: float = 0.8,
-        taps: Taps | None = None,
     ) -> Segmentation:
-        """The part of `segment` after the backbone; arguments as there, and
+        """The last part of `segment`: masks at the size of the result; arguments as there, and
 
         Args:
             planes: (1, 3, H, W), the image in [0, 1], without padding.
-            pyramid: (s2, s3, s4, s5) of the padded image.
+            head: the masks of the padded image.
+            mask_cls: (Q, K+1) class log-probabilities, of `classify`.
         """
-        head = self._masks(pyramid, way, taps)
-        classes = self.classify(planes, head, encoded)
-        mask_cls = classes.mask_cls[0]
         image_hw = planes.shape[2], planes.shape[3]
         padded = self.pad(planes)
         padded_hw = padded.shape[2], padded.shape[3]
         mask_pred = postprocess.resize_masks(head.pred_masks[0], padded_hw, image_hw, out_hw or image_hw)
-        result = Segmentation(
-            mask_cls,
-            mask_pred,
-            postprocess.panoptic(mask_cls, mask_pred, things, overlap_threshold=overlap_threshold),
-            postprocess.semantic(mask_cls, mask_pred),
-            postprocess.instances(mask_cls, mask_pred, self.preset.topk_per_image, things),
+        return Segmentation(
+            mask_cls, mask_pred, frozenset(things), self.preset.topk_per_image, overlap_threshold
         )
-        if taps is not None:
-            trace.record_texts(self, encoded, taps)
-            trace.record_classification(self, planes, classes, taps)
-            trace.record_results(result, taps)
-        return result
 
     def pad(self, planes: Tensor) -> Tensor:
         """Zero-pad (1, 3, H, W) at the bottom and right to multiples of `preset.divisor`."""
@@ -241,19 +200,10 @@ class ODISE(nn.Module):
         clip_text_embed, text_embed = zip(*map(self.text_encoder, tokens.split(TEXT_BATCH)), strict=True)
         return torch.cat(clip_text_embed), torch.cat(text_embed)
 
-    def _pyramid(self, padded: Tensor, way: Way, taps: Taps | None) -> tuple[Tensor, ...]:
-        if taps is not None or way == "official":
-            self.preset.ablation.refuse("the official way and its traces do not exist for")
-        if taps is not None:
-            traced = trace.traced_official if way == "official" else trace.traced_pruned
-            return traced(self.backbone, padded, taps)
-        features = official_pass.image_features if way == "official" else image_features
-        return features(self.backbone, padded)
 
-    def _masks(self, pyramid: tuple[Tensor, ...], way: Way, taps: Taps | None) -> MaskHeadOutput:
-        if taps is not None:
-            return trace.traced_head(self.mask_head, pyramid, way == "official", taps)
-        return self.mask_head(*pyramid, official=way == "official")
+def as_planes(image: Tensor) -> Tensor:
+    """uint8 (H, W, 3) or (3, H, W) -> float32 (1, 3, H, W) in [0, 1]."""
+    return (image.permute(2, 0, 1) if image.shape[2] == 3 else image)[None].float() / 255
 
 
 def training_labels(preset: Preset) -> Labels:

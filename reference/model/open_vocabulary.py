@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from reference.model import torchvision_free  # noqa: F401
+from reference import torchvision_free  # noqa: F401
 
 # isort: split
 import open_clip

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from reference.model.backbone import Backbone
 from reference.model.captioner import Captioner, resize_bicubic
+from reference.model.clock import Clock, untimed
 from reference.model.diffusion import Diffusion
 from reference.model.windows import extract_windows, join
 
@@ -42,20 +43,23 @@ class DiffusionRun(NamedTuple):
     caption: Tensor | None
 
 
-def image_features(backbone: Backbone, image: Tensor) -> tuple[Tensor, ...]:
+def image_features(backbone: Backbone, image: Tensor, clock: Clock = untimed) -> tuple[Tensor, ...]:
     """(s2, s3, s4, s5) of one whole image (1, 3, H, W) in [0, 1], H and W multiples of 64."""
     windows, origins = extract_windows(image, backbone.window)
-    pyramids = [window_features(backbone, window) for window in windows.split(1)]
-    batched = [torch.cat(level) for level in zip(*pyramids, strict=True)]
-    return join(batched, origins, *image.shape[-2:])
+    pyramids = [window_features(backbone, window, clock) for window in windows.split(1)]
+    with clock("stitch"):
+        batched = [torch.cat(level) for level in zip(*pyramids, strict=True)]
+        return join(batched, origins, *image.shape[-2:])
 
 
-def window_features(backbone: Backbone, window: Tensor) -> tuple[Tensor, ...]:
+def window_features(backbone: Backbone, window: Tensor, clock: Clock = untimed) -> tuple[Tensor, ...]:
     """(s2, s3, s4, s5) of one window (1, 3, S, S) in [0, 1]."""
-    cond_inputs, cond_emb = caption(backbone.feature_extractor, window)
-    image = resize_bicubic(window, backbone.window)
-    run = diffuse(backbone.diffusion, image, cond_inputs, cond_emb)
-    return backbone.project(run.features, window.shape[-1])
+    with clock("captioner"):
+        cond_inputs, cond_emb = caption(backbone.feature_extractor, window)
+    with clock("features"):
+        image = resize_bicubic(window, backbone.window)
+        run = diffuse(backbone.diffusion, image, cond_inputs, cond_emb)
+        return backbone.project(run.features, window.shape[-1])
 
 
 def caption(captioner: Captioner, window: Tensor) -> tuple[Tensor, Tensor]:

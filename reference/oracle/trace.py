@@ -5,11 +5,13 @@ The names are those of the golden files: `w0.` is the first window, `w1.` the se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from reference.model import ODISE, Segmentation
 from reference.model.backbone import Backbone
 from reference.model.captioner import resize_bicubic
 from reference.model.mask_head import MaskHead, MaskHeadOutput
@@ -17,9 +19,9 @@ from reference.model.open_vocabulary import Classification, EncodedTexts
 from reference.model.windows import Origin, extract_windows, join
 from reference.oracle import official_pass
 
-if TYPE_CHECKING:
-    from reference.model import ODISE, Segmentation
-
+#: "official" runs window by window and computes what the model never uses, as the official code does;
+#: "pruned" skips that and batches the windows, as `ODISE` does. Their results agree to rounding.
+Way = Literal["official", "pruned"]
 #: Every intermediate tensor by its name.
 Taps = dict[str, Tensor]
 
@@ -62,10 +64,17 @@ def traced_pruned(backbone: Backbone, image: Tensor, taps: Taps) -> tuple[Tensor
     return _joined(pyramid, origins, image, taps)
 
 
-def traced_head(head: MaskHead, pyramid: tuple[Tensor, ...], official: bool, taps: Taps) -> MaskHeadOutput:
-    """`head(*pyramid, aux=True, official=official)`, filling `taps`."""
+def features_of(way: Way) -> Callable[[Backbone, Tensor, Taps], tuple[Tensor, ...]]:
+    """`traced_official` or `traced_pruned`."""
+    return traced_official if way == "official" else traced_pruned
+
+
+def traced_head(
+    head: MaskHead, pyramid: tuple[Tensor, ...], resize_masks: bool, taps: Taps
+) -> MaskHeadOutput:
+    """`head(*pyramid, aux=True, resize_masks=resize_masks)`, filling `taps`."""
     pixels = head.pixel_decoder(*pyramid)
-    predictions = head.predictor(pixels, aux=True, official=official)
+    predictions = head.predictor(pixels, aux=True, resize_masks=resize_masks)
     taps["pixel_decoder.mask_features"] = pixels.mask_features
     taps["pixel_decoder.transformer_features"] = pixels.levels[0]
     taps |= {f"pixel_decoder.multi_scale{index}": level for index, level in enumerate(pixels.levels)}

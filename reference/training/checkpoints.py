@@ -19,8 +19,8 @@ import torch
 
 from odise_trt.errors import OdiseError, OutputError, reason
 from reference.checkpoint import load_official, save_weights
+from reference.errors import TrainingError
 from reference.model import ODISE
-from reference.training.errors import TrainingError
 from reference.weights.safetensors_file import WeightsFile
 
 WEIGHTS = "trainable.safetensors"

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from reference.errors import TrainingError
 from reference.losses import LossConfig
-from reference.training.errors import TrainingError
 
 #: What matrix products and convolutions are computed in; "none" is float32 throughout.
 Autocast = Literal["none", "bf16", "fp16"]

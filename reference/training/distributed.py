@@ -13,7 +13,8 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from reference.training.errors import TrainingError
+from reference.device import choose_device
+from reference.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def processes(device: str | None = None) -> Iterator[Processes]:
             takes the GPU of its local rank.
 
     Raises:
-        TrainingError: there is no such device.
+        DeviceError: there is no such device.
     """
     chosen = choose_device(device)
     if "WORLD_SIZE" not in os.environ:
@@ -113,39 +114,3 @@ def processes(device: str | None = None) -> Iterator[Processes]:
         yield Processes(chosen, dist.get_rank(), dist.get_world_size(), messages)
     finally:
         dist.destroy_process_group()
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """The device of that name, or a GPU where there is one.
-
-    On a GPU, float32 is float32 from here on: cuDNN's convolutions would round it to TF32's 10 bits.
-
-    Raises:
-        TrainingError: there is no such device, or all of many processes were given the same one.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"there is no device {name!r}", "give cpu, cuda, or cuda:1") from error
-    if device.type != "cuda":
-        return device
-    if device.index is not None and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise TrainingError(
-            f"{name} was given to every process", "give --device cuda: each takes the GPU of its local rank"
-        )
-    index = device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", 0))
-    if not torch.cuda.device_count():
-        raise TrainingError(
-            f"there is no device {name!r}: PyTorch finds no GPU",
-            "give --device cpu; if there is a GPU, look at nvidia-smi and at which PyTorch is installed",
-        )
-    if index >= torch.cuda.device_count():
-        raise TrainingError(
-            f"there is no GPU {index}; PyTorch sees {torch.cuda.device_count()}",
-            "start no more processes than there are GPUs, or give --device cpu",
-        )
-    torch.cuda.set_device(index)
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda", index)

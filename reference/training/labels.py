@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reference.datasets.example import Dataset
+from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.model.class_weights import Criterion
-from reference.training.errors import TrainingError
 from reference.weights.safetensors_file import TrainLabels
 
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from odise_trt.errors import reason
 from reference.datasets.example import Dataset
+from reference.errors import LoaderError, TrainingError
 from reference.losses.batch import Batch
 from reference.training.config import TrainConfig
-from reference.training.errors import LoaderError, TrainingError
 from reference.training.reading import Part, Parts, Samples, Skipped, readable
 
 _LESS = "give fewer --workers, or --workers 0"

@@ -19,10 +19,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from odise_trt.errors import ImageError, OdiseError, hint_for, reason
 from reference.datasets.example import Dataset
+from reference.errors import TrainingError
 from reference.losses.batch import Batch, Target
 from reference.training.augmentation import Jitter, training_sample
 from reference.training.config import TrainConfig
-from reference.training.errors import TrainingError
 
 #: Images that are tried in place of one that cannot be read. If none of so many can, the disk is gone.
 TRIES = 100

@@ -15,8 +15,8 @@ from torch import nn
 from odise_trt.cli.console import plain
 from odise_trt.errors import OutputError, reason
 from odise_trt.files.output import prepare_folder
+from reference.errors import TrainingError
 from reference.training.config import TrainConfig
-from reference.training.errors import TrainingError
 from reference.training.run_log import LOG
 
 #: The trained model, whole: what the exporter and the evaluation take.

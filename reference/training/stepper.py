@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from reference.errors import DivergedError
 from reference.losses import Batch
 from reference.model import ODISE
 from reference.training.config import TrainConfig
 from reference.training.distributed import Processes
-from reference.training.errors import DivergedError
 from reference.training.param_groups import optimizer_groups
 from reference.training.signals import Stops
 

@@ -16,12 +16,12 @@ from odise_trt.errors import OdiseError
 from odise_trt.files.output import write_together
 from reference.checkpoint import save_weights
 from reference.datasets.example import Dataset
+from reference.errors import DivergedError, LoaderError, TrainingError
 from reference.losses import Batch, training_losses
 from reference.model import ODISE
 from reference.training.checkpoints import WEIGHTS, Snapshots, remove_unfinished
 from reference.training.config import TrainConfig
 from reference.training.distributed import Processes
-from reference.training.errors import DivergedError, LoaderError, TrainingError
 from reference.training.labels import check_labels
 from reference.training.loader import batches, check_truth, part_size
 from reference.training.reading import Skipped

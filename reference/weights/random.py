@@ -11,8 +11,7 @@ import re
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 #: Seed of the noise all windows share, in the official model too.
 NOISE_SEED = 42
@@ -92,20 +91,6 @@ def spread(name: str, tensor: Tensor) -> Spread:
     elif _QUERY_UPDATE.search(name):
         gain = _QUERY_UPDATE_GAIN
     return Spread(0.0, gain * fan_in**-0.5)
-
-
-class SkipInitialisation(TorchFunctionMode):
-    """Modules built in this context leave their random parameters as allocated.
-
-    Every one is overwritten afterwards. Filling 1.5 billion numbers first would take minutes, and memory
-    that is not written is not used yet.
-    """
-
-    _SKIPPED = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.trunc_normal_})
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        """Called by PyTorch for every operation."""
-        return args[0] if func in self._SKIPPED else func(*args, **(kwargs or {}))
 
 
 def _generator(text: str) -> torch.Generator:

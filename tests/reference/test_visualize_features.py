@@ -166,6 +166,6 @@ def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch):
 
 
 def test_a_model_without_diffusion_has_no_such_features():
-    model = load_weights(Ablation.parse(features="clip").apply(DEMO), "random:3")
+    model = load_weights(DEMO.with_ablation(Ablation.parse(features="clip")), "random:3")
     with pytest.raises(FeatureError, match="no diffusion features"):
         feature_maps(model, photo(64, 64))

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from odise_trt.vocabulary import Category, Vocabulary
+from reference.errors import DatasetError
 
 from ..annotations import ImageId
 from ..coco_format import category_ids, category_indices, federations, instance_index, listed_images
-from ..errors import DatasetError
 from ..forms import ANY_OBJECT, IMAGE, LVIS_CATEGORY, LVIS_IMAGE, OBJECT, file_of_url
 from ..images import FederatedDataset, ImageDataset
 from ..json_rows import read_rows

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.vocabulary import Category, Vocabulary
+from reference.errors import DatasetError
 
 from ..annotations import ImageId
 from ..cityscapes_ids import CATEGORY_OF_LABEL, LABELS, InstanceIdMaps
 from ..coco_format import category, category_ids, own_vocabulary, panoptic_index
-from ..errors import DatasetError
 from ..example import IGNORED
 from ..forms import ANNOTATION, CATEGORY, IMAGE, LABEL, NUMBERED
 from ..images import ImageDataset

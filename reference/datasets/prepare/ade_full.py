@@ -22,8 +22,8 @@ from odise_trt.errors import reason
 from odise_trt.interpolate import resize_bilinear
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
+from reference.errors import DatasetError
 
-from ..errors import DatasetError
 from ..needs import Need, require
 from .ade_panoptic import read_rgb
 from .convert import Job, Made, Work

@@ -16,9 +16,9 @@ import numpy as np
 from odise_trt.errors import ImageError
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
+from reference.errors import DatasetError
 
 from ..annotations import read_labels
-from ..errors import DatasetError
 from ..images import by_stem
 from ..needs import Need, require
 from .convert import Job, Made, Row, Work

@@ -15,8 +15,8 @@ from typing import Any
 
 from odise_trt.errors import ImageError, OdiseError, OutputError, hint_for, reason
 from odise_trt.files.temporary import temporary_name
+from reference.errors import DatasetError, counted, listed, out_of_memory
 
-from ..errors import DatasetError, counted, listed, out_of_memory
 from ..forms import IMAGE
 from ..json_rows import read_rows
 from ..needs import partial_of

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
+from reference.errors import DatasetError
 
-from ..errors import DatasetError
 from ..needs import Need, first_existing, is_file, names_of, require, text_of
 from .convert import Job, Made, Work
 from .encode import image_bytes

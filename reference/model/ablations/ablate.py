@@ -8,8 +8,8 @@ from torch import nn
 from reference.ablation import LEARNABLE, Ablation
 from reference.model.ablations.given_captions import EmptyCaptioner
 from reference.model.ablations.time_steps import LearnableStep
+from reference.model.allocation import SkipInitialisation
 from reference.model.odise import ODISE
-from reference.weights.random import SkipInitialisation
 
 
 def ablate(model: ODISE, ablation: Ablation) -> ODISE:
@@ -18,7 +18,7 @@ def ablate(model: ODISE, ablation: Ablation) -> ODISE:
     The tensors are shared, so it takes no memory, and `model` is not to be used after. What `model` does
     not have starts as PyTorch makes it, and needs training: projections whose inputs are others, and the
     learnable step. Weights of a model that was trained with an ablation are loaded for its own preset,
-    `load_weights(ablation.apply(preset), path)`.
+    `load_weights(preset.with_ablation(ablation), path)`.
 
     Args:
         model: the paper's.
@@ -29,7 +29,7 @@ def ablate(model: ODISE, ablation: Ablation) -> ODISE:
     """
     model.preset.ablation.refuse("no other ablation is made of")
     with SkipInitialisation():
-        ablated = ODISE(ablation.apply(model.preset))
+        ablated = ODISE(model.preset.with_ablation(ablation))
     fresh = new_parts(ablation)
     tensors = model.state_dict(keep_vars=True)
     with torch.no_grad():

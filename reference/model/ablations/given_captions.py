@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference.ablation import AblationError
+from reference.errors import AblationError
 from reference.model.captioner import Captioner
 from reference.model.clip import Clip
 from reference.model.open_vocabulary import tokenize

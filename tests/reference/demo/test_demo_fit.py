@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from odise_trt.errors import OutputError
 from reference.demo.fit import Schedule, fit
-from reference.training.errors import DivergedError, TrainingError
+from reference.errors import DivergedError, TrainingError
 
 
 def _nothing(step: int) -> float:

@@ -13,9 +13,9 @@ from reference.demo import raw_features
 from reference.demo.__main__ import main
 from reference.demo.recipe import SMOKE
 from reference.demo.training import set_constants, train
+from reference.errors import DeviceError, TrainingError
 from reference.model import ODISE
 from reference.preset import DEMO
-from reference.training.errors import TrainingError
 from reference.weights.random import NOISE_SEED
 
 
@@ -27,7 +27,7 @@ def test_every_part_learns_on_a_gpu(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_found_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no device 'abacus'"):
+    with pytest.raises(DeviceError, match="no device 'abacus'"):
         main(["--smoke", "--device", "abacus", "--output", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 

@@ -18,8 +18,8 @@ from pycocotools import mask as coco_mask
 import odise_trt
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.errors import OdiseError, OutputError
-from reference.datasets.errors import DatasetError
 from reference.datasets.example import Example
+from reference.errors import DatasetError
 from reference.eval import Report, compare, evaluate
 from reference.eval.cli import folder_name, open_named
 from tests.reference.eval.eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset

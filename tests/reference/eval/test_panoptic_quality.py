@@ -7,7 +7,7 @@ import pytest
 import torch
 
 # torchmetrics imports torchvision, whose compiled part may not load here: this comes first.
-import reference.model.torchvision_free  # noqa: F401
+import reference.torchvision_free  # noqa: F401
 from reference.datasets.example import PanopticSegment
 from reference.eval.metrics.panoptic_quality import PanopticQuality, PanopticScores
 from reference.eval.prediction import Region

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from odise_trt import Segmenter, Vocabulary
 from reference.checkpoint import describe_weights, load_weights
+from reference.errors import DeviceError
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
 from reference.eval.cli import app
 from reference.eval.prediction import TASKS
@@ -21,7 +22,6 @@ from reference.eval.rle import decode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
 from reference.scenes import make_scene
-from reference.training.errors import TrainingError
 from tests.odise_trt import toy_bundle
 
 WORDS = Vocabulary.parse("red; green; blue, azure").with_stuff("green")
@@ -191,7 +191,7 @@ def test_python_names_what_is_wrong(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_named_before_weights_are_read(device: str, tmp_path: Path) -> None:
     arguments = ["--dataset", "scenes", "--weights", "missing.safetensors", "--output", tmp_path]
     done = CliRunner().invoke(app, [str(one) for one in (*arguments, "--device", device)])
-    assert isinstance(done.exception, TrainingError)
+    assert isinstance(done.exception, DeviceError)
     assert device.removeprefix("cuda:") in done.exception.message
     assert done.exception.hint is not None
 

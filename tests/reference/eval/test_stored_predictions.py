@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from odise_trt.errors import ImageError, OdiseError, OutputError
-from reference.datasets.errors import DatasetError
 from reference.datasets.example import Example
+from reference.errors import DatasetError
 from reference.eval import Prediction, Report, compare, evaluate
 from reference.eval.cli import app, eval_command
 from reference.eval.file_names import file_name

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference.ablation import Ablation, AblationError
+from reference.ablation import Ablation
+from reference.errors import AblationError
 from reference.losses import (
     Batch,
     LossConfig,

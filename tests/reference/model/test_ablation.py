@@ -12,11 +12,13 @@ from torch import Tensor
 
 from export.checked_export import export_checked
 from odise_trt.errors import ExportError, OdiseError
-from reference.ablation import Ablation, AblationError
+from reference.ablation import Ablation
 from reference.checkpoint import load_weights
+from reference.errors import AblationError
 from reference.model import ODISE
 from reference.model.ablations.ablate import ablate
 from reference.model.open_vocabulary import Classification
+from reference.oracle import segment_official
 from reference.preset import DEMO, ODISE_CAPTION, PRESETS
 
 LABELS = (("person", "human"), ("sky",), ("unicorn", "magic horse"))
@@ -25,7 +27,7 @@ SEEN = [True, True, False]
 
 @cache
 def demo(classifier: str = "both") -> ODISE:
-    return load_weights(Ablation.parse(classifier=classifier).apply(DEMO), "random:3")
+    return load_weights(DEMO.with_ablation(Ablation.parse(classifier=classifier)), "random:3")
 
 
 @torch.no_grad()
@@ -42,7 +44,7 @@ def test_every_preset_is_the_papers_model():
     assert all(preset.ablation == Ablation() for preset in PRESETS.values())
     assert Ablation.parse() == Ablation()
     assert Ablation().is_paper
-    assert Ablation().apply(DEMO) == DEMO
+    assert DEMO.with_ablation(Ablation()) == DEMO
     assert Ablation().summary() == "the paper's model"
 
 
@@ -101,7 +103,7 @@ def test_features_of_clip_have_no_captioner_and_no_steps(options):
 
 def test_lambda_weighs_diffusion_where_alpha_and_beta_weigh_clip():
     def weights(classifier: str) -> tuple[float, float]:
-        preset = Ablation.parse(classifier=classifier).apply(ODISE_CAPTION)
+        preset = ODISE_CAPTION.with_ablation(Ablation.parse(classifier=classifier))
         return preset.alpha, preset.beta
 
     assert weights("both") == (0.35, 0.65)
@@ -133,7 +135,7 @@ def test_diffusion_only_is_the_papers_model_with_both_weights_zero():
 
 def test_only_an_ablated_classifier_can_be_exported(tmp_path: Path):
     Ablation.parse(classifier="diffusion").refuse_export()
-    model = load_weights(Ablation.parse(captioner="empty").apply(DEMO), "random:3")
+    model = load_weights(DEMO.with_ablation(Ablation.parse(captioner="empty")), "random:3")
     with pytest.raises(ExportError, match="--captioner empty"):
         export_checked(model, ("captioner", "fp32"), None, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -141,8 +143,8 @@ def test_only_an_ablated_classifier_can_be_exported(tmp_path: Path):
 
 def test_the_official_way_is_for_the_papers_model():
     image = torch.zeros(128, 128, 3, dtype=torch.uint8)
-    model = load_weights(Ablation.parse(clip_masks="crop").apply(DEMO), "random:3")
+    model = load_weights(DEMO.with_ablation(Ablation.parse(clip_masks="crop")), "random:3")
     with pytest.raises(AblationError, match="--clip-masks crop"):
-        model.segment(image, LABELS, {0}, way="official")
+        segment_official(model, image, LABELS, {0})
     with pytest.raises(AblationError):
         ablate(model, Ablation())

@@ -12,8 +12,9 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from reference.ablation import Ablation, AblationError
+from reference.ablation import Ablation
 from reference.checkpoint import load_official, load_weights, official_state_dict
+from reference.errors import AblationError
 from reference.losses import training_losses
 from reference.losses.batch import Batch, Target
 from reference.losses.config import LossConfig
@@ -61,7 +62,7 @@ def random_windows(count: int = 1) -> Tensor:
 
 def stepped(steps: str, source: ODISE) -> SteppedDiffusion:
     """The diffusion model of `source` at other steps."""
-    preset: Preset = Ablation.parse(timesteps=steps).apply(source.preset)
+    preset: Preset = source.preset.with_ablation(Ablation.parse(timesteps=steps))
     diffusion = SteppedDiffusion(preset)
     diffusion.load_state_dict(source.backbone.diffusion.state_dict(), strict=steps != "learnable")
     return diffusion
@@ -185,7 +186,7 @@ def test_given_captions_go_to_the_windows_of_their_image():
 @torch.no_grad()
 def test_given_captions_are_read_by_the_text_encoder_of_the_diffusion_model():
     golden = golden_model("label")
-    preset = ABLATIONS["given"].apply(GOLDEN_LABEL)
+    preset = GOLDEN_LABEL.with_ablation(ABLATIONS["given"])
     captioner = GivenCaptioner(preset, golden.clip, golden.backbone.diffusion.cond_stage)
     # The embedding of "" is also a constant in the weights.
     assert relative_l2(captioner.encode([""]), golden.captioner.uncond_inputs) < 1e-4
@@ -286,7 +287,7 @@ def test_an_ablated_model_segments(name):
 def test_weights_of_an_ablated_model_are_loaded_strictly(name):
     model = ablated(name)
     state = official_state_dict(model)
-    again = ODISE(ABLATIONS[name].apply(DEMO)).eval()
+    again = ODISE(DEMO.with_ablation(ABLATIONS[name])).eval()
     load_official(again, state)
     padded = random_windows()
     with torch.no_grad(), told(model, "a cat"), told(again, "a cat"):
@@ -317,10 +318,10 @@ def test_a_captioner_that_is_not_read_is_in_the_files_as_zeros():
     assert not state["backbone.feature_extractor.clip_project.linear.weight"].any()
     # So weights of the paper's model fit, whole or the released part alone.
     trainable = official_state_dict(paper(), part="trainable")
-    load_official(ODISE(ABLATIONS["empty"].apply(DEMO)), trainable, part="trainable")
+    load_official(ODISE(DEMO.with_ablation(ABLATIONS["empty"])), trainable, part="trainable")
 
 
 def test_captions_cannot_be_given_to_a_unet_of_another_width():
     preset = replace(DEMO, unet=replace(DEMO.unet, context_dim=96))
     with torch.device("meta"), pytest.raises(AblationError, match="64 wide, its UNet reads 96"):
-        ODISE(ABLATIONS["given"].apply(preset))
+        ODISE(preset.with_ablation(ABLATIONS["given"]))

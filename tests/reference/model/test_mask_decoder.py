@@ -85,7 +85,7 @@ def test_resizing_features_or_masks_for_the_attention_is_the_same(size):
     head = _head(replace(GOLDEN_CAPTION, head=replace(GOLDEN_CAPTION.head, dec_layers=6))).double()
     pyramid = [level.double() for level in _pyramid(*size)]
     with torch.no_grad():
-        official, ours = head(*pyramid, official=True), head(*pyramid)
+        official, ours = head(*pyramid, resize_masks=True), head(*pyramid)
     for field in ("pred_masks", "mask_embed", "pred_logits"):
         # `attention` works in float32 at the softmax, whatever comes in.
         torch.testing.assert_close(getattr(ours, field), getattr(official, field), rtol=1e-5, atol=1e-5)

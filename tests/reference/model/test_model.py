@@ -12,6 +12,7 @@ from torch import Tensor
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import load_weights
 from reference.model import ODISE, Segmentation
+from reference.oracle import segment_official, segment_traced
 from reference.preset import ODISE_CAPTION, ODISE_LABEL
 from tests.check_golden import check
 from tests.golden_case import GOLDENS, GoldenCase, load_golden_model
@@ -50,15 +51,16 @@ def test_the_pruned_way_gives_the_official_numbers(kind: str):
 def test_both_ways_agree_on_the_demo_preset_with_windows_padding_and_another_output_size():
     model, image = _demo(), _image(300, 450)
     encoded = model.encode(LABELS)
-    official = model.segment(image, encoded, {0, 2}, (200, 300), way="official")
-    pruned = model.segment(image, encoded, {0, 2}, (200, 300), way="pruned")
+    official = segment_official(model, image, encoded, {0, 2}, (200, 300))
+    pruned = model.segment(image, encoded, {0, 2}, (200, 300))
     assert official.panoptic.map.shape == (200, 300)
     _assert_same(pruned, official)
 
 
 def test_recording_the_intermediate_tensors_changes_nothing():
-    model, image, taps = _demo(), _image(256, 320), {}
-    _assert_same(model.segment(image, LABELS, {0}, taps=taps), model.segment(image, LABELS, {0}), 1e-6)
+    model, image = _demo(), _image(256, 320)
+    traced, taps = segment_traced(model, image, LABELS, {0})
+    _assert_same(traced, model.segment(image, LABELS, {0}), 1e-6)
     assert taps["backbone.s2"].shape[-2:] == (64, 80)
     assert taps["w1.ldm.feature7"].shape[0] == 1
 
@@ -80,8 +82,7 @@ def test_a_vocabulary_of_one_category_works():
 
 def test_the_stages_chained_by_hand_give_the_masks_of_segment():
     model, image = _demo(), _image(128, 128)
-    taps: dict[str, Tensor] = {}
-    model.segment(image, LABELS, {0}, taps=taps)
+    _, taps = segment_traced(model, image, LABELS, {0})
     with torch.no_grad():
         windows = image.permute(2, 0, 1)[None].float() / 255
         output = model.mask_head(*model.features(windows, *model.captioner(windows)))

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from reference.model import Segmentation
-from reference.model.postprocess import Instances, Panoptic
 from tests.check_golden import Row, check, compare, stage
 from tests.golden_case import GOLDENS, GoldenCase, Run, load_golden_model
 from tests.golden_outputs import WHOLE
@@ -119,8 +118,7 @@ def test_a_panoptic_map_is_merged_with_the_threshold_and_the_things_of_its_name(
     probabilities = torch.full((2, 7), 0.02)
     probabilities[:, 1] = 0.88
     masks = torch.tensor([[[4.0, 4.0, -4.0, -4.0]], [[1.0, 1.0, 1.0, 1.0]]])
-    nothing = Instances(torch.zeros(0), torch.zeros(0), torch.zeros(0))
-    result = Segmentation(probabilities.log(), masks, Panoptic(masks[0], ()), masks, nothing)
+    result = Segmentation(probabilities.log(), masks, frozenset(), topk=1, overlap_threshold=0.8)
 
     case = _case("label_512")
     case.arrays["segments_info_ov0.3_class1stuff_json"] = np.array("[]")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from rich.console import Console
 
+from reference.errors import TrainingError
 from reference.training.checkpoints import Snapshots
 from reference.training.distributed import Processes
-from reference.training.errors import TrainingError
 from reference.training.trainer import Trainer
 from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
 

@@ -15,11 +15,10 @@ import torch
 from rich.console import Console
 
 from odise_trt.errors import ImageError, OutputError
-from reference.datasets.errors import DatasetError
+from reference.errors import DatasetError, DivergedError, LoaderError, TrainingError
 from reference.training import recipe
 from reference.training.checkpoints import Snapshots
 from reference.training.distributed import Processes
-from reference.training.errors import DivergedError, LoaderError, TrainingError
 from reference.training.trainer import Trainer
 from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.preset import PRESETS
 from reference.training.config import TrainConfig
-from reference.training.errors import TrainingError
 from reference.training.param_groups import optimizer_groups, parameter_table, total
 from reference.training.schedule import learning_rate
 from tests.reference.training.tiny_training import tiny_model

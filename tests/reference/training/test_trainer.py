@@ -16,10 +16,11 @@ from rich.console import Console
 
 from odise_trt.errors import OutputError, WeightsError
 from reference.checkpoint import load_weights
+from reference.device import choose_device
+from reference.errors import DeviceError, TrainingError
 from reference.losses import training_losses
 from reference.training.checkpoints import Snapshots
-from reference.training.distributed import Processes, choose_device
-from reference.training.errors import TrainingError
+from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
 from tests.reference.training.tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
 
@@ -231,14 +232,14 @@ def test_a_caption_alone_in_its_part_is_refused(tmp_path):
 
 def test_one_gpu_for_many_processes_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingError, match="cuda:1 was given to every process"):
+    with pytest.raises(DeviceError, match="cuda:1 was given to every process"):
         choose_device("cuda:1")
 
 
 @pytest.mark.parametrize(("count", "message"), [(0, "finds no GPU"), (1, "no GPU 1; PyTorch sees 1")])
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch, count, message):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(DeviceError, match=message):
         choose_device("cuda:1")
 
 

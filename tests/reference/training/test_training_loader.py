@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odise_trt.errors import ImageError, OdiseError
-from reference.training.errors import LoaderError, TrainingError
+from reference.errors import LoaderError, TrainingError
 from reference.training.loader import batches, check_truth
 from reference.training.reading import Parts, Samples
 from tests.reference.training.tiny_training import CONFIG, Squares

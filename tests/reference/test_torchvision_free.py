@@ -21,7 +21,7 @@ def refuse(path):
 torch.ops.load_library = refuse
 """
 DECLARED = """
-import reference.model.torchvision_free, torch
+import reference.torchvision_free, torch
 print(bool(torch._C._jit_get_schemas_for_operator("torchvision::nms")))
 """
 

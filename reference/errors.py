@@ -1,4 +1,4 @@
-"""What goes wrong with data on disk."""
+"""The errors of the toolkit, and how several of them become one message."""
 
 from __future__ import annotations
 
@@ -11,8 +11,28 @@ from odise_trt.errors import OdiseError
 _LISTED = 50
 
 
+class AblationError(OdiseError):
+    """An ablation that does not exist, does not fit the model, or lacks what it reads."""
+
+
 class DatasetError(OdiseError):
     """A dataset that is incomplete, laid out differently, or at odds with itself."""
+
+
+class DeviceError(OdiseError):
+    """A device for PyTorch that does not exist, or that many processes were given at once."""
+
+
+class TrainingError(OdiseError):
+    """A training run that cannot start, go on, or be resumed."""
+
+
+class DivergedError(TrainingError):
+    """Numbers that are not finite any more: the same recipe would come to the same again."""
+
+
+class LoaderError(TrainingError):
+    """The processes that read images were lost or cannot be started."""
 
 
 def listed(errors: Sequence[OdiseError]) -> str:

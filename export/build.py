@@ -63,10 +63,10 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     weights = describe_weights(preset, request.weights)
     targets = plan(request)
     results: dict[Path, tuple[StageResult, ...]] = {}
-    due = [target for target in targets if not up_to_date(target, request)]
+    due = [target for target in targets if not up_to_date(target, request, weights)]
     with exclusively([target.folder for target in due], reporter.note):
         # A build that this one waited for may have built the very same.
-        due = [target for target in due if not up_to_date(target, request)]
+        due = [target for target in due if not up_to_date(target, request, weights)]
         if due:
             require_room(due, preset, request.stage_names())
             results = _build_due(due, request, weights, reporter)
@@ -77,7 +77,7 @@ def _build_due(
     due: Sequence[Target], request: Request, weights: WeightsDescription, reporter: Reporter
 ) -> dict[Path, tuple[StageResult, ...]]:
     precisions = dict.fromkeys(target.precision for target in due)
-    engines = sum(target.flavour is not None for target in due)
+    engines = sum(target.builder is not None for target in due)
     tasks = [(name, precision) for name in request.stage_names() for precision in precisions]
     if request.jobs > len(tasks):
         reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
@@ -93,7 +93,7 @@ def _build_due(
             for target in due
         ]
         for bundle in unfinished:
-            keep(bundle, request)
+            keep(bundle, request, weights)
         reporter.step(f"loading weights {request.weights}")
         model = load_model(request)
         require_finite(model)
@@ -105,7 +105,7 @@ def _build_due(
             reporter.note(_line(exported))
             for bundle in unfinished:
                 if bundle.target.precision == precision:
-                    add(bundle, exported, request, reporter)
+                    add(bundle, exported, reporter)
             for file in exported.graph.files:
                 file.unlink()
         for bundle in unfinished:

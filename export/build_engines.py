@@ -1,6 +1,4 @@
-"""`odise-trt build` from a checkout: `python export/build_engines.py --preset demo`."""
-
-from __future__ import annotations
+"""`python export/build_engines.py` is `odise-trt build`, in a checkout that need not be installed."""
 
 import sys
 from pathlib import Path
@@ -8,15 +6,7 @@ from pathlib import Path
 # Run as a file, Python knows the folder of the file and not the repository.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from odise_trt.cli import boundary  # noqa: E402
-
-
-def main() -> None:
-    """Entry point."""
-    from export.cli import app
-
-    app(prog_name="build_engines.py")
-
+from odise_trt.cli import door  # noqa: E402
 
 if __name__ == "__main__":
-    boundary.run(main)
+    door("export.cli:build", "build_engines.py")

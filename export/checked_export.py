@@ -12,8 +12,8 @@ import torch
 
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
-from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
 
 from .measure import Measure
@@ -96,7 +96,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
 
 
 def _short_of_memory(error: BaseException | None) -> bool:
-    """Whether memory is at the bottom of it: PyTorch and ONNX Runtime have no class of their own for that."""
+    """Whether the cause is too little memory: PyTorch and ONNX Runtime have no exception class for it."""
     while error is not None:
         words = str(error)
         if isinstance(error, MemoryError) or any(sign in words for sign in _SHORT_OF_MEMORY):

@@ -7,23 +7,28 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
+from reference.completion import presets_like
 
-from .names import EMPTY, require_known
+from .names import EMPTY, require_known, stages_like
 from .stopping import ends_soon
 
+_DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
+_BUILD_AHEAD = ", ".join(name for name, entry in BACKENDS.items() if entry.builds_ahead)
 
-class BackendName(StrEnum):
-    """Choices of --backend."""
+if TYPE_CHECKING:
+    from reference.model.deformable_attention import Lowering
 
-    onnxruntime = "onnxruntime"
-    tensorrt = "tensorrt"
-    tensorrt_rtx = "tensorrt_rtx"
+    BackendName = str
+else:
+    #: Choices of --backend.
+    BackendName = StrEnum("BackendName", {name: name for name in BACKENDS})
 
 
 class Precision(StrEnum):
@@ -40,8 +45,15 @@ class Sampling(StrEnum):
     grid_sample = "grid_sample"
 
 
+#: The same for the type checker, which does not take the text of a choice for one of the literals.
+_LOWERINGS: dict[Sampling, Lowering] = {Sampling.gather: "gather", Sampling.grid_sample: "grid_sample"}
+
+
 def build(
-    preset: Annotated[str, typer.Option(help="odise-label, odise-caption, demo or demo-caption.")] = "demo",
+    preset: Annotated[
+        str,
+        typer.Option(help="odise-label, odise-caption, demo or demo-caption.", autocompletion=presets_like),
+    ] = "demo",
     weights: Annotated[
         str | None,
         typer.Option(
@@ -52,11 +64,10 @@ def build(
         list[BackendName] | None,
         typer.Option(help="What the engines are for; may be given several times."),
     ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="Default: fp32 for onnxruntime, fp16 for TensorRT.")
-    ] = None,
+    precision: Annotated[Precision | None, typer.Option(help=f"Default: {_DEFAULT_PRECISIONS}.")] = None,
     stage: Annotated[
-        list[str] | None, typer.Option(help="Build only this stage; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Build only this stage; may be given several times.", autocompletion=stages_like),
     ] = None,
     output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
@@ -65,7 +76,7 @@ def build(
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 21,
     compute_capability: Annotated[
         list[str] | None,
-        typer.Option(help="GPU to build for ahead of time, like 8.9 (tensorrt_rtx only). Default: any."),
+        typer.Option(help=f"GPU to build for ahead of time, like 8.9 ({_BUILD_AHEAD} only). Default: any."),
     ] = None,
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
@@ -77,29 +88,35 @@ def build(
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
     _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
-    _build(
-        Console(),
+    weights = _default_weights(preset) if weights is None else weights
+    console = Console()
+    # Torch takes seconds to import: --help and wrong options do not wait for it.
+    with console.status("starting") if console.is_terminal else nullcontext():
+        from .build import build as build_bundles
+        from .console import ConsoleReporter, show
+        from .exclusive import clear_held
+        from .plan import Request
+    request = Request(
         preset=preset,
-        weights=_default_weights(preset) if weights is None else weights,
-        backends=tuple(str(name) for name in backend or [BackendName.onnxruntime]),
+        weights=weights,
+        backends=tuple(str(name) for name in backend or [DEFAULT_BACKEND]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
         output=Path(os.path.expanduser(output)),
-        sampling=str(sampling),
+        sampling=_LOWERINGS[sampling],
         opset=opset,
         compute_capabilities=tuple(compute_capability or ()),
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
     )
+    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
+        bundles = build_bundles(request, reporter)
+    show(console, bundles)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:
-    """Raise for a value of nothing: as a folder, it would be the working folder.
-
-    Raises:
-        ExportError: names the option.
-    """
+    """Raise ExportError for an empty value; an empty --output would be the working folder."""
     for name, values in options.items():
         if any(value is not None and not value.strip() for value in values):
             raise ExportError(f"an empty value was given for --{name}", EMPTY)
@@ -114,20 +131,3 @@ def _default_weights(preset: str) -> str:
     raise typer.BadParameter(
         f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"
     )
-
-
-def _build(console: Console, **options: object) -> None:
-    # Torch takes seconds to import: --help and wrong options do not wait for it.
-    with console.status("starting") if console.is_terminal else nullcontext():
-        from .build import build as build_bundles
-        from .console import ConsoleReporter, show
-        from .exclusive import clear_held
-        from .plan import Request
-    request = Request(**options)  # type: ignore[arg-type]
-    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
-        bundles = build_bundles(request, reporter)
-    show(console, bundles)
-
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(build)

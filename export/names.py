@@ -30,3 +30,12 @@ def require_known(name: str, names: Collection[str], kind: str) -> None:
     close = get_close_matches(name.strip().lower().replace("_", "-"), spelt, n=1)
     meant = f"did you mean {spelt[close[0]]}? " if close else ""
     raise ExportError(f"there is no {kind} {name!r}", f"{meant}{kind}s: {', '.join(names)}")
+
+
+def stages_like(incomplete: str) -> list[str]:
+    """The stages whose names begin so: what the shell offers for --stage."""
+    # The runtime's list: the exporter's imports torch, which takes seconds.
+    from odise_trt.executor import IMAGE_STAGES
+    from odise_trt.text_table import TEXT_ENCODER
+
+    return [name for name in (*IMAGE_STAGES, TEXT_ENCODER) if name.startswith(incomplete)]

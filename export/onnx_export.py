@@ -20,9 +20,9 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from odise_trt.bundle.stage_spec import Axis, StageSpec, split_dimension
 from odise_trt.errors import ExportError
 from odise_trt.files.writing import writing
+from odise_trt.stage_spec import Axis, StageSpec, split_dimension
 
 from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage

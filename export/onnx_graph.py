@@ -18,8 +18,8 @@ from onnx_ir.passes import common as passes
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
-from odise_trt.bundle.stage_spec import StageSpec, Tensor
 from odise_trt.errors import ExportError
+from odise_trt.stage_spec import StageSpec, Tensor
 
 _DTYPES = {
     "float32": onnx.TensorProto.FLOAT,

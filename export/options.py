@@ -1,15 +1,17 @@
-"""Whether every option of a build means something; what would do nothing is an error, before any work."""
+"""Checks of the options of a build: one that has no effect is an error, before any work."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 
+from odise_trt.backends.registry import find_backend
 from odise_trt.bundle.manifest import MANIFEST
-from odise_trt.bundle.stage_spec import Axis
 from odise_trt.errors import ExportError, OutputError
+from odise_trt.stage_spec import Axis
 from reference.preset import Preset
 
+from .builders import AHEAD
 from .names import EMPTY
 from .onnx_export import require_opset
 from .plan import Request, find_preset
@@ -17,7 +19,7 @@ from .stages import STAGES
 
 
 def check(request: Request) -> Preset:
-    """The preset of a request, all of whose options mean something.
+    """Check every option of a build, and return its preset.
 
     Raises:
         ExportError: an option is empty, unknown, out of range, or would do nothing.
@@ -35,10 +37,10 @@ def check(request: Request) -> Preset:
         )
     if request.jobs < 1:
         raise ExportError(f"there are no {request.jobs} jobs", "give --jobs 1 or more")
-    if request.compute_capabilities and set(request.backends) == {"onnxruntime"}:
+    if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
-            "--compute-capability does nothing for onnxruntime",
-            "leave it out, or build for another backend: --backend tensorrt_rtx",
+            f"--compute-capability does nothing for {', '.join(request.backends)}",
+            f"leave it out, or build for another backend: {AHEAD}",
         )
     for name, limit in (request.parity_limits or {}).items():
         _check_limit(name, limit, [axis for axis in _axes(preset, names) if axis.name == name], names)

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from odise_trt.bundle.manifest import Parity
-from odise_trt.bundle.stage_spec import StageSpec, Tensor
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.stage_spec import StageSpec, Tensor
 
 from .stages import StageWrapper
 

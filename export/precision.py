@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from odise_trt.bundle.stage_spec import Tensor as Declared
 from odise_trt.errors import ExportError
+from odise_trt.stage_spec import Tensor as Declared
 
 #: Layers that run in the dtype of their weight.
 _WEIGHTED = {F.linear, F.conv1d, F.conv2d, torch.conv1d, torch.conv2d}

@@ -1,4 +1,4 @@
-"""A bundle being written: stages that are kept, stages that are built, and everything that is no stage."""
+"""A bundle being written: stages that are kept, stages that are built, and the other files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.bundle import sha256_of_files
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
 from odise_trt.errors import BackendError, BundleError
+from reference.checkpoint import WeightsDescription
 
-from .builders.tensorrt import build_engine
 from .checked_export import CheckedExport
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
@@ -63,14 +63,14 @@ class Unfinished:
     results: list[StageResult] = field(default_factory=list)
 
 
-def keep(bundle: Unfinished, request: Request) -> None:
+def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> None:
     """Take over the stages of the older bundle that are not built now.
 
     Raises:
         BundleError: one is not as it was built: with a new hash its damage would pass for a build.
     """
     target, asked = bundle.target, request.stage_names()
-    manifest = existing(target, request)
+    manifest = existing(target, request, weights)
     if manifest is None:
         return
     kept = [entry for entry in manifest.stages if entry.spec.name not in asked]
@@ -87,24 +87,17 @@ def keep(bundle: Unfinished, request: Request) -> None:
         bundle.tools = _joined(bundle.tools, manifest.tools)
 
 
-def add(bundle: Unfinished, exported: CheckedExport, request: Request, reporter: Reporter) -> None:
+def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None:
     """Put a stage into a bundle: its graph as it is, or the engine built from it."""
     target, spec, graph = bundle.target, exported.spec, exported.graph
     seconds, peak = exported.seconds, exported.peak_bytes
-    if target.flavour is None:
+    if target.builder is None:
         files = tuple(bundle.writer.adopt(file) for file in graph.files)
     else:
         reporter.step(f"{spec.name}: {target.name} engine")
-        files = (bundle.writer.folder / f"{spec.name}.engine",)
+        files = (bundle.writer.folder / f"{spec.name}{target.entry.suffix}",)
         with Measure() as building:
-            build_engine(
-                target.flavour,
-                spec,
-                graph.path,
-                files[0],
-                compute_capabilities=request.compute_capabilities,
-                progress=reporter.phase,
-            )
+            target.builder.build(spec, graph.path, files[0], reporter.phase)
         seconds, peak = seconds + building.seconds, max(peak, building.peak_bytes)
         reporter.note(
             f"{spec.name}: {target.name} engine of {files[0].stat().st_size / 1e6:.1f} MB in"
@@ -128,10 +121,11 @@ def add(bundle: Unfinished, exported: CheckedExport, request: Request, reporter:
 
 def opens_engines(target: Target, reporter: Reporter) -> bool:
     """Whether engines of the target can be opened on this machine, to compare them with their declaration."""
-    if target.flavour is None:
+    if target.builder is None:
         return False
     try:
-        open_cuda().close()
+        if target.entry.needs_gpu:
+            open_cuda().close()
     except BackendError as error:
         reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {error.message}")
         return False
@@ -156,8 +150,8 @@ def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
         backend.close()
 
 
-def finish(bundle: Unfinished, model: ODISE, weights: Mapping[str, object], preset: str) -> None:
-    """Write everything that is not a stage.
+def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
+    """Write the files that belong to no stage, and the manifest.
 
     Raises:
         ExportError: it is not what the reference has.
@@ -193,7 +187,7 @@ def finish(bundle: Unfinished, model: ODISE, weights: Mapping[str, object], pres
 
 
 def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
-    """Tools of a bundle whose stages were built with two sets of them; it is never up to date then."""
+    """The tools of both builds. Where they differ, the bundle is not up to date for either."""
     names = dict.fromkeys([*new, *old])
     values = {name: dict.fromkeys(tools[name] for tools in (old, new) if name in tools) for name in names}
     return {name: " and ".join(value) for name, value in values.items()}

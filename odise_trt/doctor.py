@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, nvidia_smi
-from .backends import BACKENDS, INSTALL, available_threads, host_os
-from .backends.base import ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME
+from .backends import available_threads, host_os
+from .backends.registry import BACKENDS, BackendEntry, resolve
 
 _TOOLKIT = (
     "torch",
@@ -61,9 +61,9 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything, in the order people read it. Never raises: what cannot be told is a finding, too.
+    """Examine the machine, in the order of the report. Never raises: a part that fails is a finding too.
 
-    Imports the backends that are installed, but neither torch nor anything else of the toolkit.
+    Imports the packages of the backends, but neither torch nor anything else of the toolkit.
     """
     gpus = _part("devices", "NVIDIA GPU", _gpus)
     has_gpu = any(gpu.found for gpu in gpus)
@@ -72,7 +72,11 @@ def examine() -> list[Finding]:
         *(one for name, look in _SYSTEM.items() for one in _part("system", name, partial(_fact, name, look))),
         *gpus,
         *_part("devices", "CUDA for Python", lambda: [_cuda_python()]),
-        *(one for name in BACKENDS for one in _part("backends", name, partial(_backend, name, has_gpu))),
+        *(
+            one
+            for name, entry in BACKENDS.items()
+            for one in _part("backends", name, partial(_backend, entry, has_gpu))
+        ),
         *(
             one
             for name in _RUNTIME
@@ -92,7 +96,7 @@ def usable_backends(findings: list[Finding]) -> list[str]:
 
 
 def _part(group: str, name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """What `look` finds; its failure is a finding of its own, and the other parts go on."""
+    """The findings of `look`; if it raises, one finding that says so."""
     try:
         return look()
     except Exception as error:
@@ -141,39 +145,28 @@ def _cuda_python() -> Finding:
     return Finding("devices", "CUDA for Python", False, "neither cuda-python nor pycuda", needs)
 
 
-def _backend(name: str, has_gpu: bool) -> list[Finding]:
+def _backend(entry: BackendEntry, has_gpu: bool) -> list[Finding]:
     try:
         # Nothing that a package prints when it is imported may get into the report.
         with redirect_stdout(sys.stderr):
-            module = importlib.import_module(name)
+            package = importlib.import_module(entry.package)
     # Not only ImportError: a TensorRT whose libraries are missing fails in several ways.
     except (Exception, SystemExit) as error:
         detail = f"not installed ({_first_line(error)})"
         if not isinstance(error, ModuleNotFoundError):
             detail = f"cannot be loaded ({_first_line(error)})"
-        return [Finding("backends", name, False, detail, INSTALL[name])]
-    version = str(getattr(module, "__version__", "of unknown version"))
-    if name == "onnxruntime":
-        if not hasattr(module, "InferenceSession"):
-            detail = "damaged: it has no InferenceSession"
-            return [Finding("backends", name, False, detail, REPAIR_ONNXRUNTIME)]
-        return [_onnxruntime(version, module.get_available_providers)]
-    if not has_gpu:
-        detail = f"{version}, but no GPU: engines can be built ahead of time, not run"
-        if name == "tensorrt":
-            detail = f"{version}, but no GPU"
-        return [Finding("backends", name, False, detail, _NO_GPU)]
+        return [Finding("backends", entry.name, False, detail, entry.install)]
+    version = str(getattr(package, "__version__", "of unknown version"))
+    if entry.examines is not None:
+        health = resolve(entry.examines)(package)
+        return [Finding("backends", entry.name, health.works, health.detail, health.needs)]
+    if entry.needs_gpu and not has_gpu:
+        ahead = ": engines can be built ahead of time, not run" if entry.builds_ahead else ""
+        return [Finding("backends", entry.name, False, f"{version}, but no GPU{ahead}", _NO_GPU)]
     cuda = _cuda_python()
-    if not cuda.found:
-        return [Finding("backends", name, False, f"{version}, without CUDA for Python", cuda.needs)]
-    return [Finding("backends", name, True, version)]
-
-
-def _onnxruntime(version: str, providers: Callable[[], list[str]]) -> Finding:
-    names = [name.removesuffix("ExecutionProvider") for name in providers()]
-    detail = f"{version}, providers: {', '.join(names)}"
-    needs = "" if "CUDA" in names else f"for --device cuda: {ONNXRUNTIME_ON_GPUS}"
-    return Finding("backends", "onnxruntime", True, detail, needs)
+    if entry.needs_gpu and not cuda.found:
+        return [Finding("backends", entry.name, False, f"{version}, without CUDA for Python", cuda.needs)]
+    return [Finding("backends", entry.name, True, version)]
 
 
 def _package(group: str, name: str, needs: str) -> list[Finding]:
@@ -226,7 +219,7 @@ def _memory() -> str:
 
 
 def _lines(path: str) -> list[str]:
-    """Of a file of the system's; none where it cannot be read."""
+    """The lines of a file of the system; none if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

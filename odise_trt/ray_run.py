@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from .backends.registry import find_backend
 from .batch import PATIENCE, Item, Outcome, error_of, is_of_the_place, plan, segment
 from .bundle import Bundle
 from .errors import BackendError, OdiseError
@@ -259,7 +260,7 @@ def resources(job: Job, bundle: Bundle, machines: list[Machine]) -> Resources:
     Raises:
         BackendError: there is no room for what the job asks, or for a single worker.
     """
-    device = job.device or ("cpu" if bundle.manifest.backend["name"] == "onnxruntime" else "cuda")
+    device = job.device or find_backend(bundle.manifest.backend["name"]).device
     gpus = float(device != "cpu") if job.gpus is None else job.gpus
     usable = [threads for machine in machines if (threads := machine.threads(gpus))]
     threads = min(usable, default=1) if job.threads is None else job.threads

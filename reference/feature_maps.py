@@ -14,15 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from odise_trt.errors import OdiseError
+from reference.feature_names import FEATURES
 from reference.inference import evaluation_size
 from reference.model import ODISE
 from reference.model.captioner import resize_bicubic
 from reference.model.diffusion import STRIDES
 from reference.model.windows import extract_windows, stitch
-
-#: Raw features in the order the diffusion model hands them out: the encoder of the autoencoder, the UNet
-#: (un8 is what its output block 8 reads), the decoder of the autoencoder.
-FEATURES = ("enc5", "enc7", "un2", "un5", "un8", "un11", "dec2", "dec5")
 
 #: Places that k-means looks at to find its centres; the others are given to the nearest one.
 SAMPLE = 20_000

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from odise_trt.cli import boundary
+from odise_trt.cli.group import command_of
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a person gets of a command."""
+    """What a person gets from a command."""
 
     status: int
     stdout: str
@@ -37,3 +38,9 @@ def call(command: Callable[[], object], *arguments: object) -> Done:
             signal.signal(number, handler)
     assert isinstance(status, int)
     return Done(status, out.getvalue(), err.getvalue())
+
+
+def verb(target: str, *first: object) -> Callable[[], object]:
+    """The command that "module:function" or "module:app" names, as `odise_trt.cli.door` runs it."""
+    words = [str(word) for word in first]
+    return lambda: command_of(target).main([*words, *sys.argv[1:]], prog_name="command")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,20 @@ DOORS = {
     "reference.eval": (["reference.eval", "--dataset", "scenes", "--output"], "eval"),
     "reference.train": (["reference.train", "--output"], "train"),
     "reference.demo": (["reference.demo", "--output"], "train"),
-    "reference.visualize_features": (["reference.visualize_features", PHOTO, "--output"], "export"),
+    "reference.visualize_features": (["reference.visualize_features", PHOTO, "--output"], "eval"),
+    "odise-trt train": (["odise_trt", "train", "--output"], "train"),
+    "odise-trt train-demo": (["odise_trt", "train-demo", "--output"], "train"),
+    "odise-trt features": (["odise_trt", "features", PHOTO, "--output"], "eval"),
+}
+#: The other verbs, which need no extra or name it themselves.
+VERBS = {
+    "odise-trt scenes": ["odise_trt", "scenes"],
+    "odise-trt data": ["odise_trt", "data", "prepare"],
+    "odise-trt bench": ["odise_trt", "bench", "stages"],
+    "reference.scenes": ["reference.scenes"],
+    "benchmarks.stages": ["benchmarks.stages"],
+    "benchmarks.mistakes": ["benchmarks.mistakes"],
+    "benchmarks.words": ["benchmarks.words"],
 }
 
 
@@ -59,14 +73,48 @@ def test_a_command_without_its_extra_names_it(door: str, root: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-# The help of this one lists the features of the model.
-@pytest.mark.parametrize("door", [door for door in DOORS if door != "reference.visualize_features"])
+@pytest.mark.parametrize("door", [*DOORS, *VERBS])
 def test_help_needs_no_extra(door: str, root: Path) -> None:
-    words, _ = DOORS[door]
-    words = [*words[: 2 if words[0] == "odise_trt" else 1], "--help"]
-    done = run(EXTRAS, words, root)
+    if door in VERBS:
+        words = VERBS[door]
+    else:
+        words, _ = DOORS[door]
+        words = words[: 2 if words[0] == "odise_trt" else 1]
+    done = run(EXTRAS, [*words, "--help"], root)
     assert done.returncode == 0, done.stderr
-    assert "--output" in done.stdout
+    assert "--help" in done.stdout
+
+
+#: Sends Ctrl-C when the first package is imported that takes time, or the boundary.
+CTRL_C = """
+import os, runpy, signal, sys
+class Impatient:
+    def find_spec(self, name, *_):
+        package = name.partition(".")[0]
+        if name == "odise_trt.cli.boundary" or package in ("numpy", "PIL", "rich", "typer", "torch"):
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Impatient())
+sys.path.insert(0, "")
+door = sys.argv[1]
+if door.endswith(".py"):
+    runpy.run_path(door, run_name="__main__")
+else:
+    runpy.run_module(door, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        *("odise_trt", "export/build_engines.py", "benchmarks.stages", "benchmarks.mistakes"),
+        *("benchmarks.words", "reference.datasets", "reference.demo", "reference.eval"),
+        *("reference.scenes", "reference.train", "reference.visualize_features"),
+    ],
+)
+def test_ctrl_c_in_the_first_moments_shows_no_traceback(door: str, root: Path) -> None:
+    command = [sys.executable, "-c", CTRL_C, door]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 @pytest.mark.parametrize("package", ["filelock", "onnxscript", "safetensors"])

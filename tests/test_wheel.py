@@ -14,6 +14,8 @@ import pytest
 
 from tests.odise_trt import toy_bundle
 
+TOOLKIT_VERBS = {"bench", "build", "data", "eval", "features", "scenes", "train", "train-demo"}
+
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,7 +23,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source)
-    for package in ("odise_trt", "reference", "export"):
+    for package in ("odise_trt", "reference", "export", "benchmarks"):
         shutil.copytree(root / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     # The setuptools at hand, which torch brings along: no network is needed.
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "dist"]
@@ -55,18 +57,25 @@ def odise(environment: dict[str, str], cwd: Path, *words: str) -> subprocess.Com
 
 def test_the_wheel_offers_no_verb_of_the_toolkit(installed: dict[str, str], tmp_path: Path) -> None:
     # Folders of the user's own that happen to have the names are not the toolkit.
-    for package in ("export", "reference"):
+    for package in ("export", "reference", "benchmarks"):
         (tmp_path / package).mkdir()
     done = odise(installed, tmp_path, "--help")
     assert done.returncode == 0, done.stderr
     verbs = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ") and line[2] != " "}
     assert {"run", "vocab", "inspect", "doctor", "cache"} <= verbs
-    assert not {"build", "eval"} & verbs
+    assert not TOOLKIT_VERBS & verbs
+    assert "Toolkit" not in done.stdout
     assert "cannot be loaded" not in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "extra"), [(["build", "--preset", "demo"], "export"), (["eval", "--dataset", "coco"], "eval")]
+    ("words", "extra"),
+    [
+        (["build", "--preset", "demo"], "export"),
+        (["eval", "--dataset", "coco"], "eval"),
+        (["train", "--preset", "demo"], "train"),
+        (["data", "list"], "export"),
+    ],
 )
 def test_a_verb_of_the_toolkit_says_where_it_runs(
     words: list[str], extra: str, installed: dict[str, str], tmp_path: Path

@@ -6,17 +6,19 @@ TensorRT for RTX builds on machines without a GPU, TensorRT needs the GPU the en
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odise_trt.backends import INSTALL
-from odise_trt.bundle.stage_spec import StageSpec
+from odise_trt.backends import host_os
+from odise_trt.backends.cuda import open_cuda
+from odise_trt.backends.registry import BackendEntry
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.files.writing import writing
+from odise_trt.stage_spec import StageSpec
+
+from . import AHEAD, Progress
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -26,27 +28,54 @@ _CAPABILITY = "SM{}"
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "UINT8": "uint8"}
 _MESSAGES_SHOWN = 5
 
-#: Told (phase, steps done, steps in all) while an engine builds; phases nest and repeat.
-Progress = Callable[[str, int, int], None]
 
-
-@dataclass(frozen=True)
-class Network:
-    """What was parsed: layers by type, for reports."""
-
-    layers: Mapping[str, int]
-
-
-def load_flavour(backend: str) -> Any:
-    """The Python module of "tensorrt" or "tensorrt_rtx".
+class TensorRTBuilder:
+    """Builds engines of one flavour, see `Builder`.
 
     Raises:
-        BackendError: it is not installed, or does not load.
+        BackendError: the flavour is not installed, finds no GPU it needs, or does not build for a compute
+            capability.
     """
-    try:
-        return importlib.import_module(backend)
-    except (ImportError, OSError) as error:
-        raise BackendError(f"backend {backend} is not installed ({error})", INSTALL[backend]) from error
+
+    def __init__(self, entry: BackendEntry, compute_capabilities: Sequence[str]) -> None:
+        self._flavour = entry.load()
+        self._capabilities = tuple(compute_capabilities)
+        self.facts = _facts(entry.name, self._flavour, self._capabilities)
+
+    def build(self, spec: StageSpec, onnx: Path, engine: Path, progress: Progress) -> None:
+        """See `Builder.build`."""
+        build_engine(
+            self._flavour,
+            spec,
+            onnx,
+            engine,
+            compute_capabilities=self._capabilities,
+            progress=progress,
+        )
+
+
+def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str, Any]:
+    facts = {"name": name, "version": flavour.__version__, "os": host_os()}
+    ahead = capability_names(flavour)
+    if ahead:
+        if unknown := [number for number in capabilities if number not in ahead]:
+            raise BackendError(
+                f"{name} does not build for compute capability {', '.join(unknown)}",
+                f"it builds for {', '.join(ahead)}",
+            )
+        return {**facts, "compute_capability": list(capabilities)}
+    gpu = open_cuda().device
+    if set(capabilities) - {gpu.compute_capability}:
+        raise BackendError(
+            f"{name} builds for the GPU of this machine only, {gpu.name} ({gpu.compute_capability})",
+            f"leave --compute-capability out, or use {AHEAD}",
+        )
+    return {
+        **facts,
+        "compute_capability": [gpu.compute_capability],
+        "gpu": gpu.name,
+        "driver": gpu.driver,
+    }
 
 
 def build_engine(
@@ -57,11 +86,11 @@ def build_engine(
     *,
     compute_capabilities: Sequence[str] = (),
     progress: Progress | None = None,
-) -> Network:
+) -> None:
     """Build `engine` from the graph `onnx` (external data beside it).
 
     Args:
-        flavour: `tensorrt` or `tensorrt_rtx`, see `load_flavour`.
+        flavour: the module `tensorrt` or `tensorrt_rtx`.
         spec: the declaration at the precision of the graph; its profiles are the engine's, in order.
         onnx: the graph.
         engine: where to; written under a temporary name first.
@@ -98,11 +127,6 @@ def build_engine(
             os.replace(temporary, engine)
     finally:
         temporary.unlink(missing_ok=True)
-    layers: dict[str, int] = {}
-    for index in range(network.num_layers):
-        kind = network.get_layer(index).type.name
-        layers[kind] = layers.get(kind, 0) + 1
-    return Network(layers)
 
 
 def _config(flavour: Any, builder: Any) -> Any:
@@ -110,16 +134,6 @@ def _config(flavour: Any, builder: Any) -> Any:
     # float32 is float32: TensorRT would multiply it with 10-bit mantissas, which are fp16's.
     config.clear_flag(flavour.BuilderFlag.TF32)
     return config
-
-
-def parse_only(flavour: Any, spec: StageSpec, onnx: Path) -> None:
-    """Parse a graph and compare the network with its declaration, without building; needs no GPU.
-
-    Raises:
-        ExportError: as `build_engine`.
-    """
-    logger = _collecting_logger(flavour)
-    _parse(flavour, _builder(flavour, logger), logger, spec, onnx)
 
 
 def capability_names(flavour: Any) -> tuple[str, ...]:
@@ -136,7 +150,7 @@ def _builder(flavour: Any, logger: Any) -> trt.Builder:
     except (TypeError, RuntimeError) as error:
         raise BackendError(
             f"{flavour.__name__} {flavour.__version__} finds no GPU to build for: {_listed(logger.errors)}",
-            "build where the GPU is, or use --backend tensorrt_rtx, which builds without one",
+            f"build where the GPU is, or use {AHEAD}, which builds without one",
         ) from error
 
 
@@ -201,7 +215,7 @@ def _set_capabilities(flavour: Any, config: trt.IBuilderConfig, wanted: Sequence
     if not known:
         raise BackendError(
             f"{flavour.__name__} builds for the GPU of this machine only",
-            "leave --compute-capability out, or use --backend tensorrt_rtx",
+            f"leave --compute-capability out, or use {AHEAD}",
         )
     if unknown := [capability for capability in wanted if capability not in known]:
         raise BackendError(

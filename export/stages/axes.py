@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odise_trt.bundle.stage_spec import Axis, Profile
+from odise_trt.stage_spec import Axis, Profile
 from reference.preset import Preset
 
 #: A 1024 x 2560 image, the largest of the official sizes, is ten windows; longer strips run in batches.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor as Array
 
-from odise_trt.bundle.stage_spec import COMPUTE, StageSpec, Tensor
+from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
 from reference.preset import Preset
 
 from .axes import window_axes, window_profiles

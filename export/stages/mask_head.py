@@ -9,7 +9,7 @@ import torch
 from torch import Tensor as Array
 from torch.nn import functional as F
 
-from odise_trt.bundle.stage_spec import COMPUTE, StageSpec, Tensor
+from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
 from reference.preset import Preset
 
 from .axes import image_axes, image_profiles

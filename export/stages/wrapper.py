@@ -1,4 +1,4 @@
-"""What every stage wrapper is: a part of the model with flat inputs and outputs that declares itself."""
+"""The base class of stages: a part of the model with flat inputs and outputs that declares itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from odise_trt.bundle.stage_spec import StageSpec
+from odise_trt.stage_spec import StageSpec
 from reference.preset import Preset
 
 if TYPE_CHECKING:

@@ -1,17 +1,26 @@
-"""Backends: ONNX Runtime, TensorRT, TensorRT for RTX. Importing this imports none of them."""
+"""Backends: what runs engines. Importing this imports none of them.
+
+`registry` says which there are.
+"""
 
 from __future__ import annotations
 
 import os
 
 from ..arguments import count
-from ..errors import BackendError
-from .base import INSTALL, Backend, Engine, host_os
+from .base import Backend, Engine, Options, host_os
+from .registry import BACKENDS, find_backend, resolve
 
-__all__ = ["BACKENDS", "INSTALL", "Backend", "Engine", "available_threads", "host_os", "open_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Engine",
+    "available_threads",
+    "find_backend",
+    "host_os",
+    "open_backend",
+]
 
-#: Names of all backends, as `--backend` and the manifest have them.
-BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 # Systems end a process that starts many thousands.
 _MOST_THREADS = 1024
 
@@ -19,12 +28,13 @@ _MOST_THREADS = 1024
 def open_backend(
     name: str, *, precision: str = "fp32", device: str | None = None, threads: int | None = None
 ) -> Backend:
-    """Load a backend. What is asked for is what runs; nothing else is ever put in its place.
+    """Load a backend. It is the one that was named, on the device that was named; nothing falls back.
 
     Args:
         name: one of `BACKENDS`.
         precision: of the engines it will open, "fp32" or "fp16".
-        device: "cpu", "cuda" or "cuda:1". None: the CPU for ONNX Runtime, the first GPU for TensorRT.
+        device: "cpu", "cuda" or "cuda:1". None: the first GPU for backends that run on GPUs only, the CPU for
+            others.
         threads: CPU threads for computing; None: as many as the process may use.
 
     Raises:
@@ -34,15 +44,10 @@ def open_backend(
     """
     if threads is not None:
         threads = count("threads", threads, _MOST_THREADS)
-    if name == "onnxruntime":
-        from .onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend(precision, device or "cpu", threads or available_threads())
-    if name in ("tensorrt", "tensorrt_rtx"):
-        from .tensorrt import open_tensorrt
-
-        return open_tensorrt(name, device or "cuda")
-    raise BackendError(f"there is no backend {name!r}", f"backends: {', '.join(BACKENDS)}")
+    entry = find_backend(name)
+    options = Options(precision, device or entry.device, threads or available_threads())
+    backend: Backend = resolve(entry.opens)(entry, options)
+    return backend
 
 
 def available_threads() -> int:

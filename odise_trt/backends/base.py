@@ -1,31 +1,69 @@
-"""What a backend is: it opens the file of a stage and runs it on arrays. Nothing about ODISE in here."""
+"""The interface of a backend: it opens the file of a stage and runs it on arrays."""
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec, Tensor, split_dimension
 from ..errors import BackendError
+from ..stage_spec import StageSpec, Tensor, split_dimension
 
-#: What a missing backend needs.
-INSTALL = {
-    "onnxruntime": 'pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")',
-    "tensorrt": 'pip install "odise-trt[tensorrt]"',
-    "tensorrt_rtx": 'pip install "odise-trt[tensorrt-rtx]"',
-}
-#: `onnxruntime` and `onnxruntime-gpu` have the same files: the last one installed counts, and removing
-#: either leaves half of the other. So both are removed before one is installed.
-ONNXRUNTIME_ON_GPUS = 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "odise-trt[cuda]"'
-REPAIR_ONNXRUNTIME = (
-    "pip uninstall -y onnxruntime onnxruntime-gpu"
-    ' && pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
-)
+if TYPE_CHECKING:
+    # The registry is read by `--help`, which does not wait for numpy.
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a backend is opened.
+
+    Attributes:
+        precision: of the engines that it will open, "fp32" or "fp16".
+        device: "cpu", "cuda" or "cuda:1".
+        threads: CPU threads for computing.
+    """
+
+    precision: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a backend's installation is good for.
+
+    Attributes:
+        works: whether it can run engines.
+        detail: its version and what it offers; or what is wrong.
+        needs: what to do to have more, or to repair it.
+    """
+
+    works: bool
+    detail: str
+    needs: str = ""
+
+
+class StageFiles(Protocol):
+    """The files of one stage and their declaration; an entry of a bundle's manifest is that."""
+
+    @property
+    def spec(self) -> StageSpec:
+        """The declaration, at the precision of the files."""
+        ...
+
+    @property
+    def file(self) -> str:
+        """Name of the file to open."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files, external data too."""
+        ...
 
 
 class Engine(Protocol):
@@ -60,15 +98,15 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """As in a manifest: "onnxruntime", "tensorrt" or "tensorrt_rtx"."""
+        """As in the registry and in manifests."""
         ...
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
         """Why engines built as `built` (the manifest's `backend`) say cannot run here; None when they can."""
         ...
 
-    def open_stage(self, folder: Path, entry: StageEntry) -> Engine:
-        """Load one stage of the bundle in `folder`.
+    def open_stage(self, folder: Path, entry: StageFiles) -> Engine:
+        """Load one stage, whose files are in `folder`.
 
         Raises:
             BackendError: the engine cannot be loaded, or is not what the manifest declares.
@@ -90,7 +128,7 @@ def host_os() -> str:
 
 
 def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Hold a call against a stage's declaration.
+    """Compare the inputs of a call with the stage's declaration.
 
     Returns:
         The size of every axis that the inputs determine: {"windows": 4, "side": 512}.
@@ -133,7 +171,7 @@ def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
     for index, profile in enumerate(spec.profiles):
         ranges = [(size, profile.ranges[axis]) for axis, size in sizes.items() if axis in profile.ranges]
         if all(least <= size <= most for size, (least, _, most) in ranges):
-            distance = sum(abs(np.log(size / typical)) for size, (_, typical, _) in ranges)
+            distance = sum(abs(math.log(size / typical)) for size, (_, typical, _) in ranges)
             fitting.append((distance, index))
     if not fitting:
         what = ", ".join(f"{axis}={size}" for axis, size in sizes.items())

@@ -46,7 +46,7 @@ class Cuda(Protocol):
     stream: int
 
     def current(self) -> AbstractContextManager[None]:
-        """Within it this is the thread's current GPU; afterwards it is the one that was before."""
+        """Make this the thread's current GPU in the block, and restore the former one after it."""
         ...
 
     def allocate(self, size: int) -> int:
@@ -75,7 +75,7 @@ class Cuda(Protocol):
 
 
 class Buffer:
-    """Device memory that grows when more is asked of it, and is reused otherwise."""
+    """Device memory that is reused, and grows when a call needs more."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda

@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
-from .base import INSTALL, ONNXRUNTIME_ON_GPUS, REPAIR_ONNXRUNTIME, check_inputs
+from ..stage_spec import StageSpec
+from .base import Health, Options, StageFiles, check_inputs
 from .cuda import device_index
+from .registry import BackendEntry
+
+#: `onnxruntime` and `onnxruntime-gpu` have the same files: the last one installed counts, and removing
+#: either leaves half of the other. So both are removed before one is installed.
+_ON_GPUS = 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "odise-trt[cuda]"'
+_REPAIR = (
+    "pip uninstall -y onnxruntime onnxruntime-gpu"
+    ' && pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
+)
+_DAMAGED = "damaged: it has no InferenceSession"
 
 #: Stages with larger files give scratch memory back after each run. Small ones don't: it costs the demo
 #: preset's features an eighth of their speed, and saves 0.15 of 0.5 GB.
@@ -27,35 +36,29 @@ class OnnxRuntimeBackend:
         BackendError: onnxruntime is not installed, or lacks the provider of the device that is asked for.
     """
 
-    name = "onnxruntime"
-
-    def __init__(self, precision: str, device: str, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendError(
-                f"backend onnxruntime is not installed ({error})", INSTALL["onnxruntime"]
-            ) from error
+    def __init__(self, entry: BackendEntry, options: Options) -> None:
+        self.name = entry.name
+        onnxruntime = entry.load()
         if not hasattr(onnxruntime, "InferenceSession"):
-            raise BackendError("onnxruntime is damaged: it has no InferenceSession", REPAIR_ONNXRUNTIME)
+            raise BackendError(f"{entry.package} is {_DAMAGED}", _REPAIR)
         self._ort = onnxruntime
-        self._device = device
-        self._threads = threads
-        self._half = precision == "fp16"
-        self._provider, self._options = _provider(device)
+        self._device = options.device
+        self._threads = options.threads
+        self._half = options.precision == "fp16"
+        self._provider, self._options = _provider(options.device)
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
             raise BackendError(
                 f"this onnxruntime {onnxruntime.__version__} has no {self._provider}"
                 f" (it has: {', '.join(available)})",
-                ONNXRUNTIME_ON_GPUS,
+                _ON_GPUS,
             )
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
         """ONNX files run anywhere."""
         return None
 
-    def open_stage(self, folder: Path, entry: StageEntry) -> OnnxRuntimeEngine:
+    def open_stage(self, folder: Path, entry: StageFiles) -> OnnxRuntimeEngine:
         """Load one stage, see `Backend.open_stage`."""
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = self._threads
@@ -138,6 +141,15 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Free the session."""
         self._session = None
+
+
+def examine(onnxruntime: Any) -> Health:
+    """What an installation offers: the module that was imported may lack half of itself."""
+    if not hasattr(onnxruntime, "InferenceSession"):
+        return Health(False, _DAMAGED, _REPAIR)
+    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    detail = f"{onnxruntime.__version__}, providers: {', '.join(names)}"
+    return Health(True, detail, "" if "CUDA" in names else f"for --device cuda: {_ON_GPUS}")
 
 
 def _provider(device: str) -> tuple[str, dict[str, str]]:

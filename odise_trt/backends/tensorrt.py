@@ -6,18 +6,17 @@ memory managed here.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bundle.manifest import StageEntry
-from ..bundle.stage_spec import StageSpec
 from ..errors import BackendError
-from .base import INSTALL, check_inputs, choose_profile, host_os
+from ..stage_spec import StageSpec
+from .base import Options, StageFiles, check_inputs, choose_profile, host_os
 from .cuda import Buffer, Cuda, Device, device_index, open_cuda
+from .registry import BackendEntry
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -44,18 +43,14 @@ def engine_mismatch(built: Mapping[str, Any], version: str, device: Device) -> s
     return None
 
 
-def open_tensorrt(name: str, device: str) -> TensorRTBackend:
-    """Load a flavour ("tensorrt" or "tensorrt_rtx") on a GPU ("cuda", "cuda:1").
+def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
+    """Load a flavour on a GPU ("cuda", "cuda:1").
 
     Raises:
         BackendError: the flavour or cuda-python is not installed, or there is no GPU with a driver.
     """
-    index = device_index(device)
-    try:
-        module = importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise BackendError(f"backend {name} is not installed ({error})", INSTALL[name]) from error
-    return TensorRTBackend(name, module, open_cuda(index))
+    index = device_index(options.device)
+    return TensorRTBackend(entry.name, entry.load(), open_cuda(index))
 
 
 class TensorRTBackend:
@@ -85,7 +80,7 @@ class TensorRTBackend:
         """Engines are tied to the exact version, and to the architecture, driver and system where named."""
         return engine_mismatch(built, self._trt.__version__, self._cuda.device)
 
-    def open_stage(self, folder: Path, entry: StageEntry) -> TensorRTEngine:
+    def open_stage(self, folder: Path, entry: StageFiles) -> TensorRTEngine:
         """Load one stage, see `Backend.open_stage`."""
         if self._runtime is None:
             raise BackendError(f"backend {self.name} was closed")
@@ -123,7 +118,7 @@ class TensorRTBackend:
                 self._cuda.close()
 
     def _said(self, error: Exception | None = None) -> str:
-        """What TensorRT logged, for it raises little and explains itself in its log."""
+        """What TensorRT logged since the last call: it explains failures in its log, not in exceptions."""
         text = "; ".join(self._messages) or (str(error) if error else "no reason given")
         self._messages.clear()
         return text
@@ -142,7 +137,7 @@ class TensorRTEngine:
         self._buffers = {tensor.name: Buffer(self._cuda) for tensor in (*spec.inputs, *spec.outputs)}
 
     def check_declaration(self, path: Path) -> None:
-        """Hold the engine's tensors and profiles against the stage's declaration.
+        """Compare the engine's tensors and profiles with the stage's declaration.
 
         Raises:
             BackendError: they differ.
@@ -241,7 +236,7 @@ class TensorRTEngine:
 
 
 def _collecting_logger(trt: Any, messages: list[str]) -> Any:
-    """A logger of this flavour that keeps errors, to be told with the exception they belong to."""
+    """A logger of this flavour that keeps errors for the message of the exception they belong to."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from ..errors import BundleError, hint_for, reason
 from ..files.paths import expanded, kind_of
 from ..files.typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
-from .stage_spec import COMPUTE, PRECISIONS, Size, StageSpec
+from ..stage_spec import COMPUTE, PRECISIONS, Size, StageSpec
 
 FORMAT = 1
 MANIFEST = "manifest.json"

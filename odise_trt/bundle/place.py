@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..backends.registry import BACKENDS
 from ..errors import BundleError, OutputError
 from ..files.writing import writing
 from .manifest import MANIFEST, Manifest
@@ -15,7 +16,8 @@ from .manifest import MANIFEST, Manifest
 #: Beside a bundle NAME, `.NAME.partial-...` is being written and `.NAME.retired-...` was replaced.
 PARTIAL, RETIRED = ".partial-", ".retired-"
 #: What a build writes, where there is no manifest to tell.
-_BUILT = re.compile(r"(manifest|tokenizer)\.json|constants\.npz|parity\.html|.+\.(onnx(\.data)?|engine)")
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted({entry.suffix for entry in BACKENDS.values()}))
+_BUILT = re.compile(rf"(manifest|tokenizer)\.json|constants\.npz|parity\.html|.+(\.onnx\.data|{_SUFFIXES})")
 #: Open files that were removed, on NFS.
 _REMOVED = ".nfs"
 

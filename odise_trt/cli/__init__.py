@@ -7,21 +7,46 @@ add verbs by entry points of the group `odise_trt.commands`, see `odise_trt.cli.
 from __future__ import annotations
 
 import signal
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 
-def main() -> None:
-    """Entry point of `odise-trt`."""
+def main() -> NoReturn:
+    """Run `odise-trt` and exit."""
+    _end_quietly_on_ctrl_c()
+    from . import boundary
+
+    boundary.run(_odise_trt)
+
+
+def door(target: str, name: str, *first: str) -> NoReturn:
+    """Run one verb as a command of its own and exit, as `python -m reference.train` does.
+
+    Args:
+        target: "module:function" or "module:app", as entry points of `odise_trt.commands` have it. Nothing of
+            it is imported before the error boundary begins.
+        name: what the command is called in its help and messages.
+        first: words that come before those of the command line.
+    """
+    _end_quietly_on_ctrl_c()
+    from . import boundary
+
+    def command() -> int | None:
+        from .group import command_of
+
+        status: int | None = command_of(target).main([*first, *sys.argv[1:]], prog_name=name)
+        return status
+
+    boundary.run(command)
+
+
+def _end_quietly_on_ctrl_c() -> None:
     # Python shows a traceback for Ctrl-C while modules are imported; there is nothing to clean up yet.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    from . import boundary
 
-    boundary.run(_command)
-
-
-def _command() -> int | None:
+def _odise_trt() -> int | None:
     from .application import app
 
     status: int | None = app(prog_name="odise-trt")

@@ -8,7 +8,7 @@ import typer
 
 from .cache import cache
 from .doctor import doctor
-from .group import VerbGroup
+from .group import HELP_OPTIONS, RUNTIME_PANEL, VerbGroup
 from .inspect import inspect
 from .run import run
 from .vocab import vocab
@@ -18,7 +18,7 @@ app = typer.Typer(
     cls=VerbGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_OPTIONS,
 )
 
 
@@ -43,4 +43,4 @@ def _options(
 
 
 for _verb in (run, vocab, inspect, doctor, cache):
-    app.command()(_verb)
+    app.command(rich_help_panel=RUNTIME_PANEL)(_verb)

@@ -1,7 +1,7 @@
-"""Where every command of every package begins and ends: streams, signals, and one message per error.
+"""Where every command begins and ends: streams, signals, and one message per error.
 
-`odise-trt`, `python export/build_engines.py` and the `python -m` commands of the checkout all start through
-`run`. `--debug` anywhere on a command line, or `ODISE_DEBUG=1`, shows tracebacks in addition.
+`odise_trt.cli.main` and `odise_trt.cli.door` start all commands through `run`. `--debug` anywhere on a
+command line, or `ODISE_DEBUG=1`, shows tracebacks in addition.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ def run(command: Callable[[], int | None]) -> NoReturn:
 
 
 def message_of(error: BaseException, debug: bool = False) -> str:
-    """What a person reads of an error.
+    """Return the message that a person reads for an error.
 
-    Errors of the product speak for themselves. Those of the operating system get their cause and what to do
-    about it. Anything else is a fault of the product: its traceback is kept in a file for a report.
+    An error of the product has its own message. An error of the operating system gets its cause and what to
+    do about it. Any other error is a fault of the product: its traceback is kept in a file for a report.
 
     Args:
-        debug: the traceback is shown, and needs no file.
+        debug: the traceback is shown, so no file is written.
     """
     if isinstance(error, OdiseError):
         return f"{type(error).__name__}: {error}"

@@ -13,8 +13,17 @@ from ..errors import OdiseError
 DISTRIBUTION = "odise-trt"
 #: Import names that differ from the name of the distribution.
 _DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "google": "protobuf"}
-#: What the commands of the checkout need that need more than the export does.
-_EXTRAS_OF = {"reference.train": "train", "reference.demo": "train", "reference.eval": "eval"}
+#: The commands of the checkout, as modules and as verbs, that need more than the export does.
+_EXTRAS_OF = {
+    "reference.train": "train",
+    "reference.demo": "train",
+    "reference.eval": "eval",
+    "reference.visualize_features": "eval",
+    "train": "train",
+    "train-demo": "train",
+    "eval": "eval",
+    "features": "eval",
+}
 #: Packages of a checkout that no wheel holds.
 TOOLKIT = ("reference", "export", "benchmarks")
 
@@ -71,7 +80,7 @@ def _extra_of_this_command() -> str | None:
     """The extra that brings all a command needs, where that is not what brings the first missing package."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     door = ".".join((spec.name if spec is not None else "").split(".")[:2])
-    return _EXTRAS_OF.get(door) or ("eval" if sys.argv[1:2] == ["eval"] else None)
+    return _EXTRAS_OF.get(door) or _EXTRAS_OF.get("".join(sys.argv[1:2]))
 
 
 def _extras() -> dict[str, list[str | None]]:

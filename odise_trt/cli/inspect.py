@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..bundle.manifest import Manifest
-    from ..bundle.stage_spec import Tensor
+    from ..stage_spec import Tensor
 
 
 def inspect(

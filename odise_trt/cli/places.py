@@ -10,9 +10,11 @@ from ..files.paths import expanded, home_is_unknown, is_address, kind_of
 
 
 def folder(text: str) -> Path:
-    """The folder of an option: `~` is the home folder; nothing at all is an error, not the working folder.
+    """Return the path that an option names, with `~` for the home folder.
 
-    So is an address, which would become a folder called "s3:".
+    Raises:
+        typer.BadParameter: the text is empty (it would be the working folder), or an address (it would become
+            a folder called "s3:"), or no home folder is known.
     """
     if not str(text).strip():  # typer gives the default as a path
         raise typer.BadParameter(f"{text!r} names no folder; is a variable of the shell unset?")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from . import console
+from .completion import devices_like, vocabularies_like
 from .places import folder
 
 
@@ -34,6 +35,7 @@ def run(
         typer.Option(
             help='A preset ("coco"), presets joined with +, a file, or words ("purse, handbag; table").',
             show_default=False,
+            autocompletion=vocabularies_like,
         ),
     ],
     things: Annotated[
@@ -57,7 +59,10 @@ def run(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:1; cpu for onnxruntime, if left out.")
+        str | None,
+        typer.Option(
+            help="cpu, cuda or cuda:1; cpu for onnxruntime, if left out.", autocompletion=devices_like
+        ),
     ] = None,
     ray: Annotated[
         bool,
@@ -89,7 +94,7 @@ def run(
     for option, names in (("--things", things), ("--stuff", stuff), ("--device", device)):
         if names is not None and not names.strip():
             raise typer.BadParameter("it is empty; leave it out", param_hint=option)
-    # What can be wrong is looked at before engines are loaded.
+    # Every input is checked before any engine is loaded.
     vocabulary = Vocabulary.parse(vocab).with_flags(things, stuff)
     inputs = find_inputs(images)
     prepare_folder(output)

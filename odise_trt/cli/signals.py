@@ -38,7 +38,7 @@ class Signals:
         self._ignored_usually = sys.unraisablehook
 
     def catch(self) -> None:
-        """Begin; of no effect in another thread than the main one, which has no signals."""
+        """Begin. Without effect outside the main thread: only that one receives signals."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _ENDING:
@@ -48,7 +48,7 @@ class Signals:
         self._ignored_usually, sys.unraisablehook = sys.unraisablehook, self._ignored
 
     def release(self) -> None:
-        """From now on signals end the process at once, without a word: the work is over."""
+        """From now on signals end the process at once and silently: the work is over."""
         if threading.current_thread() is threading.main_thread():
             for number in _ENDING:
                 if signal.getsignal(number) == self._stop:

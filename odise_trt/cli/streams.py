@@ -1,8 +1,8 @@
-"""Standard output and standard error that take every character and never stop work.
+"""Standard output and standard error that accept every character and never stop work.
 
 A report that cannot be printed (a letter that the terminal's encoding lacks, a full disk behind `>`, a reader
-that went away) must not end what it reports on. The streams are replaced once, for all who print: rich, typer
-and `print` alike.
+that went away) must not end the work it reports on. The streams are replaced once, for rich, typer and
+`print` alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 class UnstoppableFile(io.RawIOBase):
-    """A file that drops what it cannot write, and remembers why.
+    """A file that drops what it cannot write, and keeps the first error.
 
     Attributes:
         error: the first error; None: everything was written.
@@ -34,7 +34,7 @@ class UnstoppableFile(io.RawIOBase):
         return self.error is not None and self.error.errno != errno.EPIPE
 
     def write(self, data: Any) -> int:
-        """Write, or drop."""
+        """Write the data, or drop it; returns its length either way."""
         try:
             written = self._raw.write(data)
         except OSError as error:
@@ -44,26 +44,26 @@ class UnstoppableFile(io.RawIOBase):
         return memoryview(data).nbytes if written is None else written
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """Of the file behind."""
+        """Return the descriptor of the file behind this one."""
         return self._raw.fileno()
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the file behind this one is a terminal."""
         return self._raw.isatty()
 
 
 def protect_streams() -> UnstoppableFile | None:
     """Replace `sys.stdout` and `sys.stderr` by streams that never raise.
 
-    Those that are closed (`>&-`, a service without a terminal) lead nowhere. No file that is opened later may
-    have their numbers, for libraries in C would print into it.
+    Closed streams (`>&-`, a service without a terminal) are sent to the null device. Their numbers are taken,
+    since libraries in C would otherwise print into the next file that is opened.
 
     Returns:
-        The file behind standard output; None where it is no file (in a notebook).
+        The file behind standard output; None if there is no file behind it (in a notebook).
     """
     _occupy_closed()
     sys.stdout = sys.stdout or _nowhere(_STANDARD_OUTPUT)

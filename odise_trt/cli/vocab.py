@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
+from .completion import vocabularies_like
 
 if TYPE_CHECKING:
     from ..vocabulary import Vocabulary
@@ -16,7 +17,9 @@ def vocab(
     vocabulary: Annotated[
         str | None,
         typer.Argument(
-            help="As --vocab of run takes it; left out: the presets there are.", show_default=False
+            help="As --vocab of run takes it; if left out, the presets are listed.",
+            show_default=False,
+            autocompletion=vocabularies_like,
         ),
     ] = None,
     things: Annotated[str | None, typer.Option(help='Categories to make things: "purse, table".')] = None,

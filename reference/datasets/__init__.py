@@ -1,14 +1,22 @@
-"""Datasets in the layouts people have on disk, each with its vocabulary; see docs/datasets.md.
+"""Open datasets in their usual layouts on disk, each with its vocabulary; see docs/datasets.md.
 
 dataset = open_dataset("ade150", "/data", "val")
 example = dataset[0]
+
+Importing this package imports nothing heavy: names are loaded when they are first used.
 """
 
-from reference.errors import DatasetError
+from __future__ import annotations
 
-from .catalogue import DATASETS, open_dataset
-from .example import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
-from .overlap import overlap_with
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reference.errors import DatasetError
+
+    from .catalogue import DATASETS, open_dataset
+    from .example import IGNORED, Dataset, Example, Federation, Instance, PanopticSegment
+    from .overlap import overlap_with
 
 __all__ = [
     "DATASETS",
@@ -22,3 +30,26 @@ __all__ = [
     "open_dataset",
     "overlap_with",
 ]
+
+_HOMES = {
+    "DATASETS": "reference.datasets.catalogue",
+    "IGNORED": "reference.datasets.example",
+    "Dataset": "reference.datasets.example",
+    "DatasetError": "reference.errors",
+    "Example": "reference.datasets.example",
+    "Federation": "reference.datasets.example",
+    "Instance": "reference.datasets.example",
+    "PanopticSegment": "reference.datasets.example",
+    "open_dataset": "reference.datasets.catalogue",
+    "overlap_with": "reference.datasets.overlap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

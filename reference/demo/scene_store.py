@@ -1,4 +1,4 @@
-"""Scenes drawn once and kept, so that training reads them instead of drawing them again."""
+"""Draw the scenes of a training once and keep them on disk."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class SceneStore:
 
 
 def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[str, ...] = ()) -> SceneStore:
-    """The scenes of `count` seeds, read from `folder` where they were drawn before.
+    """Return the scenes of `count` seeds. They are drawn only if `folder` does not have them yet.
 
     Args:
-        folder: where they are kept; made if need be.
+        folder: keeps the scenes; created if it does not exist.
         first_seed: seed of the first scene.
-        count: how many.
+        count: number of scenes.
         size: height and width in pixels.
         without: see `reference.scenes.make_scene`.
     """
@@ -57,7 +57,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
             for index, scene in enumerate(_scenes(seeds, size, without)):
                 picture.array[index], ids.array[index] = scene[:2]
                 categories.append(scene[2])
-        # The listing is written last: where it is, the arrays are whole.
+        # The listing is written last: if it exists, the arrays are complete.
         temporary = listing.with_suffix(".partial")
         temporary.write_text(json.dumps(categories), encoding="utf-8")
         temporary.replace(listing)
@@ -68,7 +68,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
 
 
 class _writing:
-    """An array file under a temporary name until it is whole."""
+    """Writes an array file, which has a temporary name until it is complete."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self.path, self.shape = path, shape

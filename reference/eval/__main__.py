@@ -1,14 +1,6 @@
-"""`python -m reference.eval`."""
+"""`python -m reference.eval` is `odise-trt eval --reference`."""
 
-from odise_trt.cli import boundary
-
-
-def main() -> None:
-    """Entry point."""
-    from reference.eval.cli import app
-
-    app(prog_name="python -m reference.eval")
-
+from odise_trt.cli import door
 
 if __name__ == "__main__":
-    boundary.run(main)
+    door("reference.eval.cli:eval_command", "python -m reference.eval", "--reference")

@@ -1,9 +1,9 @@
-"""`odise-trt eval` and `python -m reference.eval`."""
+"""`odise-trt eval`; `python -m reference.eval` is `odise-trt eval --reference`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,21 +13,33 @@ from rich.console import Console
 from rich.markup import escape
 
 from odise_trt.cli import console
+from odise_trt.cli.completion import devices_like
 from odise_trt.cli.places import folder as folder_of
+from reference.completion import datasets_like, presets_like
+from reference.eval.openers import (
+    SCENES,
+    Opener,
+    folder_name,
+    open_bundle,
+    open_named,
+    open_reference,
+    reference_name,
+)
 
 if TYPE_CHECKING:
     from reference.ablation import Ablation
-    from reference.datasets.example import Dataset
     from reference.eval.evaluation import Progress
-    from reference.eval.prediction import Predictor
 
-#: Drawn scenes, by all their words, by those of training, by synonyms alone; see `reference.demo.held_out`.
-SCENES = ("scenes", "scenes-names", "scenes-synonyms")
-#: Scenes that are evaluated unless --limit says more.
-_SCENES = 100
 
-#: Opens a predictor, and closes it again.
-Opener = Callable[[], AbstractContextManager["Predictor"]]
+def _datasets_like(incomplete: str) -> list[str]:
+    return [name for name in SCENES if name.startswith(incomplete)] + datasets_like(incomplete)
+
+
+def _file_of(text: str) -> Path:
+    """The file of an option, as `odise_trt.cli.places.folder`."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; is a variable of the shell unset?")
+    return folder_of(text)
 
 
 class TaskName(StrEnum):
@@ -44,6 +56,7 @@ DatasetName = Annotated[
         "--dataset",
         help=f"A dataset, or held-out drawn scenes: {', '.join(SCENES)} (no --data).",
         show_default=False,
+        autocompletion=_datasets_like,
     ),
 ]
 Data = Annotated[
@@ -66,9 +79,22 @@ TaskOption = Annotated[
     list[TaskName] | None,
     typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
 ]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture",
+        help="PNG file: draw the first images (at most 8) beside truth and prediction, with scores.",
+        show_default=False,
+        parser=_file_of,
+        metavar="PATH",
+    ),
+]
 PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row for each category.")]
 Preset = Annotated[
-    str | None, typer.Option(help="Preset of the reference; demo, if left out.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Preset of the reference; demo, if left out.", show_default=False, autocompletion=presets_like
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -77,14 +103,31 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
-CaptionerOption = Annotated[str, typer.Option(help="Ablation: implicit or empty.")]
-Timesteps = Annotated[str, typer.Option(help='Ablation: diffusion steps, "0+100+200" or "learnable".')]
-Classifier = Annotated[
-    str, typer.Option(help='Ablation: both, diffusion, discriminative, or the weight of "diffusion".')
+CaptionerOption = Annotated[
+    str | None,
+    typer.Option(help="Ablation: empty; implicit, as in the paper, if left out.", show_default=False),
 ]
-ClipMasks = Annotated[str, typer.Option(help="Ablation: pool, crop or crop-masked.")]
-Features = Annotated[str, typer.Option(help="Ablation: diffusion or clip.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")]
+Timesteps = Annotated[
+    str | None,
+    typer.Option(
+        help='Ablation: diffusion steps, "0+100+200" or "learnable"; 0, if left out.', show_default=False
+    ),
+]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help='Ablation: diffusion, discriminative, or the weight of "diffusion"; both, if left out.',
+        show_default=False,
+    ),
+]
+ClipMasks = Annotated[
+    str | None,
+    typer.Option(help="Ablation: crop or crop-masked; pool, if left out.", show_default=False),
+]
+Features = Annotated[
+    str | None, typer.Option(help="Ablation: clip; diffusion, if left out.", show_default=False)
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.", autocompletion=devices_like)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")]
 
 
@@ -103,104 +146,58 @@ def eval_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
+    picture: Picture = None,
     preset: Preset = None,
     weights: Weights = None,
     device: Device = None,
     threads: Threads = None,
+    captioner: CaptionerOption = None,
+    timesteps: Timesteps = None,
+    classifier: Classifier = None,
+    clip_masks: ClipMasks = None,
+    features: Features = None,
 ) -> None:
-    """Evaluate bundles on a dataset: PQ, mIoU, AP and more, side by side.
+    """Evaluate bundles and the PyTorch model on a dataset: PQ, mIoU, AP and more, side by side.
 
-    Predictions are kept; the same command goes on where it was stopped.
+    Predictions are kept; the same command goes on where it was stopped. Ablations are of the PyTorch model.
     """
-    for option, value in (("--preset", preset), ("--weights", weights)):
-        if value is not None and not reference:
-            raise typer.BadParameter("it is of the PyTorch model: give --reference, too", param_hint=option)
-    _check_named(preset, weights)
-    openers = {folder.resolve().name: _bundle(folder, device, threads) for folder in engines or ()}
-    if len(openers) < len(engines or ()) or (reference and "reference" in openers):
-        raise typer.BadParameter("models of the same name cannot be told apart", param_hint="--engines")
+    ablation = {
+        "captioner": captioner,
+        "timesteps": timesteps,
+        "classifier": classifier,
+        "clip_masks": clip_masks,
+        "features": features,
+    }
+    _check_of_reference({"preset": preset, "weights": weights, **ablation}, reference)
+    openers = {folder.resolve().name: open_bundle(folder, device, threads) for folder in engines or ()}
     if reference:
+        chosen = _ablation(ablation)
         # First: the others are compared with it.
-        openers = {"reference": _reference(preset, weights, device, threads), **openers}
+        openers = {
+            reference_name(chosen): open_reference(preset, weights, device, threads, chosen),
+            **openers,
+        }
+    if len(openers) < len(engines or ()) + reference:
+        raise typer.BadParameter("models of the same name cannot be told apart", param_hint="--engines")
     if not openers:
         raise typer.BadParameter("say what to evaluate: a bundle, or --reference", param_hint="--engines")
-    _run(openers, dataset, data, split, output, limit, task, per_category)
+    _run(openers, dataset, data, split, output, limit, task, per_category, picture)
 
 
-def reference_command(
-    dataset: DatasetName,
-    data: Data = None,
-    split: Split = None,
-    output: Output = Path("outputs/eval"),
-    limit: Limit = None,
-    task: TaskOption = None,
-    per_category: PerCategory = False,
-    preset: Preset = None,
-    weights: Weights = None,
-    device: Device = None,
-    threads: Threads = None,
-    captioner: CaptionerOption = "implicit",
-    timesteps: Timesteps = "0",
-    classifier: Classifier = "both",
-    clip_masks: ClipMasks = "pool",
-    features: Features = "diffusion",
-) -> None:
-    """Evaluate the PyTorch model on a dataset: PQ, mIoU, AP and more.
-
-    Predictions are kept; the same command goes on where it was stopped.
-    """
-    from reference.ablation import Ablation
-
-    _check_named(preset, weights)
-    ablation = Ablation.parse(
-        captioner=captioner,
-        timesteps=timesteps,
-        classifier=classifier,
-        clip_masks=clip_masks,
-        features=features,
-    )
-    opener = _reference(preset, weights, device, threads, ablation)
-    _run({_reference_name(ablation): opener}, dataset, data, split, output, limit, task, per_category)
-
-
-def _check_named(preset: str | None, weights: str | None) -> None:
-    for option, value in (("--preset", preset), ("--weights", weights)):
+def _check_of_reference(given: Mapping[str, str | None], reference: bool) -> None:
+    """Raise BadParameter for an option of the PyTorch model that is empty, or has no effect."""
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is not None and not reference:
+            raise typer.BadParameter("it is of the PyTorch model: give --reference, too", param_hint=option)
         if value == "":
             raise typer.BadParameter("it is empty; is a variable of the shell unset?", param_hint=option)
 
 
-def open_named(name: str, data: Path | None, split: str | None, limit: int | None) -> Dataset:
-    """What --dataset, --data and --split name.
+def _ablation(given: Mapping[str, str | None]) -> Ablation:
+    from reference.ablation import Ablation
 
-    Raises:
-        DatasetError: there is none of the name, or it is not complete.
-    """
-    if name in SCENES:
-        from reference.demo.held_out import held_out
-
-        if data is not None:
-            raise typer.BadParameter(f"{name} are drawn, and read nothing: leave it out", param_hint="--data")
-        if split is not None:
-            raise typer.BadParameter(f"{name} has no parts: leave it out", param_hint="--split")
-        return held_out(max(_SCENES, limit or 0), name)
-    from reference.datasets import open_dataset
-    from reference.datasets.catalogue import layout_of
-    from reference.errors import DatasetError
-
-    try:
-        layout_of(name)
-    except DatasetError as error:
-        raise DatasetError(error.message, f"{error.hint}; and drawn ones: {', '.join(SCENES)}") from error
-    if data is None:
-        raise typer.BadParameter(f"say where {name} is", param_hint="--data")
-
-    return open_dataset(name, data) if split is None else open_dataset(name, data, split)
-
-
-def folder_name(dataset: Dataset) -> str:
-    """The folder of a dataset's predictions within --output, by whichever of its names it was opened."""
-    split = getattr(dataset, "split", None)
-    return dataset.name if split is None else f"{dataset.name}-{split}"
+    return Ablation.parse(**{name: value for name, value in given.items() if value is not None})
 
 
 def _run(
@@ -212,6 +209,7 @@ def _run(
     limit: int | None,
     tasks: Sequence[TaskName] | None,
     per_category: bool,
+    picture: Path | None,
 ) -> None:
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
     notes, out = console.errors(), console.output()
@@ -220,9 +218,14 @@ def _run(
         from reference.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
+        from reference.eval.example_picture import check_picture, draw_examples, write_picture
+        from reference.eval.example_rows import ExampleRows
         from reference.eval.show import show_comparison, show_report
 
+        if picture is not None:
+            check_picture(picture)
         dataset = open_named(dataset_name, data, split, limit)
+        rows = ExampleRows(dataset)
         home = prepare_folder(output) / folder_name(dataset)
     reports = []
     failed: DatasetError | None = None
@@ -236,6 +239,7 @@ def _run(
                     limit=limit,
                     tasks=None if not tasks else [one.value for one in tasks],
                     progress=progress,
+                    examined=None if picture is None else rows.of(name),
                 )
         except DatasetError as error:
             # A bad image is one for the other models, too: what can be predicted by them is stored as well.
@@ -250,59 +254,9 @@ def _run(
         comparison = compare(reports)
         show_comparison(out, comparison)
         write_together(home, {"comparison.md": comparison.markdown().encode(errors="backslashreplace")})
-
-
-def _bundle(folder: Path, device: str | None, threads: int | None) -> Opener:
-    @contextmanager
-    def opened() -> Iterator[Predictor]:
-        from odise_trt.segmenter import Segmenter
-        from reference.eval.predictors import BundlePredictor
-
-        with Segmenter.open(folder, device=device, threads=threads) as segmenter:
-            yield BundlePredictor(segmenter)
-
-    return opened
-
-
-def _reference_name(ablation: Ablation) -> str:
-    """A name for every ablated model, as "reference-classifier-1,1": none finds predictions of another."""
-    from reference.ablation import Ablation
-
-    options = [] if ablation == Ablation() else ablation.summary().replace("--", "").split()
-    return "-".join(("reference", *options))
-
-
-def _reference(
-    preset: str | None,
-    weights: str | None,
-    device: str | None,
-    threads: int | None,
-    ablation: Ablation | None = None,
-) -> Opener:
-    @contextmanager
-    def opened() -> Iterator[Predictor]:
-        import torch
-
-        from reference.ablation import Ablation
-        from reference.checkpoint import describe_weights, find_preset, load_weights
-        from reference.device import choose_device
-        from reference.errors import AblationError
-        from reference.eval.predictors import ReferencePredictor
-
-        # Before the weights, which can take a minute to read.
-        place = choose_device(device or "cpu")
-        chosen = ablation or Ablation()
-        if chosen.captioner == "given":
-            raise AblationError("evaluation gives no captions", "use --captioner empty or implicit")
-
-        if threads is not None:
-            torch.set_num_threads(threads)
-        ablated = find_preset("demo" if preset is None else preset).with_ablation(chosen)
-        source = "demo" if weights is None else weights
-        model = load_weights(ablated, source).to(place)
-        yield ReferencePredictor(model, describe_weights(ablated, source))
-
-    return opened
+    if picture is not None:
+        write_picture(draw_examples(rows, reports), picture)
+        console.plain(out, str(picture), "dim")
 
 
 @contextmanager
@@ -317,7 +271,3 @@ def _progress(notes: Console, name: str) -> Iterator[Progress]:
             bar.update(step, completed=done, total=count)
 
         yield advance
-
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(reference_command)

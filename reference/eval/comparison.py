@@ -1,4 +1,4 @@
-"""Several predictors on the same images, one table."""
+"""Put several predictors, evaluated on the same images, into one table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from odise_trt.errors import OdiseError
+from reference.eval.metrics import catalogue
 from reference.eval.report import Report
-
-_METRICS = ("PQ", "mIoU", "AP")
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Row:
         name: see `Report.name`.
         precision: its arithmetic, "fp32" or "fp16" (or torch's name of it).
         runs_on: backend and device.
-        scores: PQ, mIoU, AP, those that were evaluated.
+        scores: the number that each metric is compared by (PQ, mIoU, AP), those that were evaluated.
         differences: the same, minus those of the first predictor.
         seconds: median per image.
     """
@@ -39,7 +38,7 @@ class Comparison:
     Attributes:
         dataset: its name.
         images: how many were evaluated.
-        rows: one per predictor, the one that the others are compared with first.
+        rows: one per predictor; the others are compared with the first.
     """
 
     dataset: str
@@ -48,11 +47,11 @@ class Comparison:
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of the columns of `cells`."""
+        """The headings of the columns of `cells`."""
         return ("", "precision", "runs on", *self.rows[0].scores, "s / image (median)")
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The table as text; differences are in brackets."""
+        """The rows of the table as text, with differences in brackets."""
         return [
             (
                 row.name,
@@ -77,11 +76,11 @@ def compare(reports: Sequence[Report]) -> Comparison:
     """Put evaluations of several predictors side by side.
 
     Args:
-        reports: of the same images; the others are compared with the first.
+        reports: all of the same images and tasks; the others are compared with the first.
 
     Raises:
-        OdiseError: they are of different images or tasks.
-        ValueError: there are none.
+        OdiseError: the reports are of different images or tasks.
+        ValueError: `reports` is empty.
     """
     if not reports:
         raise ValueError("there is nothing to compare")
@@ -92,7 +91,8 @@ def compare(reports: Sequence[Report]) -> Comparison:
                 f"{first.name} and {report.name} were not evaluated on the same images and tasks",
                 "evaluate them together: odise-trt eval --engines A --engines B ...",
             )
-    metrics = [metric for metric in _METRICS if metric in first.metrics]
+    compared = [metric.compared for metric in catalogue.METRICS]
+    metrics = [name for name in compared if name is not None and name in first.metrics]
     return Comparison(
         first.dataset["name"], first.dataset["images"], [_row(report, first, metrics) for report in reports]
     )

@@ -1,43 +1,31 @@
-"""Reports as tables."""
+"""Print reports as tables."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from reference.eval.comparison import Comparison
+from reference.eval.metrics import catalogue
+from reference.eval.metrics.catalogue import Metric
 from reference.eval.report import Report
-
-_GROUPS = (("all", ""), ("things", "_things"), ("stuff", "_stuff"))
-_SEGMENTS = ("PQ", "SQ", "RQ")
-_REGIONS = ("mIoU", "pixel_accuracy")
-_COLUMNS = ("PQ", "SQ", "RQ", "TP", "FP", "FN", "IoU", "AP")
 
 
 def show_report(console: Console, report: Report, per_category: bool = False) -> None:
     """Print the numbers of one evaluation.
 
     Args:
-        per_category: a row for each category as well.
+        per_category: also print a row for each category.
     """
     of = "" if report.dataset["images"] == report.dataset["of"] else f" of {report.dataset['of']}"
     title = f"{report.name} on {report.dataset['name']}, {report.dataset['images']}{of} images"
     console.print(title, style="bold", markup=False, highlight=False)
-    metrics = report.metrics
-    if "PQ" in metrics:
-        table = _table("", *_SEGMENTS)
-        for name, suffix in _GROUPS:
-            table.add_row(name, *(_number(metrics[metric + suffix]) for metric in _SEGMENTS))
-        console.print(table)
-    regions = [metric for metric in _REGIONS if metric in metrics]
-    segments = {metric + suffix for metric in _SEGMENTS for _, suffix in _GROUPS}
-    objects = [metric for metric in metrics if metric not in segments and metric not in _REGIONS]
-    for names in (regions, objects):
-        if names:
-            table = _table(*names)
-            table.add_row(*(_number(metrics[name]) for name in names))
-            console.print(table)
+    for metric in catalogue.METRICS:
+        if names := [name for name in metric.names if name in report.metrics]:
+            console.print(_numbers(metric, names, report.metrics))
     if per_category:
         console.print(_categories(report))
     seconds = report.seconds
@@ -54,8 +42,18 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     console.print(table)
 
 
+def _numbers(metric: Metric, names: Sequence[str], values: Mapping[str, float | None]) -> Table:
+    labels = [""] if metric.groups else []
+    table = _table(*labels, *names)
+    for label, suffix in metric.groups or (("", ""),):
+        cells = (_number(values.get(name + suffix)) for name in names)
+        table.add_row(*([label] if metric.groups else []), *cells)
+    return table
+
+
 def _categories(report: Report) -> Table:
-    columns = [name for name in _COLUMNS if any(name in row for row in report.categories)]
+    declared = dict.fromkeys(name for metric in catalogue.METRICS for name in metric.columns)
+    columns = [name for name in declared if any(name in row for row in report.categories)]
     table = Table(box=None, pad_edge=False)
     table.add_column("category")
     table.add_column("")

@@ -106,6 +106,7 @@ class ODISE(nn.Module):
         out_hw: tuple[int, int] | None = None,
         *,
         overlap_threshold: float = 0.8,
+        batch: int | None = None,
         clock: Clock = untimed,
     ) -> Segmentation:
         """Segment one image as it is; `reference.inference` brings a photo to the right size first.
@@ -116,11 +117,12 @@ class ODISE(nn.Module):
             things: the categories whose objects are told apart.
             out_hw: height and width of the results; those of the image by default.
             overlap_threshold: see `postprocess.panoptic`.
+            batch: windows that run at once; None: all of them.
             clock: measures the stages.
         """
         encoded = self.encode(labels)
         planes = as_planes(image)
-        pyramid = image_features(self.backbone, self.pad(planes), clock)
+        pyramid = image_features(self.backbone, self.pad(planes), clock, batch=batch)
         with clock("mask_head"):
             head = self.mask_head(*pyramid)
         with clock("clip_pool"):

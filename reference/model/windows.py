@@ -58,17 +58,23 @@ def stitch(windows: Tensor, origins: Sequence[Origin], stride: int, height: int,
     return total / count
 
 
-def image_features(backbone: Backbone, image: Tensor, clock: Clock = untimed) -> tuple[Tensor, ...]:
+def image_features(
+    backbone: Backbone, image: Tensor, clock: Clock = untimed, *, batch: int | None = None
+) -> tuple[Tensor, ...]:
     """(s2, s3, s4, s5) of whole images (B, 3, H, W) in [0, 1], H and W multiples of 64.
 
-    All windows run in one batch.
+    Args:
+        batch: windows that run at once; None: all of them.
     """
     windows, origins = extract_windows(image, backbone.window)
-    with clock("captioner"):
-        condition = backbone.feature_extractor(windows)
-    with clock("features"):
-        pyramid = backbone(windows, *condition)
+    pyramids = []
+    for some in windows.split(batch or len(windows)):
+        with clock("captioner"):
+            condition = backbone.feature_extractor(some)
+        with clock("features"):
+            pyramids.append(backbone(some, *condition))
     with clock("stitch"):
+        pyramid = [torch.cat(level) for level in zip(*pyramids, strict=True)]
         return join(pyramid, origins, *image.shape[-2:])
 
 

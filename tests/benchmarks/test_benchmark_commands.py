@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from PIL import Image
 
+from benchmarks.cli import ContenderName
 from benchmarks.record import check_place, write_record
-from benchmarks.words import _pq
+from benchmarks.runners import CONTENDERS
+from benchmarks.synonyms import _pq
 from odise_trt.errors import OutputError
-from tests.door import Done, call
+from tests.door import Done, call, verb
 
-NAMES = ("stages", "words", "mistakes")
+#: The older doors, and what is behind them.
+VERBS = {"stages": "stages", "words": "synonyms", "mistakes": "confusion"}
 
 
 def run(name: str, *arguments: object) -> Done:
-    main: Any = import_module(f"benchmarks.{name}").main
-    return call(lambda: typer.run(main), *arguments)
+    return call(verb("benchmarks.cli:app", VERBS[name]), *arguments)
+
+
+def test_every_contender_can_be_chosen() -> None:
+    assert tuple(ContenderName) == tuple(CONTENDERS)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_a_record_replaces_its_own_kind_alone(tmp_path: Path, content: str) -> N
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VERBS)
 def test_a_package_that_is_missing_is_one_line_with_its_extra(root: Path, tmp_path: Path, name: str) -> None:
     probe = (
         "import runpy, sys\n"

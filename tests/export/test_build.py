@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -12,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,13 +24,15 @@ from torch import Tensor
 
 from export.build import build
 from export.model_spec import model_spec
-from export.plan import Request
+from export.plan import Request, plan, up_to_date
 from export.stages import STAGES
 from export.stages.clip_pool import ClipPool
+from odise_trt.backends import host_os
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.rebuild import USUAL_TOOLS
 from odise_trt.errors import BackendError, BundleError, ExportError, ParityError, WeightsError
+from reference.checkpoint import describe_weights
 from reference.preset import ODISE_LABEL
 
 
@@ -163,25 +168,24 @@ def test_a_stage_that_misses_its_tolerance_installs_nothing_and_leaves_a_report(
     assert str(tmp_path / "demo-fp32-clip_pool.parity.html") in str(caught.value)
 
 
-def test_options_that_change_the_result_ask_for_a_new_build(folder: Path, request_: Request) -> None:
-    from export.plan import plan, up_to_date
+def is_up_to_date(request: Request) -> bool:
+    (target,) = plan(request)
+    return up_to_date(target, request, describe_weights(request.preset, request.weights))
 
+
+def test_options_that_change_the_result_ask_for_a_new_build(folder: Path, request_: Request) -> None:
     current = replace(request_, weights=Manifest.read(folder).weights["source"])
-    (target,) = plan(current)
-    assert up_to_date(target, current)
+    assert is_up_to_date(current)
     for changed in ({"opset": 22}, {"sampling": "grid_sample"}, {"weights": "random:9"}, {"force": True}):
-        assert not up_to_date(target, replace(current, **changed))
-    assert not up_to_date(target, replace(current, stages=()))
+        assert not is_up_to_date(replace(current, **changed))
+    assert not is_up_to_date(replace(current, stages=()))
 
 
 def test_a_missing_file_asks_for_a_new_build(folder: Path, request_: Request, tmp_path: Path) -> None:
-    from export.plan import plan, up_to_date
-
     current = replace(request_, weights=Manifest.read(folder).weights["source"])
-    (target,) = plan(current)
     (folder / "parity.html").rename(tmp_path / "parity.html")
     try:
-        assert not up_to_date(target, current)
+        assert not is_up_to_date(current)
     finally:
         (tmp_path / "parity.html").rename(folder / "parity.html")
 
@@ -201,13 +205,51 @@ def copied(folder: Path, request_: Request, tmp_path: Path) -> Request:
     return replace(request_, weights=Manifest.read(folder).weights["source"], output=tmp_path)
 
 
-def test_a_changed_byte_asks_for_a_new_build(copied: Request) -> None:
-    from export.plan import plan, up_to_date
+def test_a_changed_byte_asks_for_a_new_build(copied: Request, folder: Path) -> None:
+    assert is_up_to_date(copied)
+    flip_a_byte(copied.output / folder.name / "clip_pool.onnx")
+    assert not is_up_to_date(copied)
 
-    (target,) = plan(copied)
-    assert up_to_date(target, copied)
-    flip_a_byte(target.folder / "clip_pool.onnx")
-    assert not up_to_date(target, copied)
+
+def test_the_weights_file_is_hashed_once_per_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        hashed.append(Path(file.name).name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    request = Request("demo", "demo", stages=("clip_pool",), output=tmp_path)
+    (built,) = build(request, Log())
+    assert built.stages
+    assert hashed.count("demo.safetensors") == 1
+    (built,) = build(request, Log())
+    assert not built.stages
+    assert hashed.count("demo.safetensors") == 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
+def test_one_build_makes_bundles_for_several_backends_each_at_its_own_precision(tmp_path: Path) -> None:
+    backends = ("onnxruntime", "tensorrt_rtx")
+    request = Request(
+        "demo",
+        "random:7",
+        backends=backends,
+        stages=("text_encoder",),
+        output=tmp_path,
+        compute_capabilities=("8.9",),
+    )
+    log = Log()
+    graphs, engines = build(request, log)
+    assert len(log.begun) == log.steps
+    assert graphs.folder.name == "demo-onnxruntime-fp32"
+    assert engines.folder.name == "demo-tensorrt_rtx-fp16-sm89"
+    manifest = Bundle.open(engines.folder).manifest
+    assert manifest.stage("text_encoder").files == ("text_encoder.engine",)
+    assert manifest.backend["compute_capability"] == ["8.9"]
+    assert manifest.backend["os"] == host_os()
+    assert [built.stages for built in build(request, Log())] == [(), ()]
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, Path.unlink])

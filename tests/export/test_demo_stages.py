@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.builders.tensorrt import build_engine, load_flavour
+from export.builders.tensorrt import build_engine
 from export.checked_export import export_checked, load_model
 from export.plan import Request
+from odise_trt.backends import find_backend
 from reference.model import ODISE
 
 REQUEST = Request("demo", "random:3")
@@ -67,5 +68,5 @@ def test_the_mask_head_of_a_caption_model_has_foreground_logits(tmp_path: Path) 
 def test_a_stage_builds_for_tensorrt_rtx_in_half_precision(stage: str, model: ODISE, tmp_path: Path) -> None:
     exported = export_checked(model, (stage, "fp16"), REQUEST, tmp_path)
     engine = tmp_path / f"{stage}.engine"
-    build_engine(load_flavour("tensorrt_rtx"), exported.spec, exported.graph.path, engine)
+    build_engine(find_backend("tensorrt_rtx").load(), exported.spec, exported.graph.path, engine)
     assert engine.stat().st_size > exported.graph.bytes

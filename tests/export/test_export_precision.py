@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from export.onnx_export import export_stage
-from odise_trt.bundle.stage_spec import COMPUTE, Axis, StageSpec, Tensor
 from odise_trt.errors import ExportError
+from odise_trt.stage_spec import COMPUTE, Axis, StageSpec, Tensor
 from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 
 NORMALISED = {"GroupNormalization", "LayerNormalization", "Softmax"}

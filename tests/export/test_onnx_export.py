@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 from export import onnx_export
 from export.onnx_export import OnnxFile, export_stage
 from export.onnx_graph import check_graph
-from odise_trt.bundle.stage_spec import Tensor
 from odise_trt.errors import ExportError
+from odise_trt.stage_spec import Tensor
 from tests.export.tiny_stages import SIDE, Pyramid, Sampling, rows_to_rows, stage_of
 
 

@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from export.cli import app
+from export.cli import build
 from export.names import require_known
 from export.onnx_export import MAXIMUM_OPSET, MINIMUM_OPSET, require_opset
 from export.stages import STAGES
@@ -45,6 +46,10 @@ REFUSED = {
     "--weights .": "is a folder",
     "--weights '~nobody-here/x'": "there is no weights file ~nobody-here/x",
 }
+
+
+app = typer.Typer()
+app.command()(build)
 
 
 @pytest.mark.parametrize("words", REFUSED)

@@ -15,8 +15,8 @@ from export.parity import Case, check_onnx, check_sizes, reference_case, relativ
 from export.parity_report import write_report
 from export.stages import STAGES
 from odise_trt.bundle.manifest import Parity
-from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.stage_spec import StageSpec
 from reference.preset import DEMO, ODISE_LABEL
 from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 

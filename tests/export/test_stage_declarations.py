@@ -11,7 +11,7 @@ import torch
 from export.stages import STAGES
 from export.stages.examples import images, mask_logits, tokens
 from odise_trt.backends.base import choose_profile
-from odise_trt.bundle.stage_spec import StageSpec, Tensor
+from odise_trt.stage_spec import StageSpec, Tensor
 from reference.preset import DEMO, ODISE_CAPTION, ODISE_LABEL, PRESETS
 
 WINDOWS = Tensor("windows", "float32", ("windows", 3, "side", "side"))

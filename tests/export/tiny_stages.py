@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from export.stages.wrapper import StageWrapper
-from odise_trt.bundle.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
+from odise_trt.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
 from reference.model.deformable_attention import DeformableAttention
 
 SIDE = 128

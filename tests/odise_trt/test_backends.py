@@ -19,9 +19,9 @@ from odise_trt.backends.cuda import Buffer, Device, _CudaPython, device_index
 from odise_trt.backends.tensorrt import engine_mismatch
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import StageEntry
-from odise_trt.bundle.stage_spec import Axis, Profile, StageSpec, Tensor
 from odise_trt.doctor import examine
 from odise_trt.errors import ArgumentError, BackendError
+from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 from tests.odise_trt import toy_bundle
 
 RTX = importlib.util.find_spec("tensorrt_rtx")

@@ -8,11 +8,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
+import odise_trt
+from odise_trt.cli import app
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.vocabulary import Vocabulary
 from tests.odise_trt import toy_bundle
@@ -261,12 +265,53 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
     assert best < 0.5
 
 
-@pytest.mark.parametrize("verb", ["run", "vocab", "inspect", "doctor", "cache"])
-def test_the_page_about_the_command_line_has_every_option(verb: str, root: Path) -> None:
+RUNTIME_VERBS = ("run", "vocab", "inspect", "doctor", "cache")
+TOOLKIT_VERBS = ("bench", "build", "data", "eval", "features", "scenes", "train", "train-demo")
+
+
+def test_help_has_a_panel_for_the_runtime_and_one_for_the_toolkit(tmp_path: Path) -> None:
+    shown = odise("--help", path=join(tmp_path, "greet", "joined:app")).stdout
+    panels: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if heading := re.match("╭─ (.*?) ─", line):
+            panels[heading[1]] = []
+        elif verb := re.match("│ ([a-z-]+) ", line):
+            list(panels.values())[-1].append(verb[1])
+    assert panels["Runtime"] == list(RUNTIME_VERBS)
+    assert panels["Toolkit (checkout)"] == list(TOOLKIT_VERBS)
+    assert panels["Other packages"] == ["greet"]
+
+
+def test_the_version_is_printed() -> None:
+    assert odise("--version").stdout == f"odise-trt {odise_trt.__version__}\n"
+
+
+def commands_of(command: Any) -> list[Any]:
+    """A verb, and the verbs within."""
+    return [command, *getattr(command, "commands", {}).values()]
+
+
+@pytest.mark.parametrize("verb", [*RUNTIME_VERBS, *TOOLKIT_VERBS])
+def test_the_page_about_the_command_line_has_every_option_and_no_other(verb: str, root: Path) -> None:
     page = (root / "docs" / "cli.md").read_text(encoding="utf-8")
     section = re.search(rf"^## {verb}$(.*?)^## ", page, re.MULTILINE | re.DOTALL)
     assert section is not None
-    options = set(re.findall(r"--[a-z][a-z-]+", odise(verb, "--help").stdout)) - {"--help"}
-    assert options
-    for option in options:
-        assert option in section[1], option
+    odise_command: Any = get_command(app)
+    command = odise_command.get_command(None, verb)
+    words = {
+        word
+        for one in commands_of(command)
+        for option in one.params
+        for word in (*option.opts, *option.secondary_opts)
+        if word.startswith("--")
+    }
+    for word in words:
+        assert word in re.findall("--[a-z-]+", section[1]), word
+    rows = "\n".join(re.findall(r"^\| (`--.*?) \| ", section[1], re.MULTILINE))
+    assert set(re.findall("--[a-z-]+", rows)) <= words
+
+
+def test_the_page_about_the_command_line_names_every_verb(root: Path) -> None:
+    page = (root / "docs" / "cli.md").read_text(encoding="utf-8")
+    verbs = re.findall(r"^\| \[`([a-z-]+)`\]\(#([a-z-]+)\) \|", page, re.MULTILINE)
+    assert sorted(verbs) == sorted((verb, verb) for verb in (*RUNTIME_VERBS, *TOOLKIT_VERBS))

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from odise_trt import BackendError, BundleError, ImageError, Segmenter, Vocabulary, VocabularyError
-from odise_trt.bundle.stage_spec import Tensor
+from odise_trt.stage_spec import Tensor
 from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue; zebra"

@@ -19,8 +19,8 @@ import pytest
 from odise_trt.backends.cuda import Device
 from odise_trt.backends.tensorrt import TensorRTBackend
 from odise_trt.bundle.manifest import StageEntry
-from odise_trt.bundle.stage_spec import Axis, Profile, StageSpec, Tensor
 from odise_trt.errors import BackendError
+from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 
 SPEC = StageSpec(
     "double",

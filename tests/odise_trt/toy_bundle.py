@@ -20,7 +20,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.bundle import sha256_of
 from odise_trt.bundle.manifest import CONSTANTS, TOKENIZER, Manifest, ModelSpec, StageEntry
-from odise_trt.bundle.stage_spec import Axis, Profile, StageSpec, Tensor
+from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 
 WINDOW, SHORT_SIDE, MAX_SIDE, DIVISOR = 128, 128, 320, 64
 CONTEXT, CHANNELS, TIME, QUERIES, MASK_DIM, CLIP_DIM, CLIP_IMAGE = 77, 4, 5, 4, 8, 16, 28

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from odise_trt.errors import OutputError
 from reference.ablation import Ablation
 from reference.checkpoint import load_weights
-from reference.feature_maps import FEATURES, FeatureError, FeatureMap, cluster, feature_maps
+from reference.feature_maps import FeatureError, FeatureMap, cluster, feature_maps
+from reference.feature_names import FEATURES
+from reference.feature_pictures import draw_features
 from reference.model import ODISE
 from reference.model.captioner import resize_bicubic
 from reference.preset import DEMO
-from reference.visualize_features import draw_features, main
-from tests.door import call
+from tests.door import call, verb
+
+COMMAND = verb("reference.features_cli:features")
 
 
 @cache
@@ -118,16 +121,16 @@ def test_the_picture_has_the_photo_and_a_panel_of_flat_colours_per_feature():
     assert picture[256, 400].argmax() == 2
 
 
-def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_writes_a_picture(tmp_path: Path):
     source, output = tmp_path / "photo.png", tmp_path / "out" / "features.png"
     Image.fromarray(photo(128, 200)).save(source)
     words = [str(source), "--weights", "random:3", "--feature", "enc5,un11", "--clusters", "3"]
-    main([*words, "--output", str(output)])
-    assert capsys.readouterr().out.strip() == str(output)
+    done = call(COMMAND, *words, "--output", output)
+    assert (done.status, done.stdout.strip()) == (0, str(output)), done.stderr
     with Image.open(output) as picture:
         assert picture.format == "PNG"
         first = np.asarray(picture)
-    main([*words, "--output", str(output)])
+    assert call(COMMAND, *words, "--output", output).status == 0
     with Image.open(output) as picture:
         assert np.array_equal(np.asarray(picture), first)
     assert [path.name for path in output.parent.iterdir()] == ["features.png"]
@@ -141,8 +144,9 @@ def test_the_photo_and_files_of_others_stay(place: str, tmp_path: Path):
     Image.fromarray(photo(32, 32)).save(tmp_path / "other.png")
     (tmp_path / "noise.png").write_bytes(b"no picture")
     before = (tmp_path / place).read_bytes()
-    with pytest.raises(OutputError, match=r"photo itself|does not hold features"):
-        main([str(source), "--weights", "random:3", "--output", str(tmp_path / place)])
+    done = call(COMMAND, source, "--weights", "random:3", "--output", tmp_path / place)
+    assert done.status == 1
+    assert re.match("OutputError: .*(photo itself|does not hold features)", done.stderr)
     assert (tmp_path / place).read_bytes() == before
 
 
@@ -159,7 +163,7 @@ def test_the_photo_and_files_of_others_stay(place: str, tmp_path: Path):
 def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo(64, 64)).save("photo.png")
-    done = call(main, *words)
+    done = call(COMMAND, *words)
     assert done.status == 1
     assert done.stderr.startswith(f"{error}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

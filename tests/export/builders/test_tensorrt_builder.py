@@ -10,10 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.builders.tensorrt import _config, build_engine, capability_names, load_flavour, parse_only
+from export.builders import open_builder
+from export.builders.tensorrt import _config, build_engine, capability_names
 from export.onnx_export import OnnxFile, export_stage
-from odise_trt.bundle.stage_spec import Profile, StageSpec, Tensor
+from odise_trt.backends import find_backend, host_os
 from odise_trt.errors import BackendError, ExportError
+from odise_trt.stage_spec import Profile, StageSpec, Tensor
 from tests.export.tiny_stages import Pyramid, rows_to_rows
 
 needs_rtx = pytest.mark.skipif(
@@ -33,7 +35,7 @@ def pyramid(spec: StageSpec, tmp_path_factory: pytest.TempPathFactory) -> OnnxFi
 
 @needs_rtx
 def test_float32_is_not_multiplied_as_tf32() -> None:
-    flavour = load_flavour("tensorrt_rtx")
+    flavour = find_backend("tensorrt_rtx").load()
     builder = flavour.Builder(flavour.Logger())
     assert builder.create_builder_config().get_flag(flavour.BuilderFlag.TF32)
     assert not _config(flavour, builder).get_flag(flavour.BuilderFlag.TF32)
@@ -51,10 +53,9 @@ def test_an_engine_builds_with_progress_and_in_half_precision(
         seen[phase] = (done, total)
 
     engine = tmp_path / "pyramid.engine"
-    network = build_engine(load_flavour("tensorrt_rtx"), spec, pyramid.path, engine, progress=progress)
+    build_engine(find_backend("tensorrt_rtx").load(), spec, pyramid.path, engine, progress=progress)
     assert [path.name for path in tmp_path.iterdir()] == ["pyramid.engine"]
     assert engine.stat().st_size > pyramid.bytes
-    assert network.layers["CONVOLUTION"] == 1
     assert seen
     assert all(done == total for done, total in seen.values())
 
@@ -71,12 +72,12 @@ def test_an_engine_builds_with_progress_and_in_half_precision(
     ids=["dtype", "static size", "name", "batch"],
 )
 def test_a_network_that_differs_from_its_declaration_is_refused(
-    change: dict[str, tuple[Tensor, ...]], pyramid: OnnxFile, spec: StageSpec
+    change: dict[str, tuple[Tensor, ...]], pyramid: OnnxFile, spec: StageSpec, tmp_path: Path
 ) -> None:
-    flavour = load_flavour("tensorrt_rtx")
-    parse_only(flavour, spec, pyramid.path)
+    flavour, engine = find_backend("tensorrt_rtx").load(), tmp_path / "pyramid.engine"
     with pytest.raises(ExportError, match="of the parsed network differ from the declaration"):
-        parse_only(flavour, replace(spec, **change), pyramid.path)
+        build_engine(flavour, replace(spec, **change), pyramid.path, engine)
+    assert not engine.exists()
 
 
 @needs_rtx
@@ -87,16 +88,22 @@ def test_what_does_not_parse_is_named_by_node(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.example", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "rows.onnx")
     with pytest.raises(ExportError, match="head/Unheard"):
-        parse_only(load_flavour("tensorrt_rtx"), rows_to_rows().at("fp32"), tmp_path / "rows.onnx")
+        build_engine(
+            find_backend("tensorrt_rtx").load(),
+            rows_to_rows().at("fp32"),
+            tmp_path / "rows.onnx",
+            tmp_path / "rows.engine",
+        )
 
 
 @needs_rtx
 def test_a_profile_outside_the_graph_does_not_build_and_leaves_nothing(
     pyramid: OnnxFile, spec: StageSpec, tmp_path: Path
 ) -> None:
+    flavour = find_backend("tensorrt_rtx").load()
     upside_down = replace(spec, profiles=(Profile("wrong", {"windows": (5, 2, 1), "side": (64, 64, 64)}),))
     with pytest.raises(ExportError, match="cannot build stage pyramid"):
-        build_engine(load_flavour("tensorrt_rtx"), upside_down, pyramid.path, tmp_path / "pyramid.engine")
+        build_engine(flavour, upside_down, pyramid.path, tmp_path / "pyramid.engine")
     assert not list(tmp_path.iterdir())
 
 
@@ -104,7 +111,7 @@ def test_a_profile_outside_the_graph_does_not_build_and_leaves_nothing(
 def test_engines_can_be_built_for_a_gpu_that_is_not_here(
     pyramid: OnnxFile, spec: StageSpec, tmp_path: Path
 ) -> None:
-    flavour = load_flavour("tensorrt_rtx")
+    flavour = find_backend("tensorrt_rtx").load()
     assert {"7.5", "8.6", "8.9", "12.0"} <= set(capability_names(flavour))
     engine = tmp_path / "pyramid.engine"
     build_engine(flavour, spec, pyramid.path, engine, compute_capabilities=["8.9"])
@@ -117,7 +124,7 @@ def test_a_gpu_nobody_builds_for_is_refused_with_those_it_can_be(
 ) -> None:
     with pytest.raises(BackendError, match=r"does not build for compute capability 7\.0\n.*7\.5.*8\.9"):
         build_engine(
-            load_flavour("tensorrt_rtx"),
+            find_backend("tensorrt_rtx").load(),
             spec,
             pyramid.path,
             tmp_path / "pyramid.engine",
@@ -128,4 +135,19 @@ def test_a_gpu_nobody_builds_for_is_refused_with_those_it_can_be(
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="tensorrt is installed")
 def test_a_flavour_that_is_not_installed_says_how_to_install_it() -> None:
     with pytest.raises(BackendError, match=r"tensorrt is not installed.*\n.*pip install .*\[tensorrt\]"):
-        load_flavour("tensorrt")
+        open_builder(find_backend("tensorrt"), ())
+
+
+@needs_rtx
+def test_a_builder_says_what_its_engines_are_tied_to_and_refuses_other_gpus() -> None:
+    entry = find_backend("tensorrt_rtx")
+    builder = open_builder(entry, ("8.9",))
+    assert builder is not None
+    assert builder.facts == {
+        "name": "tensorrt_rtx",
+        "version": entry.load().__version__,
+        "os": host_os(),
+        "compute_capability": ["8.9"],
+    }
+    with pytest.raises(BackendError, match=r"tensorrt_rtx does not build for compute capability 7\.0"):
+        open_builder(entry, ("8.9", "7.0"))

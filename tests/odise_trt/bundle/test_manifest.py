@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from odise_trt import Segmenter
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import MANIFEST, Manifest
-from odise_trt.bundle.stage_spec import StageSpec
 from odise_trt.cli import app
 from odise_trt.errors import BundleError, OdiseError
 from odise_trt.files.typed_json import MisfitError
+from odise_trt.stage_spec import StageSpec
 from tests.odise_trt import toy_bundle
 
 

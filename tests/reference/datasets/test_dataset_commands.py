@@ -8,7 +8,7 @@ import pytest
 
 from odise_trt.coco_panoptic import encode_ids
 from reference.datasets import DATASETS, DatasetError
-from reference.datasets.__main__ import app
+from reference.datasets.cli import app
 from reference.datasets.verify import verify
 from tests.door import Done, call
 from tests.reference.datasets.dataset_trees import ade_tree, halves, own_tree, write_array
@@ -50,9 +50,7 @@ def test_an_empty_folder_counts_as_missing(tmp_path: Path) -> None:
     own_tree(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()
-    assert (
-        f"is not complete, there is no\n    {tmp_path}/images " in run("verify", "panoptic", tmp_path).stderr
-    )
+    assert f"is not complete; missing:\n    {tmp_path}/images " in run("verify", "panoptic", tmp_path).stderr
 
 
 def test_files_that_the_index_names_are_looked_for(tmp_path: Path) -> None:

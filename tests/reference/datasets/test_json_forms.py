@@ -17,7 +17,7 @@ from test_object_datasets import lvis_tree
 from odise_trt.errors import ImageError, OdiseError
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import DatasetError, open_dataset
-from reference.datasets.__main__ import app
+from reference.datasets.cli import app
 from reference.datasets.forms import OBJECT
 from reference.datasets.json_rows import read_json
 from reference.datasets.needs import is_file

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reference.datasets.__main__ import app
+from reference.datasets.cli import app
 from reference.datasets.near_misses import whereabouts
 from tests.door import Done, call
 from tests.reference.datasets.dataset_trees import ade_tree, coco_tree, own_tree

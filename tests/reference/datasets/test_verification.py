@@ -15,7 +15,7 @@ from PIL import Image
 
 from odise_trt.coco_panoptic import encode_ids
 from reference.datasets import DatasetError, open_dataset
-from reference.datasets.__main__ import app
+from reference.datasets.cli import app
 from reference.datasets.verify import verify
 from tests.door import Done, call
 from tests.reference.datasets.dataset_trees import (

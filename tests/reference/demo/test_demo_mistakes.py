@@ -1,11 +1,11 @@
-"""What the shipped model calls things, counted as `benchmarks.mistakes` counts it."""
+"""What the shipped model calls things, counted as `benchmarks.confusion` counts it."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.mistakes import mistakes
-from benchmarks.words import load_demo
+from benchmarks.confusion import mistakes
+from benchmarks.demo_models import load_demo
 from reference.demo.held_out import held_out
 from reference.demo.scene_store import NOVEL
 from reference.scenes import SCENE_VOCABULARY

@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 
 from reference.demo import raw_features
-from reference.demo.__main__ import main
 from reference.demo.recipe import SMOKE
 from reference.demo.training import set_constants, train
-from reference.errors import DeviceError, TrainingError
+from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.preset import DEMO
 from reference.weights.random import NOISE_SEED
+from tests.door import call, verb
 
 
 @pytest.mark.gpu
@@ -27,8 +27,10 @@ def test_every_part_learns_on_a_gpu(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_found_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="no device 'abacus'"):
-        main(["--smoke", "--device", "abacus", "--output", str(tmp_path / "out")])
+    words = ("--smoke", "--device", "abacus", "--output", tmp_path / "out")
+    done = call(verb("reference.demo.cli:train_demo"), *words)
+    assert done.status == 1
+    assert "DeviceError: there is no device 'abacus'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

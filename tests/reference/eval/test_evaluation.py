@@ -21,7 +21,7 @@ from odise_trt.errors import OdiseError, OutputError
 from reference.datasets.example import Example
 from reference.errors import DatasetError
 from reference.eval import Report, compare, evaluate
-from reference.eval.cli import folder_name, open_named
+from reference.eval.openers import folder_name, open_named
 from tests.reference.eval.eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset
 
 

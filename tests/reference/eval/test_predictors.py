@@ -10,18 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from odise_trt import Segmenter, Vocabulary
 from reference.checkpoint import describe_weights, load_weights
-from reference.errors import DeviceError
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
-from reference.eval.cli import app
 from reference.eval.prediction import TASKS
 from reference.eval.rle import decode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
 from reference.scenes import make_scene
+from tests.door import call, verb
 from tests.odise_trt import toy_bundle
 
 WORDS = Vocabulary.parse("red; green; blue, azure").with_stuff("green")
@@ -126,13 +124,12 @@ def test_other_weights_are_another_identity(model: ODISE) -> None:
     assert json.loads(json.dumps(one)) == one
 
 
+EVAL = verb("reference.eval.cli:eval_command")
+
+
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = (
-        "import typer; from reference.eval.cli import eval_command; app = typer.Typer();"
-        "app.command()(eval_command); app()"
-    )
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-m", "odise_trt", "eval", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -170,8 +167,8 @@ def test_python_evaluates_the_reference_alone_and_an_ablation_beside_it(tmp_path
     done = module(*arguments, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "reference on scenes, 1 of 100 images" in done.stdout
-    beside = CliRunner().invoke(app, [*arguments, "--classifier", "diffusion"])
-    assert beside.exit_code == 0, beside.exception
+    beside = call(EVAL, "--reference", *arguments, "--classifier", "diffusion")
+    assert beside.status == 0, beside.stderr
     plain, ablated = (
         Report.read(tmp_path / "scenes" / name) for name in ("reference", "reference-classifier-1,1")
     )
@@ -190,10 +187,12 @@ def test_python_names_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
 def test_a_device_that_is_not_there_is_named_before_weights_are_read(device: str, tmp_path: Path) -> None:
     arguments = ["--dataset", "scenes", "--weights", "missing.safetensors", "--output", tmp_path]
-    done = CliRunner().invoke(app, [str(one) for one in (*arguments, "--device", device)])
-    assert isinstance(done.exception, DeviceError)
-    assert device.removeprefix("cuda:") in done.exception.message
-    assert done.exception.hint is not None
+    done = call(EVAL, "--reference", *arguments, "--device", device)
+    assert done.status == 1
+    message, *hint = done.stderr.splitlines()
+    assert message.startswith("DeviceError: ")
+    assert device.removeprefix("cuda:") in message
+    assert hint
 
 
 def test_something_to_evaluate_has_to_be_named() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,9 +19,8 @@ from odise_trt.errors import ImageError, OdiseError, OutputError
 from reference.datasets.example import Example
 from reference.errors import DatasetError
 from reference.eval import Prediction, Report, compare, evaluate
-from reference.eval.cli import app, eval_command
 from reference.eval.file_names import file_name
-from tests.door import Done, call
+from tests.door import Done, call, verb
 from tests.reference.eval.eval_toys import Knowing, Shaky, ToyDataset
 
 
@@ -257,9 +255,7 @@ def test_the_order_in_which_tasks_are_asked_for_means_nothing(tmp_path: Path) ->
 
 
 def run(*arguments: object) -> Done:
-    both = typer.Typer()
-    both.command()(eval_command)
-    return call(both, *arguments)
+    return call(verb("reference.eval.cli:eval_command"), *arguments)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +271,8 @@ def run(*arguments: object) -> Done:
         (("--reference", "--dataset", "scenes", "--preset", ""), "variable of the shell"),
         (("--engines", "e", "--dataset", "scenes", "--weights", "demo"), "--weights"),
         (("--engines", "e", "--dataset", "scenes", "--preset", "demo"), "--preset"),
+        (("--engines", "e", "--dataset", "scenes", "--clip-masks", "crop"), "--clip-masks"),
+        (("--reference", "--dataset", "scenes", "--classifier", ""), "variable of the shell"),
         (("--reference", "--dataset", "scenes", "--split", "val"), "--split"),
         (("--reference", "--dataset", "scenes", "--limit", "0"), "--limit"),
         (("--reference", "--dataset", "coco"), "--data"),
@@ -294,7 +292,7 @@ def test_options_that_do_nothing_or_name_nothing_are_errors(
 @pytest.mark.parametrize("name", ["[/b]", "", "nothing"])
 def test_a_dataset_that_there_is_not_is_one_message(name: str, tmp_path: Path) -> None:
     for data in (("--data", tmp_path), ()):
-        done = call(app, "--dataset", name, *data)
+        done = run("--reference", "--dataset", name, *data)
         assert done.status == 1
         assert f"DatasetError: there is no dataset {name!r}" in done.stderr
         assert "coco, " in done.stderr

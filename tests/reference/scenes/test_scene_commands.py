@@ -1,4 +1,4 @@
-"""`python -m reference.scenes`: slips are one message, and nothing of others is replaced."""
+"""`odise-trt scenes`: slips are one message, and nothing of others is replaced."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from PIL import Image
 
 from reference.datasets import open_dataset
 from reference.scenes import make_scene
-from reference.scenes.__main__ import main
-from tests.door import Done, call
+from reference.scenes.cli import Thing
+from reference.scenes.things import THINGS
+from tests.door import Done, call, verb
 
 
 def run(*arguments: object) -> Done:
-    return call(main, "--size", 64, 64, *arguments)
+    return call(verb("reference.scenes.cli:scenes"), "--size", 64, 64, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def run(*arguments: object) -> Done:
         ("--count", "2", "--output", "gs://bucket/scenes"),
         ("--without", "unicorn"),
         ("--without",),
+        ("rock",),
         ("--count", "2", "--truth"),
         ("--count", "2", "--overwrite"),
     ],
@@ -51,7 +53,7 @@ def test_what_makes_no_scene_is_a_usage_error(
     monkeypatch.chdir(tmp_path)
     done = run(*arguments)
     assert done.status == 2
-    assert done.stderr.splitlines()[-1].startswith("python -m reference.scenes: error: ")
+    assert " Error " in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,3 +143,24 @@ def test_the_truth_of_a_scene_is_json(tmp_path: Path) -> None:
     run("--output", tmp_path / "scene.png", "--truth")
     rows = json.loads((tmp_path / "scene.json").read_text())
     assert {"id", "name", "area"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        ("--without", "rock", "tree"),
+        ("--without", "rock", "--without", "tree"),
+        ("--without", "rock", "tree", "--seed", 7),
+    ],
+)
+def test_things_are_left_out_one_or_several(tmp_path: Path, without: tuple[object, ...]) -> None:
+    done = run("--output", tmp_path / "scene.png", *without)
+    assert done.status == 0, done.stderr
+    with Image.open(tmp_path / "scene.png") as image:
+        expected = make_scene(7, 64, 64, without=("rock", "tree")).image
+        assert np.array_equal(np.asarray(image), expected)
+    assert not np.array_equal(expected, make_scene(7, 64, 64).image)
+
+
+def test_every_thing_can_be_left_out() -> None:
+    assert tuple(Thing) == tuple(THINGS)

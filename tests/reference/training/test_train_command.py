@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,8 +21,9 @@ from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OdiseError, WeightsError
 from reference.ablation import Ablation
 from reference.checkpoint import find_preset, load_frozen, load_weights, save_weights
-from reference.train import Start, _say_what_next, app
+from reference.training.cli import _say_what_next, train
 from reference.training.initialise import initialise
+from reference.training.start import Start
 from reference.weights.safetensors_file import write_weights
 from tests.reference.training.tiny_training import Squares
 
@@ -109,6 +111,8 @@ def test_without_data_or_weights_the_command_says_what_to_give():
 
 def said(*options: str) -> tuple[int, str]:
     """Exit status and messages of the command, called in this process."""
+    app = typer.Typer()
+    app.command()(train)
     result = CliRunner().invoke(app, options, env={"COLUMNS": "200", "TERM": "dumb"})
     error = result.exception
     return result.exit_code, result.output + (str(error) if isinstance(error, OdiseError) else "")

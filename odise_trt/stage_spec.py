@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
-from ..errors import BundleError
-from ..files.typed_json import MisfitError, choice, read_as, within
+from .errors import BundleError
+from .files.typed_json import MisfitError, choice, read_as, within
 
 #: dtype of tensors that follow the precision of the build: float32 in fp32, float16 in fp16.
 COMPUTE = "compute"

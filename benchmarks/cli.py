@@ -1,0 +1,142 @@
+"""`odise-trt bench stages | confusion | synonyms`; older doors are `benchmarks.{stages,mistakes,words}`."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from odise_trt.cli import console
+from odise_trt.cli.completion import vocabularies_like
+from odise_trt.cli.places import folder
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Benchmarks: times per stage, and what the demo models find and confuse.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: Most scenes that are drawn; more make no number better.
+_MOST_SCENES = 100_000
+#: Of the records of `confusion` and `synonyms`.
+_KEYS = frozenset({"scenes", "weights", "torch", "models"})
+
+Weights = Annotated[str, typer.Option(help='"demo", or a folder that train-demo wrote.')]
+Count = Annotated[int, typer.Option(min=1, max=_MOST_SCENES, help="Held-out scenes.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+
+
+class ContenderName(StrEnum):
+    """Choices of --contender: the names of `benchmarks.runners.CONTENDERS`, which takes long to import."""
+
+    engines = "engines"
+    pruned = "reference, pruned"
+    official = "reference, official way"
+
+
+_CONTENDERS = " | ".join(ContenderName)
+
+
+@app.command()
+def stages(
+    engines: Annotated[Path, typer.Option(help="A bundle.", parser=folder, metavar="PATH")],
+    image: Annotated[Path, typer.Option(help="A photo.", parser=folder, metavar="PATH")],
+    weights: Annotated[str, typer.Option(help="What the bundle was built from.")] = "demo",
+    vocab: Annotated[
+        str, typer.Option(help="As `odise-trt run --vocab`.", autocompletion=vocabularies_like)
+    ] = "coco",
+    contender: Annotated[
+        list[ContenderName] | None,
+        typer.Option(help=f"Only one of {_CONTENDERS}; may be given several times.", metavar="NAME"),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = os.cpu_count() or 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs.")] = 3,
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the measurements as JSON.", parser=folder, metavar="PATH"),
+    ] = None,
+) -> None:
+    """Compare a bundle with the PyTorch reference: seconds per stage, memory, and how equal the maps are."""
+    from dataclasses import asdict
+
+    from benchmarks.record import check_place, write_record
+    from benchmarks.runners import Job
+    from benchmarks.stage_times import KEYS, commit, compare, machine, table
+    from odise_trt.bundle.manifest import Manifest
+    from odise_trt.preprocess import load_image
+    from odise_trt.vocabulary import Vocabulary
+
+    manifest = Manifest.read(engines)
+    # A wrong path or word is reported now, and not after minutes of measuring.
+    load_image(image)
+    Vocabulary.parse(vocab)
+    if output is not None:
+        check_place(output, KEYS)
+    job = Job(str(engines), manifest.preset, weights, str(image), vocab, threads, repeats, warmup)
+    out = console.output()
+    names = [one.value for one in contender or ContenderName]
+    rows = compare(job, names, lambda name: out.print(f"{name} ..."))
+    out.print(table(rows))
+    if output is not None:
+        # The record names what was measured, without the user's folders.
+        named = asdict(job) | {"engines": engines.name, "image": image.name}
+        write_record(output, {"job": named, "machine": machine(), "commit": commit(), "contenders": rows})
+        console.plain(out, f"written: {output}")
+
+
+@app.command()
+def confusion(
+    weights: Weights = "demo",
+    count: Count = 100,
+    output: Annotated[
+        Path, typer.Option(help="Folder for mistakes.json.", parser=folder, metavar="PATH")
+    ] = Path("outputs"),
+    threads: Threads = None,
+) -> None:
+    """Print per category what the demo models call its pixels, and who covers the category they never saw."""
+    import torch
+
+    from benchmarks.confusion import covered_text, mistakes, table
+    from benchmarks.demo_models import MODELS, load_demo
+    from benchmarks.record import check_place, write_record
+
+    path = output / "mistakes.json"
+    check_place(path, _KEYS)
+    if threads:
+        torch.set_num_threads(threads)
+    found = {name: mistakes(load_demo(preset, weights)[0], count) for name, preset in MODELS.items()}
+    out = console.output()
+    out.print(table(found))
+    for supervision, record in found.items():
+        out.print(covered_text(supervision, record["covered"]))
+    write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": found})
+
+
+@app.command()
+def synonyms(
+    weights: Weights = "demo",
+    count: Count = 100,
+    output: Annotated[
+        Path, typer.Option(help="Folder for words.json.", parser=folder, metavar="PATH")
+    ] = Path("outputs"),
+    threads: Threads = None,
+) -> None:
+    """Print panoptic quality of the demo models by trained names, by synonyms, and on what they never saw."""
+    import torch
+
+    from benchmarks.demo_models import MODELS
+    from benchmarks.record import check_place, write_record
+    from benchmarks.synonyms import evaluated, table
+
+    path = output / "words.json"
+    check_place(path, _KEYS)
+    if threads:
+        torch.set_num_threads(threads)
+    rows = {supervision: evaluated(preset, weights, count) for supervision, preset in MODELS.items()}
+    console.output().print(table(rows))
+    write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": rows})

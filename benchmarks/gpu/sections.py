@@ -1,0 +1,225 @@
+"""The sections of the measurement: each takes the bench and returns its numbers as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from odise_trt.vocabulary import Vocabulary
+from reference.checkpoint import load_weights
+from reference.inference import things_of
+from reference.model import ODISE, Segmentation
+from reference.model.clock import untimed
+from reference.model.odise import as_planes
+from reference.model.open_vocabulary import EncodedTexts
+
+from . import techniques
+from .machine import ceilings
+from .techniques import Picture, Technique
+from .timing import measure
+
+PHOTO = Path(__file__).resolve().parents[2] / "assets" / "photo.jpg"
+
+
+@dataclass
+class Bench:
+    """The model on its device, and how long everything may take.
+
+    Attributes:
+        sizes: height and width of the pictures; the first is what is measured but for `growth`.
+        repeats, seconds: measured runs of one technique, and the time for all of them.
+    """
+
+    preset: str
+    weights: str
+    device: torch.device
+    sizes: tuple[tuple[int, int], ...] = ((1024, 1024), (1024, 1365))
+    vocabulary: str = "coco"
+    repeats: int = 20
+    seconds: float = 12.0
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> ODISE:
+        """float32, on the device."""
+        return load_weights(self.preset, self.weights).eval().requires_grad_(False).to(self.device)
+
+    @cached_property
+    def half(self) -> ODISE:
+        """Half precision with float32 islands."""
+        return techniques.half_model(self.model)
+
+    @cached_property
+    def texts(self) -> tuple[EncodedTexts, frozenset[int]]:
+        """The vocabulary, encoded once."""
+        vocabulary = Vocabulary.parse(self.vocabulary)
+        with torch.inference_mode():
+            return self.model.encode(vocabulary.synonyms), frozenset(things_of(vocabulary))
+
+    def picture(self, size: tuple[int, int]) -> Picture:
+        """The photo at a size, in pinned memory."""
+        with Image.open(PHOTO) as photo:
+            resized = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized))
+        return Picture(pixels.pin_memory() if self.device.type == "cuda" else pixels, *self.texts)
+
+    def time(self, technique: Technique, picture: Picture, *, warmup: int = 3) -> dict[str, Any]:
+        """Time one technique and compare its results with those of the official way in float32."""
+        segment, around = technique
+        kept: list[tuple[Segmentation, np.ndarray]] = []
+
+        def work(clock: Any) -> None:
+            kept[:] = [segment(picture, clock)]
+
+        with around():
+            found = measure(work, self.device, repeats=self.repeats, seconds=self.seconds, warmup=warmup)
+            segment(picture, untimed)
+        return found | distance(*kept[0], *self._oracle(picture))
+
+    def _oracle(self, picture: Picture) -> tuple[Segmentation, np.ndarray]:
+        size = str(tuple(picture.pixels.shape[:2]))
+        kept: dict[str, Any] = self.__dict__.setdefault("_oracles", {})
+        if size not in kept:
+            segment, around = techniques.waterfall(self.model, None, self.device)["official, fp32"]
+            with around():
+                kept[size] = segment(picture, untimed)
+        found: tuple[Segmentation, np.ndarray] = kept[size]
+        return found
+
+
+def distance(
+    found: Segmentation, panoptic: np.ndarray, oracle: Segmentation, expected: np.ndarray
+) -> dict[str, float]:
+    """How far results are from the oracle's."""
+
+    def relative_l2(one: torch.Tensor, other: torch.Tensor) -> float:
+        one, other = one.double(), other.double()
+        return float((one - other).norm() / other.norm())
+
+    masks, others = found.mask_pred > 0, oracle.mask_pred > 0
+    union = (masks | others).flatten(1).sum(1)
+    iou = (masks & others).flatten(1).sum(1)[union > 0] / union[union > 0]
+    return {
+        "mask_cls_relative_l2": relative_l2(found.mask_cls.exp(), oracle.mask_cls.exp()),
+        "mask_pred_relative_l2": relative_l2(found.mask_pred, oracle.mask_pred),
+        "mask_iou": float(iou.mean()) if len(iou) else 1.0,
+        "panoptic_agreement": float((panoptic == expected).mean()),
+    }
+
+
+def waterfall(bench: Bench) -> Iterator[tuple[str, Any]]:
+    """Every technique on the first size; the fastest few on the others."""
+    every = techniques.waterfall(bench.model, bench.half, bench.device)
+    for number, size in enumerate(bench.sizes):
+        picture = bench.picture(size)
+        for name in every if number == 0 else ["official, fp32", *list(every)[-3:]]:
+            yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, every[name], picture))
+
+
+def floor(bench: Bench) -> Iterator[tuple[str, Any]]:
+    """The card's ceilings, and for every stage its work, its least traffic, and the time both would take."""
+    limits = ceilings(bench.device, 8192 if bench.device.type == "cuda" else 256)
+    yield "ceilings", limits
+    picture = bench.picture(bench.sizes[0])
+    for stage, (flops, least) in _work(bench, picture).items():
+        seconds = max(flops / limits["fp16_flops"], least / limits["copy_bytes"])
+        yield stage, {"flops": flops, "bytes": least, "floor_seconds": seconds}
+
+
+def growth(bench: Bench) -> Iterator[tuple[str, Any]]:
+    """Windows 1, 4, 6 and 10 at once, and categories up to 10,000."""
+    window = bench.model.preset.window
+    segment = techniques.waterfall(bench.model, bench.half, bench.device)["pruned, batched, fp16"]
+    for rows, columns in ((1, 1), (2, 2), (2, 3), (2, 5)):
+        picture = bench.picture((rows * window, columns * window))
+        yield f"{rows * columns} windows", _safely(partial(bench.time, segment, picture))
+    picture = bench.picture(bench.sizes[0])
+    with torch.inference_mode():
+        planes = as_planes(picture.pixels.to(bench.device))
+        padded = bench.model.pad(planes)
+        head = bench.model.mask_head(*_pyramid(bench.model, padded))
+        for count in (20, 133, 1500, 10_000):
+            encoded = _random_texts(bench.model, count)
+
+            def work(clock: Any, encoded: EncodedTexts = encoded) -> None:
+                bench.model.classify(planes, head, encoded).mask_cls.cpu()
+
+            yield f"{count} categories", measure(work, bench.device, repeats=20, seconds=3.0)
+
+
+def compiled(bench: Bench) -> Iterator[tuple[str, Any]]:
+    """torch.compile, on the first size."""
+    picture = bench.picture(bench.sizes[0])
+    for name, technique in techniques.compiled(bench.model, bench.device).items():
+        yield name, _safely(partial(bench.time, technique, picture))
+
+
+#: Section -> what yields its numbers one by one, in the order they are worth.
+SECTIONS: dict[str, Callable[[Bench], Iterator[tuple[str, Any]]]] = {
+    "waterfall": waterfall,
+    "floor": floor,
+    "growth": growth,
+    "compiled": compiled,
+}
+
+
+def _safely(work: Callable[[], Any]) -> Any:
+    """A number, or why there is none: the others are still measured."""
+    try:
+        return work()
+    except Exception as error:
+        torch.cuda.empty_cache()
+        return {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+
+
+def _pyramid(model: ODISE, padded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    from reference.model.windows import image_features
+
+    return image_features(model.backbone, padded)
+
+
+def _work(bench: Bench, picture: Picture) -> dict[str, tuple[int, int]]:
+    """Stage -> (FLOPs, bytes that have to move at least: half weights, inputs and outputs)."""
+    model = bench.model
+    weights = {
+        "captioner": model.clip.visual,
+        "features": torch.nn.ModuleList([model.features.diffusion, model.features.feature_projections]),
+        "mask_head": model.mask_head,
+        "clip_pool": model.clip.visual,
+    }
+    found: dict[str, tuple[int, int]] = {}
+
+    @contextmanager
+    def counting(stage: str) -> Iterator[None]:
+        with FlopCounterMode(display=False) as counter:
+            yield
+        if stage in weights:
+            least = 2 * sum(parameter.numel() for parameter in weights[stage].parameters())
+            found[stage] = counter.get_total_flops(), least
+
+    segment, around = techniques.waterfall(model, None, bench.device)["pruned, batched, fp32"]
+    with around():
+        segment(picture, counting)
+    return found
+
+
+def _random_texts(model: ODISE, count: int) -> EncodedTexts:
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    preset = model.preset
+
+    def rows(width: int) -> torch.Tensor:
+        return torch.randn(count, width, generator=generator).to(device)
+
+    labels = tuple((f"category {number}",) for number in range(count))
+    width = preset.clip.embed_dim
+    return EncodedTexts(labels, rows(width), rows(preset.head.mask_dim), rows(width))

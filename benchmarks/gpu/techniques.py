@@ -1,0 +1,180 @@
+"""The techniques of the waterfall: each makes of a model a function that segments one picture.
+
+All start with a resized uint8 picture on the host and end with the panoptic map on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.precision import HalfPrecision, HalfStage
+from reference.model import ODISE, Segmentation
+from reference.model.clock import Clock
+from reference.model.open_vocabulary import EncodedTexts
+from reference.oracle import segment_official
+
+#: Modules whose weights stay float32 in half precision, as in the exported stages.
+FLOAT32 = ("sem_seg_head.predictor",)
+#: Every query keeps what it wins, so that maps have as much to differ in as can be.
+OVERLAP_THRESHOLD = 0.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """uint8 (H, W, 3) on the host, texts on the device, and which categories are things."""
+
+    pixels: Tensor
+    encoded: EncodedTexts
+    things: frozenset[int]
+
+
+#: (picture, clock) -> the results on the device, and the panoptic map on the host.
+Segment = Callable[[Picture, Clock], tuple[Segmentation, np.ndarray]]
+#: What segments, and the context of all its runs.
+Technique = tuple[Segment, Callable[[], AbstractContextManager[Any]]]
+
+
+def segmenting(call: Callable[..., Segmentation], device: torch.device, around: Any = nullcontext) -> Segment:
+    """A technique from something that is called like `ODISE.segment`, inside a context."""
+
+    def segment(picture: Picture, clock: Clock) -> tuple[Segmentation, np.ndarray]:
+        with torch.inference_mode(), around():
+            pixels = picture.pixels.to(device, non_blocking=True)
+            found = call(
+                pixels, picture.encoded, picture.things, overlap_threshold=OVERLAP_THRESHOLD, clock=clock
+            )
+            with clock("postprocess"):
+                return found, found.panoptic.map.cpu().numpy()
+
+    return segment
+
+
+def half_model(model: ODISE) -> ODISE:
+    """A copy of the model in half precision with the float32 islands of the exported stages."""
+    half: ODISE = HalfStage(model, (), FLOAT32).stage  # type: ignore[assignment]
+    return half
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> Callable[[], AbstractContextManager[Any]]:
+    """PyTorch's own mixed precision."""
+    return partial(torch.autocast, device.type, dtype=dtype)
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether float32 products may round their operands to TF32's 10 bits."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+class Graphed:
+    """A function of tensors as one CUDA graph: recorded once for given shapes, then replayed."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+        self._graph: Any = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._output: Any = None
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """The function's result, in memory that the next call overwrites."""
+        if self._graph is None:
+            self._record(inputs)
+        for kept, given in zip(self._inputs, inputs, strict=True):
+            kept.copy_(given)
+        self._graph.replay()
+        return self._output
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+        self._inputs = tuple(one.clone() for one in inputs)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):  # libraries choose their kernels before anything is recorded
+                self._call(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._output = self._call(*self._inputs)
+
+
+@contextmanager
+def replaced(
+    parts: Sequence[nn.Module], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """The forward passes of some modules, wrapped: `Graphed`, or torch.compile."""
+    for part in parts:
+        part.forward = wrap(part.forward)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+
+
+@contextmanager
+def _both(*contexts: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
+    if not contexts:
+        yield
+        return
+    with contexts[0](), _both(*contexts[1:]):
+        yield
+
+
+def waterfall(model: ODISE, half: ODISE | None, device: torch.device) -> dict[str, Technique]:
+    """Name -> technique, the slowest first.
+
+    Args:
+        model: float32, on the device.
+        half: `half_model(model)`; None leaves out what needs it.
+    """
+    off, on = partial(tf32, False), partial(tf32, True)
+    official = partial(segment_official, model)
+    mixed = autocast(device, torch.float16)
+    one_by_one = partial(model.segment, batch=1)
+    found: dict[str, Technique] = {
+        "official, fp32": (segmenting(official, device), off),
+        "official, TF32": (segmenting(official, device), on),
+        "official, fp16 autocast": (segmenting(official, device, mixed), on),
+        "pruned, fp32": (segmenting(one_by_one, device), off),
+        "pruned, batched, fp32": (segmenting(model.segment, device), off),
+        "pruned, batched, TF32": (segmenting(model.segment, device), on),
+        "pruned, batched, fp16 autocast": (segmenting(model.segment, device, mixed), on),
+    }
+    if half is not None:
+        found["pruned, batched, fp16"] = (segmenting(half.segment, device, HalfPrecision), on)
+    if half is not None and device.type == "cuda":
+        backbone = (half.captioner, half.features)
+        for name, parts in {"": backbone, ", mask head too": (*backbone, half.mask_head)}.items():
+            graphs = partial(replaced, parts, Graphed)
+            found[f"pruned, batched, fp16, CUDA graphs{name}"] = (
+                segmenting(half.segment, device, HalfPrecision),
+                partial(_both, on, graphs),
+            )
+    return found
+
+
+def compiled(model: ODISE, device: torch.device) -> dict[str, Technique]:
+    """torch.compile of the UNet and the autoencoder's walk, in mixed precision; compiling takes minutes."""
+    on = partial(tf32, True)
+    wrap = partial(torch.compile, dynamic=False)
+    parts = (model.captioner, model.features)
+    segment = segmenting(model.segment, device, autocast(device, torch.float16))
+    return {
+        "pruned, batched, fp16 autocast, torch.compile": (
+            segment,
+            partial(_both, on, partial(replaced, parts, wrap)),
+        )
+    }

@@ -1,0 +1,126 @@
+"""Seconds per stage and peak memory: a bundle beside the PyTorch reference, on one image, in one run.
+
+    odise-trt bench stages --engines engines/demo-onnxruntime-fp32 --image assets/photo.jpg
+
+Every contender runs alone in a process of its own, one after the other: the full preset does not fit
+twice in 24 GB. Medians over `--repeats` runs after `--warmup`; the text side is cached for all of them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.runners import CONTENDERS, Job, Outcome
+from odise_trt.package_versions import package_version
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
+#: Of the record that is written.
+KEYS = frozenset({"job", "machine", "commit", "contenders"})
+
+
+def measure(name: str, job: Job) -> tuple[Outcome, int]:
+    """One contender: its outcome, and the peak resident memory of its process in bytes."""
+    from export.measure import Measure
+
+    with Measure() as used:
+        outcome = CONTENDERS[name](job)
+    return outcome, used.peak_bytes
+
+
+def compare(job: Job, names: Iterable[str], begin: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Measure contenders, each alone in a process of its own.
+
+    Args:
+        names: of `CONTENDERS`.
+        begin: called with a name before it is measured.
+
+    Returns:
+        Name -> seconds per stage and in total (medians), peak_bytes, segments, panoptic_agreement: the share
+        of pixels in the same segment as in the first contender's map.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    first_map = None
+    for name in dict.fromkeys(names):
+        begin(name)
+        # A fresh process per contender: memory of one must not count for the next.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+            (timings, panoptic), peak = alone.submit(measure, name, job).result()
+        first_map = panoptic if first_map is None else first_map
+        rows[name] = {
+            "seconds": {stage: statistics.median(run[stage] for run in timings) for stage in timings[0]},
+            "total_seconds": statistics.median(sum(run.values()) for run in timings),
+            "peak_bytes": peak,
+            "segments": len(np.unique(panoptic[panoptic > 0])),
+            "panoptic_agreement": float((panoptic == first_map).mean()),
+        }
+    return rows
+
+
+def table(rows: dict[str, dict[str, Any]]) -> Table:
+    """Stages down, contenders across; the last contender is the baseline of the ratio."""
+    from rich.table import Table
+
+    shown = Table("seconds", *rows, title="median per stage")
+    stages = dict.fromkeys(stage for row in rows.values() for stage in row["seconds"])
+    for stage in stages:
+        shown.add_row(stage, *(f"{row['seconds'].get(stage, 0):.3f}" for row in rows.values()))
+    baseline = list(rows.values())[-1]["total_seconds"]
+    totals = [row["total_seconds"] for row in rows.values()]
+    shown.add_section()
+    shown.add_row("total", *(f"{total:.3f}" for total in totals))
+    shown.add_row("ratio to the last", *(f"{baseline / total:.2f}x" for total in totals))
+    shown.add_row("peak GB", *(f"{row['peak_bytes'] / 1e9:.2f}" for row in rows.values()))
+    shown.add_row("segments", *(str(row["segments"]) for row in rows.values()))
+    shown.add_row(
+        "panoptic map equal to the first", *(f"{row['panoptic_agreement']:.2%}" for row in rows.values())
+    )
+    return shown
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {
+        "device": f"{model}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return package_version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str:
+    """The commit that was measured; "-dirty" where the tree differs from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        )
+    except OSError:
+        return "unknown"
+    return described.stdout.strip() or "unknown"

@@ -1,0 +1,56 @@
+"""How well the demo models find what they were trained on, its synonyms, and what they were never shown.
+
+`odise-trt bench synonyms` evaluates the label and the caption model on held-out scenes, by the names of
+mask training and by synonyms alone, which only CLIP has read.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.demo_models import load_demo
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
+    """PQ of one model, by kind of word, in percent; None: the scenes have nothing of the kind."""
+    from reference.demo.held_out import held_out
+    from reference.demo.scene_store import NOVEL
+    from reference.demo.words import SYNONYMS, only_synonyms, training_names
+    from reference.eval import ReferencePredictor, evaluate
+
+    predictor = ReferencePredictor(*load_demo(preset, weights))
+    by_name, by_synonym = (
+        evaluate(predictor, held_out(count, name)) for name in ("scenes-names", "scenes-synonyms")
+    )
+    named = {row["name"]: row for row in by_name.categories}
+    # The categories keep their places, whatever they are called.
+    renamed = dict(zip(training_names().names, by_synonym.categories, strict=True))
+    assert [row["name"] for row in by_synonym.categories] == list(only_synonyms().names)
+    return {
+        "PQ, trained names": _pq(row for name, row in named.items() if name != NOVEL),
+        "PQ, 9 trained names with synonyms": _pq(named[name] for name in SYNONYMS),
+        "PQ, their synonyms": _pq(renamed[name] for name in SYNONYMS),
+        f"PQ, novel ({NOVEL})": _pq([named[NOVEL]]),
+        "PQ, all": by_name.metrics["PQ"],
+        "mIoU, all": by_name.metrics["mIoU"],
+    }
+
+
+def table(rows: Mapping[str, Mapping[str, float | None]]) -> Table:
+    """A row per model, a column per kind of word."""
+    from rich.table import Table
+
+    shown = Table("supervision", *next(iter(rows.values())))
+    for supervision, row in rows.items():
+        shown.add_row(supervision, *("-" if value is None else f"{value:.1f}" for value in row.values()))
+    return shown
+
+
+def _pq(rows: Iterable[Mapping[str, Any]]) -> float | None:
+    scored = [row["PQ"] for row in rows if row["PQ"] is not None]
+    return statistics.fmean(scored) if scored else None

@@ -1,0 +1,59 @@
+"""The code that decides what a bundle holds: a change in it, and in no other code, makes bundles stale."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+#: What decides a graph, its parity, or another file of a bundle.
+_DECIDES = (
+    "export/**/*.py",
+    "odise_trt/stage_spec.py",
+    "odise_trt/bundle/manifest.py",
+    "odise_trt/vocabulary/*.py",
+    "odise_trt/vocabularies/*",
+    "reference/model/**/*.py",
+    "reference/weights/**/*.py",
+    "reference/ablation.py",
+    "reference/checkpoint.py",
+    "reference/noise_schedule.py",
+    "reference/preset.py",
+)
+#: Of that, what decides only whether and how a build runs: options, the console, locks, worker processes. All
+#: else in `export` counts, so that a new module there is never left out by mistake.
+_DECIDES_NOTHING = frozenset(
+    f"export/{name}.py"
+    for name in (
+        "build_engines",
+        "cli",
+        "console",
+        "disk_space",
+        "exclusive",
+        "measure",
+        "names",
+        "options",
+        "reporter",
+        "stopping",
+        "workers",
+    )
+)
+
+
+def sources(root: Path = _ROOT) -> Iterator[str]:
+    """The files that count, relative to a checkout."""
+    for pattern in _DECIDES:
+        for path in sorted(root.glob(pattern)):
+            name = path.relative_to(root).as_posix()
+            if path.is_file() and name not in _DECIDES_NOTHING:
+                yield name
+
+
+def source_digest(root: Path = _ROOT) -> str:
+    """SHA-256 of the files that count, with their names."""
+    digest = hashlib.sha256()
+    for name in sources(root):
+        digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""The backends, each declared once. A new backend is one file and one entry here: docs/adding-a-backend.md.
+
+Opening, `odise-trt doctor`, the choices of a build and its defaults read these declarations. Nothing here
+imports a backend: functions and classes are named as "module:name", and imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BackendError
+
+
+@dataclass(frozen=True)
+class BackendEntry:
+    """What is said of a backend.
+
+    Attributes:
+        name: on the command line and in manifests.
+        opens: "module:function" that is called with this entry and `base.Options`, and returns a
+            `base.Backend`.
+        package: the Python module that it needs.
+        extra: the extra of odise-trt that brings the package; None: none does.
+        gpu_extra: the extra to take in its place on machines with NVIDIA GPUs, if there is one.
+        needs_gpu: it runs on NVIDIA GPUs only.
+        precision: of a build where none is given.
+        builds: "module:function" that is called with this entry and compute capabilities, and returns an
+            `export.builders.Builder`; None: the exported ONNX file is the engine.
+        builds_ahead: its engines can be built for a GPU on a machine without one.
+        suffix: of its engines' files.
+        examines: "module:function" that is called with the package, and returns a `base.Health` for
+            `doctor`; None: it is good if it can be imported, and has the GPU it needs.
+    """
+
+    name: str
+    opens: str
+    package: str
+    extra: str | None = None
+    gpu_extra: str | None = None
+    needs_gpu: bool = False
+    precision: str = "fp32"
+    builds: str | None = None
+    builds_ahead: bool = False
+    suffix: str = ".onnx"
+    examines: str | None = None
+
+    @property
+    def device(self) -> str:
+        """What it runs on where no device is given."""
+        return "cuda" if self.needs_gpu else "cpu"
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs."""
+        if self.extra is None:
+            return f"pip install {self.package}"
+        on_gpus = f' (for GPUs: "odise-trt[{self.gpu_extra}]")' if self.gpu_extra else ""
+        return f'pip install "odise-trt[{self.extra}]"{on_gpus}'
+
+    def load(self) -> Any:
+        """Import its package.
+
+        Raises:
+            BackendError: it is not installed, or does not load.
+        """
+        try:
+            return importlib.import_module(self.package)
+        except (ImportError, OSError) as error:
+            raise BackendError(f"backend {self.name} is not installed ({error})", self.install) from error
+
+
+_TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
+_TENSORRT_BUILDER = "export.builders.tensorrt:TensorRTBuilder"
+
+_ENTRIES = (
+    BackendEntry(
+        "onnxruntime",
+        "odise_trt.backends.onnxruntime:OnnxRuntimeBackend",
+        package="onnxruntime",
+        extra="cpu",
+        gpu_extra="cuda",
+        examines="odise_trt.backends.onnxruntime:examine",
+    ),
+    # Half precision is what TensorRT is for; on a CPU it is slower than single.
+    BackendEntry(
+        "tensorrt",
+        _TENSORRT,
+        package="tensorrt",
+        extra="tensorrt",
+        needs_gpu=True,
+        precision="fp16",
+        builds=_TENSORRT_BUILDER,
+        suffix=".engine",
+    ),
+    BackendEntry(
+        "tensorrt_rtx",
+        _TENSORRT,
+        package="tensorrt_rtx",
+        extra="tensorrt-rtx",
+        needs_gpu=True,
+        precision="fp16",
+        builds=_TENSORRT_BUILDER,
+        builds_ahead=True,
+        suffix=".engine",
+    ),
+)
+
+#: Name -> backend, in the order that people see them.
+BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES}
+#: What bundles are built for where no backend is given.
+DEFAULT_BACKEND = "onnxruntime"
+
+
+def find_backend(name: str) -> BackendEntry:
+    """The declaration of a backend.
+
+    Raises:
+        BackendError: there is none of that name.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f"there is no backend {name!r}", f"backends: {', '.join(BACKENDS)}")
+    return BACKENDS[name]
+
+
+def resolve(place: str) -> Any:
+    """The function or class at "module:name"; its module is imported."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

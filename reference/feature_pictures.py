@@ -1,0 +1,152 @@
+"""Pictures of what the frozen diffusion model tells apart (ODISE, Fig. 1 and B.1).
+
+k-means over the raw diffusion features of a photo, one panel per feature, beside the photo.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from odise_trt.drawing.legend import GROUND, Entry, draw_legend
+from odise_trt.drawing.palette import category_color
+from odise_trt.errors import OutputError
+from odise_trt.files.output import prepare_folder, write_together
+
+# The model is imported where it is used: a package that is not installed is told of by the command.
+if TYPE_CHECKING:
+    from reference.feature_maps import FeatureMap
+
+#: Longer side of one panel, and size of letters, in pixels.
+_PANEL, _LETTERS = 512, 13
+_GAP = 8
+_BLOCKS = {"enc": "encoder", "un": "UNet", "dec": "decoder"}
+#: Key of the text in a picture that says what it is, and of which photo.
+_MARK = "Description"
+
+
+def draw_features(
+    photo: np.ndarray, maps: Sequence[FeatureMap], clusters: int = 5, seed: int = 0, note: str = ""
+) -> Image.Image:
+    """The photo, then one panel per feature: a colour per cluster, and a legend with their shares.
+
+    Args:
+        photo: uint8 (H, W, 3).
+        maps: of `feature_maps`.
+        clusters: how many per feature.
+        seed: of k-means.
+        note: below the photo.
+
+    Raises:
+        FeatureError: as `cluster`.
+    """
+    from reference.feature_maps import cluster
+
+    height, width = photo.shape[:2]
+    scale = _PANEL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    original = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
+    panels = [_panel(original, [], "photo", [note] if note else [], clusters)]
+    for feature in maps:
+        labels = cluster(feature.values, clusters, seed)
+        shares = np.bincount(labels.ravel(), minlength=clusters) / labels.size
+        entries = [
+            Entry(f"cluster {number + 1}", category_color(number, True), 0, float(share), None)
+            for number, share in enumerate(shares)
+        ]
+        colors = np.array([entry.color for entry in entries], dtype=np.uint8)
+        drawn = Image.fromarray(feature.at(colors[labels], size[1], size[0]))
+        panels.append(_panel(drawn, entries, _heading(feature), [], clusters))
+    return _grid(panels)
+
+
+def write_picture(picture: Image.Image, output: Path, photo: Path, *, overwrite: bool = False) -> None:
+    """Write a picture of `draw_features` as a PNG file; `check_place` says beforehand whether it may.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    mark = _mark_of(photo)
+    said = PngInfo()
+    said.add_itxt(_MARK, mark)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True, pnginfo=said)
+    keep = None if overwrite else _keeper(mark)
+    write_together(output.parent, {output.name: buffer.getvalue()}, keep=keep)
+
+
+def check_place(output: Path, photo: Path, *, overwrite: bool = False) -> None:
+    """Raise OutputError unless a picture of the photo can go there; its folder is made.
+
+    Args:
+        overwrite: whether another file may be replaced; the photo itself never is.
+    """
+    if output.suffix.lower() != ".png":
+        raise OutputError(f"{output} is no name of a PNG file", "give --output a name that ends in .png")
+    prepare_folder(output.parent)
+    if not output.exists():
+        return
+    if output.samefile(photo):
+        raise OutputError(f"{output} is the photo itself", "give another --output")
+    if not overwrite:
+        _keeper(_mark_of(photo))(output)
+
+
+def _mark_of(photo: Path) -> str:
+    name = photo.name.encode(errors="backslashreplace").decode()  # one that is not UTF-8
+    return f"diffusion features of {name}, by odise-trt"
+
+
+def _keeper(mark: str) -> Callable[[Path], None]:
+    """Lets an older picture of the same photo be replaced, and nothing else."""
+
+    def keep(path: Path) -> None:
+        try:
+            with Image.open(path) as picture:
+                same = picture.info.get(_MARK) == mark
+        except (OSError, ValueError, SyntaxError):
+            same = False
+        if not same:
+            raise OutputError(
+                f"{path} is there already, and it does not hold features of this photo",
+                "give another --output, or --overwrite",
+            )
+
+    return keep
+
+
+def _heading(feature: FeatureMap) -> str:
+    letters = feature.name.rstrip("0123456789")
+    return f"{feature.name}: {_BLOCKS[letters]}, stride {feature.stride}, {feature.values.shape[-1]} channels"
+
+
+def _panel(
+    picture: Image.Image, entries: Sequence[Entry], heading: str, notes: Sequence[str], rows: int
+) -> Image.Image:
+    """A picture over a legend that is as tall for every panel of `rows` entries."""
+    width = max(picture.width, 20 * _LETTERS)
+    columns = max(1, (width - _LETTERS) // (19 * _LETTERS))
+    line = round(1.7 * _LETTERS)
+    height = line * (1 + max(-(-rows // columns), 2)) + 2 * _LETTERS
+    legend = draw_legend(entries, heading, notes, _LETTERS, width, height)
+    panel = Image.new("RGB", (width, picture.height + height), GROUND)
+    panel.paste(picture, (0, 0))
+    panel.paste(legend, (0, picture.height))
+    return panel
+
+
+def _grid(panels: Sequence[Image.Image]) -> Image.Image:
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = -(-len(panels) // columns)
+    width, height = panels[0].width + _GAP, panels[0].height + _GAP
+    canvas = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), GROUND)
+    for number, panel in enumerate(panels):
+        canvas.paste(panel, (number % columns * width, number // columns * height))
+    return canvas

@@ -1,0 +1,92 @@
+"""Tab in bash: verbs, options, and the names that options take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.names import stages_like
+from export.stages import STAGES
+from odise_trt.cli.completion import vocabularies_like
+from odise_trt.vocabulary import PRESETS
+
+VERBS = ("run", "vocab", "inspect", "doctor", "cache")
+TOOLKIT_VERBS = ("bench", "build", "data", "eval", "features", "scenes", "train", "train-demo")
+
+
+def odise(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "odise_trt", *words],
+        cwd=root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def offered(root: Path, line: str) -> list[str]:
+    """What bash offers at the end of a line."""
+    words = line.split(" ")
+    done = odise(root, _ODISE_TRT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None:
+    assert offered(root, "odise-trt ") == [*VERBS, *TOOLKIT_VERBS]
+    assert offered(root, "odise-trt tr") == ["train", "train-demo"]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("odise-trt run --o", ["--output", "--overwrite", "--overlap-threshold"]),
+        ("odise-trt build --pa", ["--parity-windows"]),
+        ("odise-trt train --check", ["--checkpointing", "--checkpoint-steps", "--checkpoint-minutes"]),
+        ("odise-trt data ", ["list", "verify", "prepare"]),
+        ("odise-trt bench s", ["stages", "synonyms"]),
+        ("odise-trt bench stages --re", ["--repeats"]),
+        ("odise-trt data verify ade", ["ade150", "ade847"]),
+        ("odise-trt run --task s", ["semantic"]),
+        ("odise-trt run --vocab coco+ade", ["coco+ade150", "coco+ade847"]),
+        ("odise-trt vocab pc", ["pc59", "pc459"]),
+        ("odise-trt build --preset ", ["odise-label", "odise-caption", "demo", "demo-caption"]),
+        ("odise-trt build --stage c", ["captioner", "clip_pool"]),
+        ("odise-trt build --backend tensorrt", ["tensorrt", "tensorrt_rtx"]),
+        ("odise-trt train --preset odise-c", ["odise-caption"]),
+        ("odise-trt eval --dataset scenes-", ["scenes-names", "scenes-synonyms"]),
+        ("odise-trt eval --dataset lv", ["lvis"]),
+        ("odise-trt scenes --without b", ["boat", "ball", "bird", "balloon"]),
+    ],
+)
+def test_options_and_the_names_they_take_are_offered(line: str, names: list[str], root: Path) -> None:
+    assert sorted(offered(root, line)) == sorted(names)
+
+
+def test_every_stage_and_every_vocabulary_can_be_completed() -> None:
+    assert stages_like("") == list(STAGES)
+    assert vocabularies_like("") == list(PRESETS)
+
+
+def test_the_script_for_a_shell_asks_odise_trt(root: Path) -> None:
+    # Without this, typer looks for the shell among the parents of the process; in a test there may be none.
+    done = odise(root, "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F _odise_trt_completion odise-trt" in done.stdout
+    assert "_ODISE_TRT_COMPLETE=complete_bash" in done.stdout
+
+
+def test_completion_is_installed_for_a_shell(root: Path, tmp_path: Path) -> None:
+    environment = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(tmp_path)}
+    done = odise(root, "--install-completion", "bash", **environment)
+    assert done.returncode == 0, done.stderr
+    assert "bash completion installed in" in done.stdout
+    (script,) = tmp_path.glob(".bash_completions/odise-trt.sh")
+    assert "_ODISE_TRT_COMPLETE=complete_bash" in script.read_text()
+    assert str(script) in (tmp_path / ".bashrc").read_text()

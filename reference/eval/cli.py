@@ -15,7 +15,8 @@ from rich.markup import escape
 from odise_trt.cli import console
 from odise_trt.cli.completion import devices_like
 from odise_trt.cli.places import folder as folder_of
-from reference.completion import datasets_like, presets_like
+from reference.completion import presets_like
+from reference.datasets.completion import datasets_like
 from reference.eval.openers import (
     SCENES,
     Opener,

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from odise_trt.errors import OutputError
 from reference.datasets.example import Example
 from reference.eval import Predictor, evaluate
-from reference.eval.cli import app
 from reference.eval.example_picture import check_picture, draw_examples, write_picture
 from reference.eval.example_rows import ExampleRows
+from tests.door import call, verb
 from tests.reference.eval.eval_toys import HEIGHT, WIDTH, Blank, Knowing, Shaky, ToyDataset
 
 RED = (214, 0, 0)
@@ -24,6 +23,8 @@ RED = (214, 0, 0)
 COLUMNS, PANEL = (12, 308, 604, 900), 284
 #: Top of the first row of panels, below title and headings.
 TOP = 76
+
+EVAL = verb("reference.eval.cli:eval_command", "--reference", "--dataset", "scenes")
 
 
 class OnlyMaps(ToyDataset):
@@ -154,24 +155,25 @@ def test_a_picture_replaces_an_older_one_and_no_other_file(tmp_path: Path) -> No
 def test_a_place_that_takes_no_picture_is_named_before_weights_are_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, what in (("scenes.jpg", "not the name of a PNG file"), ("file/scenes.png", "is not a folder")):
-        options = ["--dataset", "scenes", "--weights", "missing.safetensors", "--output", str(tmp_path)]
-        done = CliRunner().invoke(app, [*options, "--picture", str(tmp_path / name)])
-        assert isinstance(done.exception, OutputError)
-        assert what in done.exception.message
+        options = ["--weights", "missing.safetensors", "--output", tmp_path]
+        done = call(EVAL, *options, "--picture", tmp_path / name)
+        assert done.status == 1
+        assert "OutputError" in done.stderr
+        assert what in done.stderr
 
 
 def test_an_empty_name_of_a_picture_is_refused() -> None:
-    done = CliRunner().invoke(app, ["--dataset", "scenes", "--picture", ""])
-    assert done.exit_code == 2
-    assert "it is empty" in done.output
+    done = call(EVAL, "--picture", "")
+    assert done.status == 2
+    assert "it is empty" in done.stderr
 
 
 def test_the_command_draws_what_it_evaluates(tmp_path: Path) -> None:
     path = tmp_path / "scenes.png"
-    options = ["--dataset", "scenes", "--limit", "2", "--weights", "random:3", "--threads", "1"]
-    done = CliRunner().invoke(app, [*options, "--output", str(tmp_path), "--picture", str(path)])
-    assert done.exit_code == 0, done.exception
-    assert str(path) in done.output
+    options = ["--limit", "2", "--weights", "random:3", "--threads", "1"]
+    done = call(EVAL, *options, "--output", tmp_path, "--picture", path)
+    assert done.status == 0, done.stderr
+    assert str(path) in done.stdout.replace("\n", "")
     with Image.open(path) as picture:
         # Image, truth and prediction of two square scenes.
         assert picture.width == 900

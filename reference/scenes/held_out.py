@@ -9,8 +9,8 @@ import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.example import IGNORED, Example, Instance, PanopticSegment
-from reference.demo.words import only_synonyms, training_names
 from reference.scenes import FIRST_HELD_OUT, SCENE_VOCABULARY, make_scene
+from reference.scenes.words import only_synonyms, training_names
 
 #: Names of the dataset, with the words of its categories: all words; only the one word that mask training
 #: used; only words that it did not use, where a category has such.

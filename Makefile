@@ -6,22 +6,28 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Processes that run the tests; each takes up to 4 GB.
 WORKERS ?= 2
+DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
 .PHONY: demo train-demo test test-slow lint format clean
 
-$(INSTALLED): setup.py constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,train,eval,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,export,tensorrt-rtx,train,eval,dev]"
 	touch $@
 
-demo: $(INSTALLED)  ## engines of the demo preset, and two segmented pictures
+demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn scenes, and a photo
 	$(BIN)/python export/build_engines.py --preset demo --backend onnxruntime --backend tensorrt_rtx --jobs 2
+	$(BIN)/odise-trt eval --engines $(DEMO) --dataset scenes --limit 3 --picture outputs/scenes.png
+	@echo "outputs/scenes.png shows the first three held-out scenes: image, truth, prediction and PQ."
 	$(BIN)/python -m reference.scenes --held-out --seed 8 --output outputs/scene.png
-	$(BIN)/odise-trt inspect engines/demo-onnxruntime-fp32
-	$(BIN)/odise-trt run assets/photo.jpg --engines engines/demo-onnxruntime-fp32 --vocab "$(VOCABULARY)"
-	$(BIN)/odise-trt run outputs/scene.png --engines engines/demo-onnxruntime-fp32 --vocab scenes
+	$(BIN)/odise-trt run outputs/scene.png --engines $(DEMO) --vocab scenes
+	$(BIN)/odise-trt inspect $(DEMO)
+	@echo
+	@echo "Now a photo. The demo model has seen drawn scenes only: it runs on photos, but its result is not useful there."
+	@echo "For photos, build the paper's model: odise-trt build --preset odise-label --weights FILE (docs/bundles.md)."
+	$(BIN)/odise-trt run assets/photo.jpg --engines $(DEMO) --vocab "$(VOCABULARY)"
 
 train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE=1: a minute, a few steps of each part
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)
@@ -42,4 +48,5 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) engines outputs build dist *.egg-info
+	rm -rf $(VENV) outputs build dist *.egg-info
+	test ! -d engines || find engines -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

@@ -33,9 +33,9 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
     from rich.progress import track
 
     from reference.datasets.example import IGNORED
-    from reference.demo.held_out import held_out
     from reference.demo.scene_store import NOVEL
     from reference.inference import segment_photo
+    from reference.scenes.held_out import held_out
 
     scenes = held_out(count, "scenes-names")
     names, novel = scenes.vocabulary.names, scenes.vocabulary.names.index(NOVEL)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
     """PQ of one model, by kind of word, in percent; None: the scenes have nothing of the kind."""
-    from reference.demo.held_out import held_out
     from reference.demo.scene_store import NOVEL
-    from reference.demo.words import SYNONYMS, only_synonyms, training_names
     from reference.eval import ReferencePredictor, evaluate
+    from reference.scenes.held_out import held_out
+    from reference.scenes.words import SYNONYMS, only_synonyms, training_names
 
     predictor = ReferencePredictor(*load_demo(preset, weights))
     by_name, by_synonym = (

@@ -56,5 +56,5 @@ def check_tokenizer(path: Path, texts: Iterable[str]) -> None:
         if found != expected:
             raise ExportError(
                 f"{path.name} makes the tokens {found} of {text!r}, CLIP makes {expected}",
-                "install the versions of tokenizers and open_clip_torch that setup.py names",
+                "install the versions of tokenizers and open_clip_torch that pyproject.toml names",
             )

@@ -8,10 +8,3 @@ def presets_like(incomplete: str) -> list[str]:
     from reference.preset import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete) and not name.startswith("golden-")]
-
-
-def datasets_like(incomplete: str) -> list[str]:
-    """The datasets on disk whose names begin so."""
-    from reference.datasets import DATASETS
-
-    return [name for name in DATASETS if name.startswith(incomplete)]

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from odise_trt.errors import OdiseError
 
-#: So many errors of one kind are listed; the rest are counted.
+#: Most errors that one message lists; the rest are counted.
 _LISTED = 50
 
 
@@ -16,7 +16,7 @@ class AblationError(OdiseError):
 
 
 class DatasetError(OdiseError):
-    """A dataset that is incomplete, laid out differently, or at odds with itself."""
+    """A dataset is incomplete, has another layout, or contradicts itself."""
 
 
 class DeviceError(OdiseError):
@@ -36,7 +36,7 @@ class LoaderError(TrainingError):
 
 
 def listed(errors: Sequence[OdiseError]) -> str:
-    """Errors as lines of a message. A hint follows the last error in a row that has it."""
+    """Format errors as lines of a message. A hint shared by consecutive errors follows the last of them."""
     lines = []
     for hint, alike in groupby(errors[:_LISTED], key=lambda error: error.hint):
         lines += [f"\n    {error.message}" for error in alike]
@@ -48,10 +48,10 @@ def listed(errors: Sequence[OdiseError]) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 image`, `2 images`."""
+    """Return a number with its noun: `1 image`, `2 images`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def out_of_memory(name: str) -> OdiseError:
-    """That there was too little memory for one thing of many."""
+    """Return the error for one item, as an image, that does not fit into memory."""
     return OdiseError(f"{name} needs more memory than there is", "close other programs, or shrink it")

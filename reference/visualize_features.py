@@ -3,4 +3,4 @@
 from odise_trt.cli import door
 
 if __name__ == "__main__":
-    door("reference.features_cli:features", "python -m reference.visualize_features")
+    door("reference.features.cli:features", "python -m reference.visualize_features")

@@ -38,7 +38,7 @@ def main(
     from benchmarks.gpu.machine import machine, smi
     from benchmarks.gpu.sections import SECTIONS, Bench
     from benchmarks.record import check_place, write_record
-    from benchmarks.stages import commit as described
+    from benchmarks.stage_times import commit as described
     from reference.device import choose_device
 
     check_place(output, frozenset({"machine", "sections"}))

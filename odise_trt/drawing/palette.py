@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 Rgb = tuple[int, int, int]
@@ -39,6 +40,31 @@ def category_color(category_id: int, isthing: bool, shade: int = 0) -> Rgb:
     lightness = min(max(_LIGHTNESS[category_id % len(_LIGHTNESS)] + lighter, 0.5), 0.85)
     hue = _FIRST_HUE + category_id * _GOLDEN_ANGLE + turned
     return _rgb(lightness, _THING_CHROMA if isthing else _STUFF_CHROMA, hue)
+
+
+def distinct_colors(isthing: Sequence[bool]) -> list[Rgb]:
+    """Colours for the categories of one picture, as different from each other as so many can be.
+
+    Neighbours in the list get distant hues, and neighbours in hue another lightness. Unlike those of
+    `category_color` they depend on which categories there are.
+
+    Args:
+        isthing: of each category.
+    """
+    count = len(isthing)
+    # Every hue is taken once: the step has no divisor in common with the count.
+    step = next(
+        n for n in range(round(0.382 * count) or 1, count + 2) if math.gcd(n, count) == 1 or count < 2
+    )
+    colors = []
+    for number, thing in enumerate(isthing):
+        place = number * step % count
+        # The last hue is a neighbour of the first.
+        level = 1 if place == count - 1 and place % len(_LIGHTNESS) == 0 else place % len(_LIGHTNESS)
+        lightness = _LIGHTNESS[level]
+        hue = _FIRST_HUE + 360 * place / count
+        colors.append(_rgb(lightness, _THING_CHROMA if thing else _STUFF_CHROMA, hue))
+    return colors
 
 
 def tone(color: Rgb, lightness: float) -> Rgb:

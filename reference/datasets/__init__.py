@@ -1,4 +1,4 @@
-"""Datasets in the layouts people have on disk, each with its vocabulary; see docs/datasets.md.
+"""Open datasets in their usual layouts on disk, each with its vocabulary; see docs/datasets.md.
 
 dataset = open_dataset("ade150", "/data", "val")
 example = dataset[0]

@@ -1,4 +1,4 @@
-"""The kinds of truth that files of a dataset hold, each read for one image at a time."""
+"""Read the kinds of truth that a dataset has on disk, one image at a time."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ ImageId = int | str
 
 
 class PanopticPart(Protocol):
-    """Where panoptic maps come from."""
+    """A source of panoptic maps."""
 
     def file(self, image_id: ImageId) -> Path:
-        """The file of the map."""
+        """Return the file of the map."""
         ...
 
     def read(self, image_id: ImageId) -> tuple[np.ndarray, tuple[PanopticSegment, ...]]:
-        """The map int32 (H, W), 0 where nothing is, and its segments."""
+        """Return the map int32 (H, W), with 0 for void, and its segments."""
         ...
 
 
 @dataclass(frozen=True)
 class PanopticMaps:
-    """PNGs of ids with rows about them, COCO's panoptic format.
+    """Maps in COCO's panoptic format: PNGs of ids, with rows about the segments.
 
     Attributes:
         folder: of the PNGs.
-        rows: image -> the PNG's name, and int32 (segments, 3): id, category, iscrowd; category `IGNORED` for
-            segments that belong to none of the vocabulary.
+        rows: image id -> name of the PNG, and int32 (segments, 3): id, category, iscrowd. The category is
+            `IGNORED` for segments to leave out.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class PanopticMaps:
         """See `PanopticPart`.
 
         Raises:
-            DatasetError: the map has ids that no row is about.
+            DatasetError: the map has ids without a row.
         """
         rows = self.rows[image_id][1]
         ids = read_ids(self.file(image_id))
@@ -78,10 +78,10 @@ class SemanticMaps:
     """Label images of one channel.
 
     Attributes:
-        files: image -> its map.
+        files: image id -> its map.
         first: the value of category 0; values outside of `[first, first + categories)` must be in `ignored`.
-        categories: how many.
-        ignored: values that mean "nothing".
+        categories: number of categories.
+        ignored: values that mean "no category".
     """
 
     files: Mapping[ImageId, Path]
@@ -90,14 +90,14 @@ class SemanticMaps:
     ignored: frozenset[int] = frozenset({255})
 
     def file(self, image_id: ImageId) -> Path:
-        """The file of the map."""
+        """Return the file of the map."""
         return self.files[image_id]
 
     def read(self, image_id: ImageId) -> np.ndarray:
-        """Categories int32 (H, W), `IGNORED` where there is none.
+        """Return the categories int32 (H, W), with `IGNORED` for no category.
 
         Raises:
-            DatasetError: a value that means nothing here.
+            DatasetError: a value is neither a category nor ignored.
         """
         path = self.file(image_id)
         values = read_labels(path)
@@ -120,18 +120,18 @@ class InstanceMasks:
 
     Attributes:
         path: of the JSON, for messages.
-        rows: image -> its annotations as JSON (a tenth of the memory of the objects): a list of
-            `[category, iscrowd, segmentation]`.
+        rows: image id -> its annotations as JSON text, a list of `[category, iscrowd, segmentation]`. The
+            text takes a tenth of the memory of Python objects.
     """
 
     path: Path
     rows: Mapping[ImageId, bytes]
 
     def read(self, image_id: ImageId, height: int, width: int) -> tuple[Instance, ...]:
-        """The objects of an image of this size.
+        """Return the objects of an image of this size.
 
         Raises:
-            DatasetError: a mask is of another size.
+            DatasetError: a mask has another size.
         """
         found = json.loads(self.rows.get(image_id, b"[]"))
         try:
@@ -145,13 +145,14 @@ class InstanceMasks:
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Polygons, or a run-length encoding (compressed or not), as bool (H, W).
+    """Decode polygons or run lengths (compressed or not) to a mask bool (H, W).
 
     Args:
         segmentation: of the form that `OBJECT` checks.
+        height, width: of the image.
 
     Raises:
-        DatasetError: it is of an image of another size.
+        DatasetError: the segmentation is of an image of another size.
     """
     if isinstance(segmentation, Mapping):
         high, wide = segmentation["size"]
@@ -161,12 +162,12 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
                 "the JSON is of other images, or these were resized or turned",
             )
         return run_lengths.decode(segmentation)
-    # pycocotools takes fewer than three corners for a box, and draws something.
+    # pycocotools would take two corners for a box.
     polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
     if not polygons:
         return np.zeros((height, width), dtype=bool)
     side = max(height, width)
-    # It also needs memory for the length of an outline, and a slip of the pen can make that any length.
+    # Its memory grows with the length of an outline, which a typing error can make huge.
     far = next((x for polygon in polygons for x in polygon if not -side <= x <= 2 * side), None)
     if far is not None:
         raise DatasetError(
@@ -180,10 +181,10 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """A label image of one channel, palette or gray of 8, 16 or 32 bits: int32 (H, W).
+    """Read a label image of one channel (palette, or gray of 8, 16 or 32 bits) as int32 (H, W).
 
     Raises:
-        ImageError: it cannot be read, is damaged, or has several channels.
+        ImageError: the file cannot be read, is damaged, or has several channels.
     """
     with open_picture(path, str(path)) as image:
         if image.mode not in ("L", "P", "I", "I;16", "I;16B", "I;16L", "1"):
@@ -194,7 +195,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def semantic_from(ids: np.ndarray, segments: Sequence[PanopticSegment]) -> np.ndarray:
-    """The categories of a panoptic map, int32 (H, W); `IGNORED` where nothing is."""
+    """Return the categories of a panoptic map, int32 (H, W), with `IGNORED` for void."""
     known = np.array([0, *(segment.id for segment in segments)])
     categories = np.array([IGNORED, *(segment.category for segment in segments)], dtype=np.int32)
     return categories[_places(ids, known)]
@@ -203,7 +204,7 @@ def semantic_from(ids: np.ndarray, segments: Sequence[PanopticSegment]) -> np.nd
 def things_of(
     ids: np.ndarray, segments: Sequence[PanopticSegment], isthing: Sequence[bool]
 ) -> tuple[Instance, ...]:
-    """The things of a panoptic map as objects."""
+    """Return the things of a panoptic map as objects."""
     return tuple(
         Instance(segment.category, ids == segment.id, segment.iscrowd)
         for segment in segments
@@ -212,7 +213,7 @@ def things_of(
 
 
 def _why_unknown(ids: np.ndarray, known: np.ndarray) -> str:
-    """What to do about a map with ids that its JSON does not have: how it was perhaps written."""
+    """Return a hint about a map with unknown ids, from the way it was probably written."""
     found = np.unique(ids)
     if np.isin(found >> 16 | found & 0xFF00 | (found & 0xFF) << 16, [0, *known]).all():
         return "red and blue are exchanged, as OpenCV writes pictures: id = R + 256 G + 65536 B"
@@ -225,9 +226,9 @@ def _why_unknown(ids: np.ndarray, known: np.ndarray) -> str:
 
 
 def _places(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Where in `known` each id is, int32 (H, W); -1 where it is not there.
+    """Return the position of each id in `known`, int32 (H, W); -1 for unknown ids.
 
-    By a table over all ids. They are below 2**24, and only the pages of the table that are used become
+    A table over all ids gives the positions. Ids are below 2**24, and only the used pages of the table take
     memory.
     """
     table = np.zeros(int(max(ids.max(initial=0), known.max())) + 1, dtype=np.int32)

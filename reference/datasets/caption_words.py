@@ -1,6 +1,6 @@
-"""Words of a caption that masks can be matched with: nouns and noun phrases (ODISE, sec. 3.3).
+"""Extract the words of a caption that masks are matched with: nouns and noun phrases (ODISE, sec. 3.3).
 
-Parts of speech come from HanTa, whose English model is inside its package: nothing is downloaded. Its tags
+HanTa tags the parts of speech. Its English model is part of its package, so nothing is downloaded. Its tags
 are those of the British National Corpus (C5).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from reference.errors import DatasetError
 
-#: Words, numbers and punctuation, apart; hyphens and apostrophes inside of words stay.
+#: A word (with hyphens and apostrophes inside), a number, or a punctuation mark.
 _TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+|[^\w\s]")
 #: Common and proper nouns; adjectives, their comparatives and superlatives.
 _NOUNS = ("NN", "NP0")
@@ -21,10 +21,10 @@ _ADJECTIVES = ("AJ",)
 
 
 def caption_words(caption: str) -> tuple[str, ...]:
-    """Nouns and noun phrases of a caption, in lower case, as they are written, each once.
+    """Return the nouns and noun phrases of a caption, in lower case, not lemmatised, each once.
 
-    A noun phrase is a run of adjectives and nouns that ends in a noun. "Two black cats on a pink couch" gives
-    cats, black cats, couch, pink couch; "a cell phone" gives cell, phone, cell phone.
+    A noun phrase is a sequence of adjectives and nouns that ends in a noun. "Two black cats on a pink couch"
+    gives cats, black cats, couch, pink couch; "a cell phone" gives cell, phone, cell phone.
 
     Raises:
         DatasetError: HanTa is not installed.
@@ -38,7 +38,7 @@ def caption_words(caption: str) -> tuple[str, ...]:
 
 
 def _phrases(tagged: Sequence[tuple[str, str]]) -> list[list[tuple[str, bool]]]:
-    """Adjectives and nouns in a row, cut behind a noun that an adjective follows."""
+    """Split into phrases of adjectives and nouns; an adjective after a noun begins a new phrase."""
     phrases: list[list[tuple[str, bool]]] = []
     current: list[tuple[str, bool]] = []
     for word, tag in [*tagged, ("", "")]:
@@ -54,7 +54,7 @@ def _phrases(tagged: Sequence[tuple[str, str]]) -> list[list[tuple[str, bool]]]:
 
 
 def _tagged(caption: str) -> list[tuple[str, str]]:
-    # In lower case: the first word of a sentence would look like a name.
+    # In lower case, or the first word of a sentence would look like a name.
     tokens = _TOKEN.findall(caption.lower())
     if not tokens:
         return []

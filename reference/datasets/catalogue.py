@@ -37,10 +37,10 @@ ALIASES = {"coco-panoptic": "panoptic"}
 
 
 def layout_of(name: str) -> Layout:
-    """The layout of a dataset.
+    """Return the layout of a dataset.
 
     Raises:
-        DatasetError: there is none of that name.
+        DatasetError: there is no dataset of that name.
     """
     key = name.strip().lower()
     key = ALIASES.get(key, key)
@@ -50,13 +50,13 @@ def layout_of(name: str) -> Layout:
 
 
 def check_split(split: str) -> None:
-    """Raise DatasetError unless there is such a split."""
+    """Raise DatasetError unless `split` is one of `SPLITS`."""
     if split not in SPLITS:
         raise DatasetError(f"there is no split {split!r}", f"there are: {', '.join(SPLITS)}")
 
 
 def open_dataset(name: str, path: str | Path, split: str = "val") -> ImageDataset:
-    """A dataset on disk; images are read when they are asked for, only the index is read now.
+    """Open a dataset on disk. Only the index is read now; images are read one by one later.
 
     Args:
         name: see `DATASETS`; "coco-panoptic" is another name for "panoptic".
@@ -64,7 +64,7 @@ def open_dataset(name: str, path: str | Path, split: str = "val") -> ImageDatase
         split: "train" or "val".
 
     Raises:
-        DatasetError: no such dataset or split, something is missing, or files do not fit each other.
+        DatasetError: no such dataset or split, something is missing, or files contradict each other.
     """
     layout = layout_of(name)
     check_split(split)

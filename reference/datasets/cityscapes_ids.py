@@ -1,7 +1,7 @@
-"""Cityscapes' `*_gtFine_instanceIds.png`: one number per pixel for label and object.
+"""Read Cityscapes' `*_gtFine_instanceIds.png`: one number per pixel for label and object.
 
-A value below 1000 is a label without an object of its own: stuff, or a group of things that nobody took
-apart. From 1000 on it is label * 1000 + number of the object.
+A value below 1000 is a label: stuff, or a group of things that were not annotated one by one. A value from
+1000 on is label * 1000 + number of the object.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ISTHING = Vocabulary.preset("cityscapes").isthing
 
 
 class InstanceIdMaps:
-    """Panoptic maps straight from the ids, see `PanopticPart`."""
+    """Panoptic maps made from instance ids; a `PanopticPart`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def names(self) -> list[str]:
-        """The images that have ids: `aachen_000000_000019`."""
+        """Return the names of the images that have ids, as `aachen_000000_000019`."""
         return sorted(path.name.removesuffix(SUFFIX) for path in self._folder.glob(f"*/[!.]*{SUFFIX}"))
 
     def file(self, image_id: ImageId) -> Path:
@@ -44,13 +44,13 @@ class InstanceIdMaps:
 
 
 def panoptic_of(ids: np.ndarray) -> tuple[np.ndarray, tuple[PanopticSegment, ...]]:
-    """The panoptic map of instance ids: the rules of cityscapesscripts' createPanopticImgs.
+    """Convert instance ids to a panoptic map by the rules of cityscapesscripts' createPanopticImgs.
 
     Args:
         ids: int32 (H, W).
 
     Returns:
-        The same ids, 0 where none of the 19 categories is; and the segments.
+        The map int32 (H, W), with the same ids, or 0 for labels outside the 19 categories; and its segments.
     """
     segments = []
     for number in np.unique(ids).tolist():

@@ -10,7 +10,7 @@ import typer
 
 from odise_trt.cli import console
 from odise_trt.cli.places import folder as folder_of
-from reference.completion import datasets_like
+from reference.datasets.completion import datasets_like
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -1,4 +1,4 @@
-"""COCO's JSON: panoptic segments, instances, captions, and the categories they speak of."""
+"""Read COCO's JSON files: panoptic segments, instances, captions, and their categories."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from .json_rows import Row, read_rows, repeated
 def category_indices(
     rows: Sequence[Row], vocabulary: Vocabulary, path: Path, targets: Sequence[int] | None = None
 ) -> dict[int, int]:
-    """Category ids of a JSON -> indices into a vocabulary: both are in the order of the ids.
+    """Map the category ids of a JSON to indices of a vocabulary; both are in the order of the ids.
 
-    Names differ between the two (synonyms, "-merged" and "_"), so what is asked of them is that most have a
-    word in common.
+    Names differ between the two (synonyms, "-merged" and "_"). As a check, most categories must have a word
+    in common.
 
     Args:
         rows: `categories` of the JSON, of the form `NAMED`.
+        vocabulary: of the dataset.
         path: of the JSON, for messages.
-        targets: the indices that the JSON is about; None: all.
+        targets: the indices that the JSON covers; None: all.
 
     Raises:
-        DatasetError: another number of categories, or other ones, or an id twice.
+        DatasetError: the number of categories or their names differ, or an id occurs twice.
     """
     _check_ids(rows, path)
     targets = range(len(vocabulary)) if targets is None else targets
@@ -62,17 +63,17 @@ def category_indices(
 
 
 def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[int, int]]:
-    """The categories of a JSON as a vocabulary in the order of their ids, and id -> index.
+    """Return the categories of a JSON as a vocabulary in the order of their ids, and id -> index.
 
-    A category has `id`, `name`, `isthing` and, if you like, `synonyms` (or `names`): a list, or words
-    separated by commas.
+    A category has `id`, `name`, `isthing` and optionally `synonyms` (or `names`): a list, or words separated
+    by commas.
 
     Args:
         rows: `categories` of the JSON, of the form `CATEGORY`.
         path: of the JSON, for messages.
 
     Raises:
-        DatasetError: none, an id or a category twice, or names that are none.
+        DatasetError: there are no categories, an id or a category occurs twice, or a name is invalid.
     """
     if not rows:
         raise DatasetError(
@@ -88,20 +89,21 @@ def own_vocabulary(rows: Sequence[Row], path: Path) -> tuple[Vocabulary, dict[in
 
 
 def category(name: str, isthing: bool, place: str) -> Category:
-    """A category of a JSON by its one name.
+    """Return a category with one name.
 
     Args:
-        place: where the JSON has it, for messages.
+        name, isthing: of the category.
+        place: of the category in its JSON, for messages.
 
     Raises:
-        DatasetError: a name in which nothing can be seen.
+        DatasetError: the name has no visible character.
     """
     with _naming():
         return Category(category_names({"names": [name]}, place), isthing)
 
 
 def category_ids(indices: Mapping[int, int]) -> tuple[int, ...]:
-    """The category ids of a JSON, in the order of the vocabulary."""
+    """Return the category ids of a JSON, in the order of the vocabulary."""
     return tuple(sorted(indices, key=indices.__getitem__))
 
 
@@ -113,18 +115,18 @@ def panoptic_index(
     indices: Mapping[int, int],
     place: Callable[[str], str] = lambda name: name,
 ) -> tuple[dict[ImageId, Path], PanopticMaps]:
-    """Images and maps of a panoptic JSON.
+    """Return the images and maps of a panoptic JSON.
 
     Args:
         data: `images` and `annotations` of the JSON, of the forms `IMAGE` and `ANNOTATION`.
         path: of the JSON, for messages.
         images, maps: the folders.
         indices: category id -> index into the vocabulary, `IGNORED` for segments to leave out.
-        place: from the `file_name` of an image to where it lies in `images`.
+        place: `file_name` of an image -> its path within `images`.
 
     Raises:
-        DatasetError: an annotation of an image, or with a category, that the JSON does not have; an image
-            without annotation; an id twice.
+        DatasetError: an annotation has an image or a category that the JSON does not list, an image has no
+            annotation, or an id occurs twice.
     """
     names = {row["id"]: row["file_name"] for row in listed_images(data, path)}
     files: dict[ImageId, Path] = {}
@@ -158,16 +160,16 @@ def panoptic_index(
 
 
 def instance_index(data: Mapping[str, Any], path: Path, indices: Mapping[int, int] | None) -> InstanceMasks:
-    """The objects of an instance JSON.
+    """Return the objects of an instance JSON.
 
     Args:
         data: `images` and `annotations` of the JSON, of the forms `LISTED` and `OBJECT`.
         path: of the JSON, for messages.
-        indices: category id -> index into the vocabulary; None: everything is category 0, and the form is
-            `ANY_OBJECT`.
+        indices: category id -> index into the vocabulary; None: all objects are of category 0, and the form
+            is `ANY_OBJECT`.
 
     Raises:
-        DatasetError: an annotation of an image, or with a category, that the JSON does not have.
+        DatasetError: an annotation has an image or a category that the JSON does not list.
     """
     listed = {row["id"] for row in data["images"]}
     grouped: dict[ImageId, list[Any]] = defaultdict(list)
@@ -179,10 +181,10 @@ def instance_index(data: Mapping[str, Any], path: Path, indices: Mapping[int, in
 
 
 def listed_images(data: Mapping[str, Any], path: Path) -> Sequence[Row]:
-    """The images of a JSON, whose ids are told apart.
+    """Return the images of a JSON.
 
     Raises:
-        DatasetError: an id twice.
+        DatasetError: an id occurs twice.
     """
     twice = repeated(row["id"] for row in data["images"])
     if twice is not None:
@@ -192,7 +194,7 @@ def listed_images(data: Mapping[str, Any], path: Path) -> Sequence[Row]:
 
 
 def federations(data: Mapping[str, Any], path: Path, indices: Mapping[int, int]) -> dict[ImageId, Federation]:
-    """What LVIS's JSON says about categories that were not looked for everywhere; see `instance_index`."""
+    """Return which categories were annotated in each image of LVIS; see `instance_index`."""
 
     def listed(image: Row, key: str) -> frozenset[int]:
         return frozenset(_index(number, indices, path) for number in image[key])
@@ -206,14 +208,14 @@ def federations(data: Mapping[str, Any], path: Path, indices: Mapping[int, int])
 
 
 def caption_index(path: Path, images: Iterable[ImageId]) -> dict[ImageId, tuple[str, ...]]:
-    """Image -> its sentences, of a COCO caption JSON.
+    """Return image id -> captions of a COCO caption JSON.
 
     Args:
         path: of the JSON.
-        images: of the dataset.
+        images: ids of the dataset's images.
 
     Raises:
-        DatasetError: a row that is not written as it should be, or not one caption of these images.
+        DatasetError: a row has another form, or no caption is of any of these images.
     """
     found: dict[ImageId, list[str]] = defaultdict(list)
     for row in read_rows(path, annotations=CAPTION)["annotations"]:
@@ -256,7 +258,7 @@ def _entry(row: Row, place: str) -> Entry:
 
 @contextmanager
 def _naming() -> Iterator[None]:
-    """Faults of names, which say where they stand, as faults of a dataset."""
+    """Turn a VocabularyError of a name, which says its place, into a DatasetError."""
     try:
         yield
     except VocabularyError as error:

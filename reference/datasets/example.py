@@ -1,4 +1,4 @@
-"""What a dataset gives for one image: the picture, and what people say is in it."""
+"""One image of a dataset with its truth, and the interface of a dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
 
-#: Pixels of a semantic map that belong to no category; they count neither way.
+#: Value of pixels of a semantic map that belong to no category; they are not scored.
 IGNORED = -1
 
 
@@ -20,7 +20,7 @@ class PanopticSegment:
     Attributes:
         id: its value in the map, from 1.
         category: index into the dataset's vocabulary.
-        iscrowd: a group of things that nobody took apart; it counts neither way in PQ.
+        iscrowd: a group of things that were not annotated one by one; PQ does not score it.
     """
 
     id: int
@@ -45,14 +45,14 @@ class Instance:
 
 @dataclass(frozen=True)
 class Example:
-    """One image with its truth; what a dataset does not have is None.
+    """One image with its truth; None for kinds of truth that the dataset does not have.
 
     Attributes:
         image_id: as the dataset names the image; unique in it.
         image: uint8 (H, W, 3), RGB.
         panoptic: int32 (H, W), ids of `segments`; 0: void.
         segments: those of the panoptic map.
-        semantic: int32 (H, W), categories; `IGNORED` where there is none.
+        semantic: int32 (H, W), categories; `IGNORED` for no category.
         instances: the objects.
         captions: sentences about the image.
     """
@@ -68,13 +68,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Federation:
-    """What the truth of an image says about categories that were not looked for everywhere (LVIS).
+    """The categories that were annotated in an image of a federated dataset (LVIS).
 
-    A category that neither has an object in the image nor is `absent` was not looked for in it.
+    A category that has no object in the image and is not `absent` was not annotated in it.
 
     Attributes:
-        absent: categories that were looked for and are not there (`neg_category_ids`).
-        incomplete: categories of which some objects may have no mask (`not_exhaustive_category_ids`).
+        absent: categories that were searched for and do not occur (`neg_category_ids`).
+        incomplete: categories with possibly more objects than masks (`not_exhaustive_category_ids`).
     """
 
     absent: frozenset[int] = frozenset()
@@ -86,7 +86,7 @@ class Dataset(Protocol):
 
     Attributes:
         name: for reports.
-        vocabulary: its categories with synonyms, which of them are things, in the order of the indices.
+        vocabulary: its categories with synonyms, and which are things, in the order of the indices.
     """
 
     @property
@@ -102,7 +102,7 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def image_id(self, index: int) -> int | str:
-        """`Example.image_id` without reading the image."""
+        """Return `Example.image_id` without reading the image."""
         ...
 
     def __getitem__(self, index: int) -> Example: ...

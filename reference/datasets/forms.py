@@ -1,4 +1,4 @@
-"""The forms of the rows in the JSON files that are read."""
+"""The forms of the rows in the JSON files of datasets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1 << 63
 
 
 def _is_number(value: Any) -> bool:
-    # JSON has no subclasses, and `true` is no number here.
+    # Not isinstance: `true` is not a number here.
     return type(value) is int and -_MOST <= value < _MOST
 
 
@@ -39,7 +39,7 @@ def _is_id(value: Any) -> bool:
 
 
 def is_inside(name: Any) -> bool:
-    """Whether it is a path within a folder, without `..`."""
+    """Whether a value is a relative path without `..`."""
     if type(name) is not str or "\0" in name:
         return False
     try:
@@ -82,7 +82,7 @@ SEGMENT = RowForm(
             "a whole number from 1 to 16777215", lambda value: type(value) is int and 0 < value < 1 << 24
         ),
         "category_id": _NUMBER,
-        # The panoptic JSON of other tools has null here.
+        # Other tools write null here.
         "iscrowd": Value(_FLAG.wanted, lambda value: value is None or _FLAG.fits(value)),
     },
     '{"id": 1, "category_id": 1}',
@@ -100,7 +100,7 @@ ANNOTATION = RowForm(
     label="image_id",
     others={"segmentation": _OUTLINES, "bbox": _OUTLINES},
 )
-# What names have to be beyond that is said by `odise_trt.vocabulary.format.category_names`.
+# `odise_trt.vocabulary.format.category_names` checks names further.
 _SYNONYMS = Value(
     "a list of names, or names separated by commas",
     lambda value: value is None or _is_text(value) or (type(value) is list and all(map(_is_text, value))),
@@ -119,7 +119,7 @@ CAPTION = RowForm(
     label="image_id",
 )
 
-#: Categories whose words come from a vocabulary.
+#: Categories of a dataset with a vocabulary preset.
 NAMED = RowForm("category", {"id": _NUMBER, "name": _NAME}, '{"id": 1, "name": "cat"}', label="name")
 NUMBERED = RowForm("category", {"id": _NUMBER}, '{"id": 7, "name": "road"}', label="name")
 LVIS_CATEGORY = RowForm(
@@ -143,10 +143,10 @@ LVIS_IMAGE = RowForm(
     '"neg_category_ids": [], "not_exhaustive_category_ids": []}',
     label="id",
 )
-#: Images of a JSON about objects, where their names are known from another one.
+#: Images of an instance JSON, whose file names come from another JSON.
 LISTED = RowForm("image", {"id": _ID}, '{"id": 1, "file_name": "street.jpg"}', label="id")
 _SEGMENTATION = Value("polygons, or a run-length encoding whose runs fill its size", _is_segmentation)
-#: An object whatever its category.
+#: An object without category.
 ANY_OBJECT = RowForm(
     "annotation",
     {"image_id": _ID, "iscrowd": SEGMENT.values["iscrowd"], "segmentation": _SEGMENTATION},
@@ -171,5 +171,5 @@ LABEL = RowForm(
 
 
 def file_of_url(address: str) -> str:
-    """`http://images.cocodataset.org/val2017/000000397133.jpg` -> `val2017/000000397133.jpg`."""
+    """Return the last folder and the file of an address, as `val2017/000000397133.jpg`."""
     return "/".join(address.split("/")[-2:])

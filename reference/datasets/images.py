@@ -1,4 +1,4 @@
-"""A dataset of images on disk, put together from the kinds of truth that it has."""
+"""A dataset of images on disk, composed of the kinds of truth that it has."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from .orientation import orientation_of, swaps_sides
 
 
 class ImageDataset:
-    """Images and their truth, read one at a time; in memory is the index alone.
+    """Images with their truth, read one at a time. Only the index is kept in memory.
 
-    What is not given is derived where the definition allows it: categories of pixels and objects from
-    panoptic maps.
+    Semantic maps and objects that are not given are derived from panoptic maps.
 
     Attributes:
         name, vocabulary: see `Dataset`.
         split: "train" or "val".
-        category_ids: what the JSON of the dataset calls the categories, in the order of the vocabulary: files
-            with them can be scored by official tools. None: there is no such JSON.
+        category_ids: the ids of the categories in the dataset's JSON, in the order of the vocabulary;
+            official tools score files with these ids. None: the dataset has no such JSON.
 
     Args:
-        images: image -> its file.
-        panoptic, semantic, instances, captions: the truth there is.
+        images: image id -> file.
+        panoptic, semantic, instances, captions: the kinds of truth that the dataset has.
 
     Raises:
-        DatasetError: no image at all.
+        DatasetError: there are no images.
     """
 
     def __init__(
@@ -70,21 +69,21 @@ class ImageDataset:
         return len(self._ids)
 
     def image_id(self, index: int) -> ImageId:
-        """`Example.image_id` without reading the image."""
+        """Return `Example.image_id` without reading the image."""
         return self._ids[index]
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """The files that belong to an image, itself first."""
+        """Return the files of an image: the image itself, then its maps."""
         image_id = self._ids[index]
         maps = [part.file(image_id) for part in (self._panoptic, self._semantic) if part is not None]
         return self._images[image_id], *maps
 
     def __getitem__(self, index: int) -> Example:
-        """One image with its truth.
+        """Read one image with its truth.
 
         Raises:
             ImageError: a file cannot be read.
-            DatasetError: the files of the image do not fit each other.
+            DatasetError: the files of the image contradict each other.
         """
         image_id = self._ids[index]
         image = load_image(self._images[image_id])
@@ -116,7 +115,7 @@ class ImageDataset:
         )
 
     def orientation(self, index: int) -> int:
-        """How EXIF turns an image; see `reference.datasets.orientation`."""
+        """Return the EXIF orientation of an image; see `reference.datasets.orientation`."""
         return orientation_of(self._images[self._ids[index]])
 
     def _check_size(self, image_id: ImageId, image: np.ndarray, truth: np.ndarray, path: Path) -> None:
@@ -135,10 +134,10 @@ class ImageDataset:
 
 
 def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[ImageId, Path]:
-    """The files of a folder with these suffixes, by name without suffix, in order.
+    """Return the files of a folder with these suffixes, sorted: name without suffix -> file.
 
     Raises:
-        DatasetError: the folder cannot be read, or two files have one name.
+        DatasetError: the folder cannot be read, or two files have the same name without suffix.
     """
     try:
         found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
@@ -157,15 +156,15 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[ImageId, Path]:
 
 
 class FederatedDataset(ImageDataset):
-    """Images in each of which only some of the categories were looked for.
+    """Images that were each annotated for some of the categories only (LVIS).
 
     Attributes:
         frequency: "r" (rare), "c" (common) or "f" (frequent) for each category.
 
     Args:
         frequency: see above.
-        federations: image -> what its truth says about categories.
-        others: see `ImageDataset`.
+        federations: image id -> the categories that were annotated in it.
+        others, named: see `ImageDataset`.
     """
 
     def __init__(
@@ -180,5 +179,5 @@ class FederatedDataset(ImageDataset):
         self._federations = federations
 
     def federation(self, index: int) -> Federation:
-        """What the truth of an image leaves open."""
+        """Return which categories were annotated in an image."""
         return self._federations[self.image_id(index)]

@@ -1,6 +1,6 @@
-"""Reading JSON: every value that is used has a declared form, and is checked before anything else sees it.
+"""Read JSON and check it: every value that is used has a declared form.
 
-Whoever wrote the JSON by hand is told which value it is, and how a good one looks.
+An error names the value and shows a good one, since many such files are written by hand.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _NO_JSON = "export it as JSON, or give the JSON file"
 
 @dataclass(frozen=True)
 class Value:
-    """What a value has to be.
+    """A requirement for a value.
 
     Attributes:
-        wanted: in words, for messages.
-        fits: whether a value is that.
+        wanted: the requirement in words, for messages.
+        fits: whether a value meets it.
     """
 
     wanted: str
@@ -36,15 +36,15 @@ class Value:
 
 @dataclass(frozen=True)
 class RowForm:
-    """What an object of a JSON has to have; keys that are not named here do not matter.
+    """The form of an object in a JSON; other keys are ignored.
 
     Attributes:
-        what: it is.
-        values: key -> what its value has to be, or the form of the rows in a list.
-        example: a good one.
+        what: the object's name in messages.
+        values: key -> requirement for its value, or the form of the rows in a list.
+        example: a good object as JSON.
         optional: keys of `values` that may be missing.
-        label: the key whose value tells people which row it is.
-        others: keys of rows in other formats that people take for this one -> what to do then.
+        label: the key whose value identifies a row in messages.
+        others: keys of rows in similar formats -> hint about that format.
     """
 
     what: str
@@ -56,7 +56,7 @@ class RowForm:
     _checks: tuple[tuple[str, Callable[[Any], bool], bool], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # There are a million segments in COCO: what is checked of each is laid out once.
+        # COCO has a million segments: the checks are prepared once for all.
         checks = tuple(
             (key, one.fits if isinstance(one, Value) else one.fits_list, key in self.optional)
             for key, one in self.values.items()
@@ -64,7 +64,7 @@ class RowForm:
         object.__setattr__(self, "_checks", checks)
 
     def fits(self, row: Any) -> bool:
-        """Whether a row is of this form."""
+        """Whether a row has this form."""
         if type(row) is not dict:
             return False
         for key, fits, optional in self._checks:
@@ -74,16 +74,17 @@ class RowForm:
         return True
 
     def fits_list(self, rows: Any) -> bool:
-        """Whether it is a list of rows of this form."""
+        """Whether a value is a list of rows of this form."""
         return type(rows) is list and all(map(self.fits, rows))
 
     def check(self, row: Any, where: str) -> None:
-        """Raise DatasetError unless a row is of this form.
+        """Raise DatasetError unless a row has this form.
 
-        Whole numbers that are written as 1.0, as pandas does, become whole numbers.
+        Whole numbers that are written as 1.0, as pandas does, are converted to integers in place.
 
         Args:
-            where: it stands, for messages: "record.json".
+            row: the object.
+            where: its place, for messages: "record.json".
         """
         if not self.fits(row):
             self._make_whole(row)
@@ -94,7 +95,9 @@ class RowForm:
         """Raise DatasetError unless the value of a key is a list of rows of this form.
 
         Args:
-            where: the object with the key stands, for messages.
+            rows: the value.
+            key: its key.
+            where: place of the object with the key, for messages.
         """
         if type(rows) is not list:
             raise DatasetError(
@@ -139,14 +142,14 @@ class RowForm:
 
 
 def read_rows(path: Path, **forms: RowForm) -> dict[str, list[Any]]:
-    """The lists of a JSON, by key.
+    """Read the lists of a JSON, by key.
 
     Args:
         path: of the JSON.
         forms: key -> the form of the rows in its list.
 
     Raises:
-        DatasetError: see `read_json`; a key is missing, its value is no list, or a row is of another form.
+        DatasetError: see `read_json`; or a key is missing, its value is not a list, a row has another form.
     """
     data = read_json(path)
     hint = "it should have " + ", ".join(f'"{key}": [{form.example}, ...]' for key, form in forms.items())
@@ -161,10 +164,10 @@ def read_rows(path: Path, **forms: RowForm) -> dict[str, list[Any]]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
-        DatasetError: it cannot be read, is no JSON, or has a key twice in one object.
+        DatasetError: the file cannot be read, is not JSON, or has a key twice in one object.
     """
     try:
         content = path.read_bytes()
@@ -190,7 +193,7 @@ def read_json(path: Path) -> Any:
 
 
 def _check_kind(content: bytes, path: Path) -> None:
-    """Raise DatasetError where the first bytes are those of another kind of file."""
+    """Raise DatasetError if the first bytes are those of another kind of file."""
     if not content.strip():
         raise DatasetError(f"{path} is empty", "it was never written or fetched: get it again")
     head = content[:HEAD]
@@ -201,7 +204,7 @@ def _check_kind(content: bytes, path: Path) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value of a JSON for a message, shortened; null, true and false as JSON writes them."""
+    """Return a value as short text for a message; null, true and false as JSON writes them."""
     return _SHORT.repr(value)
 
 
@@ -221,7 +224,7 @@ def _with_keys_of_its_own(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Short(reprlib.Repr):
-    """Python's way, but for the words that JSON has."""
+    """Like Python's `reprlib`, but with null, true and false."""
 
     def repr_NoneType(self, value: None, level: int) -> str:
         return "null"
@@ -241,7 +244,7 @@ _SHORT = _short()
 
 
 def repeated(values: Iterable[Any]) -> Any:
-    """The first value that is there twice; None: there is none."""
+    """Return the first value that occurs twice; None: no value does."""
     seen = set()
     for value in values:
         if value in seen:

@@ -1,4 +1,4 @@
-"""Where a file or a part of a dataset is perhaps, that is not where it should be: hints for people."""
+"""Find files and parts of a dataset that are not in their place, and make hints from that."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from odise_trt.files.paths import Kind, kind_of
 
 from .needs import Need, is_archive, is_there, missing
 
-#: So many parts that lie elsewhere are named in one hint.
+#: Most misplaced parts that one hint names.
 _NAMED = 3
-#: So many folders of a folder are looked into.
+#: Most subfolders of a folder that are searched.
 _TRIED = 100
 
 
 def whereabouts(file: Path) -> str | None:
-    """What to do about a file of an index that is no file; None: nothing tells."""
+    """Return a hint about a missing file of an index; None: there is no clue."""
     if os.path.islink(file):
         return f"it points to {os.readlink(file)}"
     if kind_of(file).kind is Kind.UNKNOWN:
@@ -58,10 +58,10 @@ def _alike(file: Path) -> str | None:
 def elsewhere(
     path: Path, split: str, splits: Sequence[str], needs: Callable[[Path, str], Sequence[Need]]
 ) -> str | None:
-    """What a dataset that is not in `path` was perhaps meant to be: the folder above or below, another split.
+    """Search for a dataset that is not complete in `path`: in the folders above and below, in other splits.
 
     Returns:
-        What to do, for a hint; None: nothing tells, or `prepare` can make all that is missing.
+        A hint; None: there is no clue, or `prepare` can make all that is missing.
     """
     forget()
     above = Path(os.path.abspath(path)).parent
@@ -93,7 +93,7 @@ def _unpack(path: Path) -> str | None:
 
 
 def _renamed(root: Path, wanted: Path, kept: Collection[Path]) -> str | None:
-    """Where a part of a dataset lies: under a name that is nearly right, or in another folder."""
+    """Return a hint where a part of a dataset is: under a similar name, or in another folder."""
     for folder in dict.fromkeys((wanted.parent, root, *_folders_of(root)[:_TRIED])):
         for name in listing(folder):
             if _plain(name) == _plain(wanted.name) and folder / name != wanted and is_there(folder / name):
@@ -111,7 +111,7 @@ def _renamed(root: Path, wanted: Path, kept: Collection[Path]) -> str | None:
 
 
 def forget() -> None:
-    """Look at folders again: they may have changed."""
+    """Clear the caches of folders, which may have changed."""
     _names.cache_clear()
     listing.cache_clear()
     _folders_of.cache_clear()
@@ -119,12 +119,12 @@ def forget() -> None:
 
 @dataclass(frozen=True)
 class _Names:
-    """The names in a folder, by which they are looked for: an index may name a hundred thousand files.
+    """The names in a folder, prepared for fast search: an index may name a hundred thousand files.
 
     Attributes:
-        all: as they are.
-        alike: by their letters, whatever their case and form.
-        stems: by the name without suffix.
+        all: the names.
+        alike: casefolded name in Unicode's form NFC -> name.
+        stems: name without suffix -> name.
     """
 
     all: frozenset[str]
@@ -134,7 +134,7 @@ class _Names:
 
 @lru_cache(maxsize=64)
 def _names(folder: Path) -> _Names:
-    # Backwards: the first of several alike stays.
+    # In reverse order, so that the first of several similar names is kept.
     names = listing(folder)[::-1]
     return _Names(
         frozenset(names), {_plain(name): name for name in names}, {Path(name).stem: name for name in names}
@@ -143,7 +143,7 @@ def _names(folder: Path) -> _Names:
 
 @lru_cache(maxsize=64)
 def listing(folder: Path) -> tuple[str, ...]:
-    """The names in a folder; none where it cannot be read."""
+    """Return the sorted names in a folder; none if it cannot be read."""
     try:
         return tuple(sorted(os.listdir(folder)))
     except (OSError, ValueError):
@@ -152,7 +152,7 @@ def listing(folder: Path) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def _folders_of(folder: Path) -> tuple[Path, ...]:
-    """The folders in a folder, but for hidden and closed ones."""
+    """Return the subfolders of a folder that are not hidden and can be read."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
@@ -162,7 +162,7 @@ def _folders_of(folder: Path) -> tuple[Path, ...]:
 
 
 def _may_be_entered(folder: Path) -> bool:
-    # What may not be looked at counts as there.
+    # `is_there` takes an unreadable folder for one that is there.
     return os.access(folder, os.R_OK | os.X_OK)
 
 

@@ -1,4 +1,4 @@
-"""What a dataset consists of on disk, and what of it is not there."""
+"""The files and folders that a dataset needs, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Need:
     """A file or folder of a dataset.
 
     Attributes:
-        path: where it has to be.
-        what: what it is.
-        prepared: whether `python -m reference.datasets prepare` makes it from the rest.
+        path: its place.
+        what: its description.
+        prepared: whether `python -m reference.datasets prepare` makes it.
     """
 
     path: Path
@@ -31,23 +31,25 @@ class Need:
 
 
 def find_root(path: Path, *folders: str) -> Path:
-    """The dataset's own folder, when `path` is it or a folder of datasets.
+    """Return the dataset's own folder, from that folder itself or from a folder of datasets.
 
     Args:
-        path: what the user gave.
-        folders: where the dataset lies in a folder of datasets, the usual place first: "coco".
+        path: the given folder.
+        folders: places of the dataset in a folder of datasets, as "coco"; the usual place first.
     """
     return next((path / folder for folder in folders if os.path.isdir(path / folder)), path)
 
 
 def first_existing(*paths: Path) -> Path:
-    """The first of some places that exists; the first of them all where none does."""
+    """Return the first path that exists, or the first path if none exists."""
     return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file, or a folder that is not empty; what may not be looked at counts, and is an error
-    when it is read."""
+    """Whether a path is a file or a folder that is not empty.
+
+    A path without permission counts as there; reading it will be an error that says so.
+    """
     try:
         return is_file(path) or next(path.iterdir(), None) is not None
     except PermissionError:
@@ -57,12 +59,12 @@ def is_there(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file; `Path.is_file` raises where the system does not tell."""
+    """Whether a path is a file. Unlike `Path.is_file` it never raises."""
     return kind_of(path).is_file
 
 
 def why_no_file(path: Path) -> str | None:
-    """Why a path is no file, "PATH is not there"; None: it is one."""
+    """Return why a path is not a file, as "PATH is not there"; None: it is a file."""
     found = kind_of(path)
     if found.is_file:
         return None
@@ -74,10 +76,10 @@ def why_no_file(path: Path) -> str | None:
 
 
 def names_of(path: Path) -> list[str]:
-    """The words of a text file: names of images.
+    """Return the names of images in a text file.
 
     Raises:
-        DatasetError: it cannot be read, or has none.
+        DatasetError: the file cannot be read, or has no names.
     """
     names = text_of(path).split()
     if not names:
@@ -86,13 +88,13 @@ def names_of(path: Path) -> list[str]:
 
 
 def text_of(path: Path) -> str:
-    """A text file.
+    """Read a text file.
 
     Raises:
-        DatasetError: it cannot be read, or is no text.
+        DatasetError: the file cannot be read, or is not UTF-8 text.
     """
     try:
-        # Editors of Windows begin a text with a mark.
+        # Some editors of Windows begin a file with a byte order mark.
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {reason(error)}", hint_for(error)) from error
@@ -101,22 +103,24 @@ def text_of(path: Path) -> str:
 
 
 def partial_of(path: Path) -> Path:
-    """What lies beside a file or folder as long as `prepare` has not finished it."""
+    """Return the path of the file that exists while `prepare` has not finished a file or folder."""
     return path.with_name(f"{path.name}.partial")
 
 
 def missing(needs: Iterable[Need]) -> list[Need]:
-    """Those that do not exist, and folders that are empty."""
+    """Return the needs that do not exist or are empty folders."""
     return [need for need in needs if not is_there(need.path)]
 
 
 def require(name: str, path: Path, split: str, needs: Sequence[Need], advice: str | None = None) -> None:
-    """Raise DatasetError unless all is there.
+    """Raise DatasetError unless all needs are there and complete.
 
-    The error says what is missing or was not finished, and whether it can be made.
+    The error lists what is missing or unfinished, and says whether `prepare` can make it.
 
     Args:
-        advice: what to do where something is missing; None: make it, or read the documentation.
+        name, path, split: of the dataset.
+        needs: to check.
+        advice: the hint if something is missing; None: a standard hint.
     """
     check_folder(name, path)
     gone = missing(needs)
@@ -124,7 +128,7 @@ def require(name: str, path: Path, split: str, needs: Sequence[Need], advice: st
         rows = "".join(f"\n    {need.path}  ({need.what})" for need in gone)
         can_be_made = all(need.prepared for need in gone)
         raise DatasetError(
-            f"the dataset {name} in {path} is not complete, there is no{rows}",
+            f"the dataset {name} in {path} is not complete; missing:{rows}",
             advice
             or (
                 f"make it: {command('prepare', name, path, split)}"
@@ -141,7 +145,7 @@ def require(name: str, path: Path, split: str, needs: Sequence[Need], advice: st
 
 
 def check_folder(name: str, path: Path) -> None:
-    """Raise DatasetError unless the path of a dataset is a folder that can be read."""
+    """Raise DatasetError unless `path` is a folder that can be read."""
     try:
         os.scandir(path).close()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -159,12 +163,12 @@ def _folder_hint(name: str, path: Path) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether it is an archive by its name."""
+    """Whether a path has the suffix of an archive."""
     return path.suffix.lower() in _ARCHIVES
 
 
 def command(verb: str, name: str, path: Path, split: str) -> str:
-    """What to type."""
+    """Return the command line of a verb for a dataset."""
     # A path like "-data" would be read as an option.
     place = f"./{path}" if str(path).startswith("-") else str(path)
     words = ["python", "-m", "reference.datasets", verb, name, place, "--split", split]

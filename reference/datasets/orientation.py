@@ -1,6 +1,6 @@
-"""How EXIF turns a picture when it is shown.
+"""The EXIF orientation of a picture.
 
-Truth is for the picture as it is shown, in training and evaluation alike: so the runtime sees it.
+The runtime, training and evaluation apply it. Truth must therefore be for the picture as it is shown.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _ORIENTATION = 0x0112
 
 
 def orientation_of(path: Path) -> int:
-    """The orientation that EXIF gives a picture: 1 as it is stored, 2 to 8 mirrored or turned.
+    """Return the EXIF orientation of a picture: 1 as stored, 2 to 8 mirrored or turned.
 
-    A picture that cannot be read, or whose EXIF makes no sense, is not turned.
+    The result is 1 if the picture cannot be read or its EXIF is invalid.
     """
     try:
         with open_picture(path, str(path)) as image:

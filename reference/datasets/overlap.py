@@ -1,4 +1,4 @@
-"""Which categories a model has seen in training: equality of names, letter by letter."""
+"""Find the categories that a model has seen in training, by exactly equal names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from odise_trt.vocabulary import Vocabulary
 
 
 def overlap_with(vocabulary: Vocabulary, train_labels: Vocabulary | None = None) -> tuple[bool, ...]:
-    """Per category, whether one of its names is exactly a name of a training category.
+    """Return for each category whether one of its names equals a name of a training category.
 
-    "cat" is in the training labels of the official models, "Cat" is not: that is the official rule, and what
-    decides between alpha and beta in the fusion with CLIP.
+    This is the official rule, and it is case-sensitive: "cat" is a training label of the official models,
+    "Cat" is not. The fusion with CLIP uses alpha for seen and beta for unseen categories.
 
     Args:
-        vocabulary: the categories asked about.
-        train_labels: None: COCO panoptic, which the official models were trained on.
+        vocabulary: the categories.
+        train_labels: of the training; None: COCO panoptic, which the official models were trained on.
     """
     train_labels = Vocabulary.preset("coco") if train_labels is None else train_labels
     seen = set(_flat(train_labels.synonyms))

@@ -1,4 +1,4 @@
-"""Work on many things at a time, in threads: Pillow and numpy let go of Python's lock."""
+"""Work on many items in threads, which run in parallel because Pillow and numpy release Python's lock."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Outcome = TypeVar("Outcome")
 def in_parallel(
     items: Iterable[Item], work: Callable[[Item], Outcome], threads: int
 ) -> Iterator[tuple[Item, Future[Outcome]]]:
-    """Items with what became of them, as they finish.
+    """Yield items with their finished futures, as they finish.
 
-    Few are ahead of whoever takes them, so memory does not grow with their number.
+    Only a few items are in work at a time, so memory does not grow with their number.
     """
     waiting = iter(items)
     running: dict[Future[Outcome], Item] = {}

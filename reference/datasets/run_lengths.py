@@ -1,6 +1,6 @@
-"""COCO's run-length encodings, plain and compressed, read without trusting them.
+"""Check and decode COCO's run lengths, plain and compressed.
 
-pycocotools and faster-coco-eval decode in C, and go by what an encoding says of itself.
+pycocotools and faster-coco-eval decode in C and do not check that the runs fit the size.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 from odise_trt.coco_panoptic import decode_rle
 
-# Six bits per character, the lowest first; the sixth says that more of the number follow.
+# A character holds six bits: five of the number, the lowest first, and one that says whether more follow.
 _COMPRESSED = re.compile(r"(?:[P-o]{0,7}[0-O])*")
 _NUMBER = re.compile(r"[P-o]*[0-O]")
 
 
 def is_run_lengths(value: Any) -> bool:
-    """Whether it is `{"size": [height, width], "counts": [...] or "..."}` whose runs fill its size."""
+    """Whether a value is `{"size": [height, width], "counts": [...] or "..."}` whose runs fill the size."""
     if type(value) is not dict or not _is_size(value.get("size")):
         return False
     counts = value.get("counts")
@@ -33,16 +33,16 @@ def is_run_lengths(value: Any) -> bool:
 
 
 def decode(rle: Mapping[str, Any]) -> np.ndarray:
-    """The mask bool (H, W) of run lengths that `is_run_lengths` let pass."""
+    """Decode run lengths, which `is_run_lengths` accepts, to a mask bool (H, W)."""
     counts: str | Sequence[int] = rle["counts"]
     runs = runs_of(counts) if isinstance(counts, str) else counts
     return decode_rle({"size": rle["size"], "counts": runs})
 
 
 def runs_of(counts: str) -> list[int]:
-    """Compressed run lengths -> lengths of runs, the first one of zeros.
+    """Decode compressed run lengths; the first run is one of zeros.
 
-    From the fourth run on, what is written is the difference to the run before the last.
+    From the fourth run on, the text has the difference to the run two before it.
     """
     runs: list[int] = []
     for match in _NUMBER.finditer(counts):

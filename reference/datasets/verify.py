@@ -1,4 +1,4 @@
-"""Whether a dataset on disk is complete and fits together."""
+"""Check that a dataset on disk is complete and consistent."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _LITTER = ("thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """What `verify` has found.
 
     Attributes:
         name, split: of the dataset.
-        images: how many there are.
-        categories, things, seen: how many categories; those that are things; those that have a name of a COCO
-            training category.
-        sampled: how many images were read.
-        found: in these: panoptic segments, objects, captions, pixels with a category ...
-        notes: what is unusual and no fault.
+        images: number of images.
+        categories, things, seen: number of categories, of those that are things, and of those with a name of
+            a COCO training category.
+        sampled: number of images that were read.
+        found: counts of their panoptic segments, objects, captions, pixels with a category, ...
+        notes: unusual facts that are not faults.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Report:
 
 @dataclass
 class _Seen:
-    """What was seen of one image."""
+    """The findings about one image."""
 
     faults: list[OdiseError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,17 +69,17 @@ def verify(
     samples: int | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Report:
-    """Look for every file that the index names, and read every image with its truth.
+    """Check that every file of the index exists, and read every image with its truth.
 
-    What is read goes through `dataset[index]`, as in training and evaluation.
+    Images are read by `dataset[index]`, as in training and evaluation.
 
     Args:
         name, path, split: see `open_dataset`.
-        samples: read only so many images, spread evenly; None: all.
-        progress: told (what is done, how much of it, of how much).
+        samples: read only this many images, spread evenly; None: all.
+        progress: called with the name of the work, the number of finished items, and the number of all.
 
     Raises:
-        DatasetError: what is missing, or does not fit together: all of it in one message.
+        DatasetError: something is missing or inconsistent; one message lists all of it.
     """
     forget()
     dataset = open_dataset(name, path, split)
@@ -151,7 +151,7 @@ def _what_next(layout: Layout) -> str:
 
 
 def _unlisted(dataset: ImageDataset) -> list[str]:
-    """How many files beside those of the index belong to no image."""
+    """Return notes that count the files which belong to no image of the index."""
     belonging = {file for index in range(len(dataset)) for file in dataset.files(index)}
     notes = []
     for folder in sorted({file.parent for file in belonging}):
@@ -172,7 +172,7 @@ def _unlisted(dataset: ImageDataset) -> list[str]:
 
 
 def _about_turning(example: Example, orientation: int) -> list[str]:
-    """That EXIF turns an image, where the size of its map does not show which way the map is for."""
+    """Return a note if EXIF turns an image and the size of its map does not show how the map is turned."""
     height, width = example.image.shape[:2]
     if orientation == 1 or (swaps_sides(orientation) and height != width):
         return []
@@ -183,13 +183,13 @@ def _about_turning(example: Example, orientation: int) -> list[str]:
 
 
 def faults_of(example: Example, categories: int) -> list[str]:
-    """What in an image's truth contradicts the `Example` contract."""
+    """Return how the truth of an image contradicts the definition of `Example`."""
     faults = []
     place = f"image {example.image_id!r}"
     indices = [segment.category for segment in example.segments]
     indices += [instance.category for instance in example.instances or ()]
     if any(not 0 <= index < categories for index in indices):
-        faults.append(f"{place}: a category that there is not")
+        faults.append(f"{place}: a category that does not exist")
     for truth in (example.panoptic, example.semantic, *(one.mask for one in example.instances or ())):
         if truth is not None and truth.shape != example.image.shape[:2]:
             faults.append(f"{place}: truth of {truth.shape}, image of {example.image.shape[:2]}")
@@ -198,7 +198,7 @@ def faults_of(example: Example, categories: int) -> list[str]:
 
 
 def notes_of(example: Example) -> list[str]:
-    """What is unusual about it."""
+    """Return unusual facts about an image that are not faults."""
     notes = []
     if example.panoptic is not None:
         hidden = sorted(
@@ -217,7 +217,7 @@ def _without_pixel(number: int, what: str) -> str:
 
 
 def counts_of(example: Example) -> dict[str, int]:
-    """How much truth there is."""
+    """Count the truth of an image, by kind."""
     counts = {"captions": len(example.captions), "segments": len(example.segments)}
     if example.instances is not None:
         counts["objects"] = len(example.instances)

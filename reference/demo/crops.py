@@ -1,4 +1,4 @@
-"""Pictures with captions, cut out of scenes: what the small CLIP and the small UNet are trained on."""
+"""Captioned crops of scenes, to train the small CLIP and the small UNet on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reference.demo.scene_store import SceneStore
 from reference.scenes import SCENE_VOCABULARY
 from reference.scenes.captions import describe
 
-# What covers less of a picture is not worth a word.
+# A segment that covers a smaller share of the picture is not named in its caption.
 _WORTH_A_WORD = 0.01
 
 
@@ -21,7 +21,7 @@ class Captioned(NamedTuple):
     Attributes:
         image: uint8 (side, side, 3), RGB.
         caption: a sentence.
-        contents: the categories it tells of; two pictures with the same ones fit each other's captions.
+        contents: the visible categories. Pictures with equal contents may exchange their captions.
     """
 
     image: np.ndarray
@@ -30,29 +30,29 @@ class Captioned(NamedTuple):
 
 
 def square(store: SceneStore, rng: np.random.Generator, side: int, smallest: float) -> Captioned:
-    """A square part of a scene with a caption of what is in it.
+    """Return a random square part of a scene with a caption of its contents.
 
     Args:
-        side: of the picture in pixels.
-        smallest: side of the part as a share of the scene's, at least.
+        side: of the returned picture in pixels.
+        smallest: smallest side of the part, as a share of the scene's side.
     """
     index, full = int(rng.integers(len(store))), store.images.shape[1]
     return _captioned(store, index, int(rng.integers(round(full * smallest), full + 1)), side, rng)
 
 
 def window(store: SceneStore, rng: np.random.Generator, side: int) -> Captioned:
-    """A part of a scene at its own resolution, with a caption of what is in it."""
+    """Return a random part of a scene, not resized, with a caption of its contents."""
     return _captioned(store, int(rng.integers(len(store))), side, side, rng)
 
 
 def close_up(
     store: SceneStore, by_category: list[np.ndarray], rng: np.random.Generator, side: int
 ) -> Captioned:
-    """A part of a scene around one segment, and a caption of that segment alone.
+    """Return a part of a scene around one segment, with a caption of that segment alone.
 
     Args:
-        by_category: (M, 2) per category, scenes and segment ids, of `segments_by_category`.
-        side: of the picture in pixels.
+        by_category: see `segments_by_category`.
+        side: of the returned picture in pixels.
     """
     present = [index for index, found in enumerate(by_category) if len(found)]
     category = present[int(rng.integers(len(present)))]
@@ -65,7 +65,7 @@ def close_up(
         extent = max(np.ptp(rows), np.ptp(columns)) + 1
         wide = int(np.clip(extent * rng.uniform(0.9, 1.6), 12, full))
     else:
-        # Somewhere on it, near enough for it to fill a good part of the picture.
+        # A random place on the stuff, close enough that it fills a good part of the picture.
         at = int(rng.integers(len(rows)))
         y, x = float(rows[at]), float(columns[at])
         wide = int(np.clip(len(rows) ** 0.5 * rng.uniform(0.4, 1.2), 12, full))
@@ -76,7 +76,7 @@ def close_up(
 
 
 def segments_by_category(store: SceneStore) -> list[np.ndarray]:
-    """Scene and segment id of every segment, (M, 2) per category."""
+    """Return int64 (M, 2) per category: the scene and the id of each of its segments."""
     found: list[list[tuple[int, int]]] = [[] for _ in range(len(SCENE_VOCABULARY))]
     for index, categories in enumerate(store.categories):
         for number, category in enumerate(categories, 1):
@@ -90,7 +90,7 @@ def _captioned(store: SceneStore, index: int, wide: int, side: int, rng: np.rand
     areas = np.bincount(store.maps[index][part].ravel(), minlength=1)
     categories = store.categories[index]
     seen = [categories[n - 1] for n in range(1, len(areas)) if areas[n] >= _WORTH_A_WORD * wide * wide]
-    # A part of void alone does not occur: slivers are small.
+    # `seen` is practically never empty: void pixels are thin slivers.
     caption = describe(seen, SCENE_VOCABULARY, rng) if seen else ""
     image = _mirrored(_resized(store.images[index][part], side), rng)
     return Captioned(image, caption, frozenset(seen))

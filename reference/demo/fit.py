@@ -1,4 +1,4 @@
-"""The loop that every part of the demo model is fitted with, which can be stopped and goes on exactly."""
+"""The training loop of all parts of the demo model. A stopped fit goes on with the same numbers."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from reference.training.state_file import read_state, why_unreadable, write_stat
 
 #: Longest time between two checkpoints, seconds.
 _CHECKPOINT_SECONDS = 600
-#: Seconds between two lines where no progress bar can be seen to move.
+#: Seconds between two lines of output if there is no terminal for a progress bar.
 _LINE_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: a linear warm-up, then half a cosine down to zero.
+    """A learning rate schedule: a linear warm-up, then half a cosine down to zero.
 
     Attributes:
         steps: optimiser steps.
         batch: samples per step.
         rate: highest learning rate of AdamW.
-        weight_decay: of matrices and kernels; vectors have none.
-        clip: largest norm of the gradient of one step.
+        weight_decay: of matrices and kernels; that of vectors is 0.
+        clip: largest gradient norm of one step.
     """
 
     steps: int
@@ -46,7 +46,7 @@ class Schedule:
     clip: float = 1.0
 
     def factor(self, step: int) -> float:
-        """Share of `rate` at a step."""
+        """Return the learning rate of a step as a share of `rate`."""
         warm_up = max(1, min(200, self.steps // 20))
         if step < warm_up:
             return (step + 1) / warm_up
@@ -66,19 +66,19 @@ def fit(
 ) -> list[float]:
     """Minimise a loss.
 
-    All randomness of a step comes from its number, and parameters, moments and losses are kept in
-    `checkpoint`: a run that was stopped goes on where it was, with the numbers it would have had.
+    The random numbers of a step depend on its number only, and `checkpoint` keeps parameters, moments and
+    losses. A stopped fit therefore goes on with the numbers that it would have had without the stop.
 
     Args:
         name: for the progress bar.
-        parameters: what is fitted, by name.
-        loss: the loss of one batch, given the randomness of the step.
+        parameters: to fit, by name.
+        loss: returns the loss of one batch, given the random generators of the step.
         schedule: see `Schedule`.
-        checkpoint: a file; read if it is there, written every `every` steps, every ten minutes, and at the
-            end, whatever ends it.
-        seed: of the whole run.
+        checkpoint: a file. It is read if it exists, and written every `every` steps, every ten minutes, and
+            at the end, also at an error or a stop.
+        seed: of the whole fit.
         every: steps between checkpoints.
-        stop_after: stop at this step, as if interrupted after a checkpoint.
+        stop_after: stop after this step, as if interrupted there.
 
     Returns:
         The loss of every step.
@@ -100,7 +100,7 @@ def fit(
             if run.done % every == 0 or time.monotonic() - run.saved >= _CHECKPOINT_SECONDS:
                 run.save()
             quiet = time.monotonic() - spoken
-            # A bar that nobody sees move.
+            # Without a terminal the bar is not shown.
             if not progress.console.is_terminal and (run.done == end or quiet >= _LINE_SECONDS):
                 plain(progress.console, f"{name}: step {run.done} of {schedule.steps}, loss {recent:.4f}")
                 spoken = time.monotonic()
@@ -110,11 +110,11 @@ def fit(
 
 
 class _Fit:
-    """A fit on its way.
+    """The state of a fit.
 
     Attributes:
-        losses: of every step done.
-        saved: when the checkpoint was written last.
+        losses: of every finished step.
+        saved: time of the last checkpoint, by `time.monotonic`.
     """
 
     def __init__(
@@ -134,18 +134,18 @@ class _Fit:
             self.losses = _read(checkpoint, named, self._optimizer, schedule)
         self.saved = time.monotonic()
         self._saved_steps = self.done
-        # Whether parameters and moments are those of after the last step; in the middle of an update not.
+        # False in the middle of an update, when parameters and moments belong to no step.
         self._whole = True
 
     @property
     def done(self) -> int:
-        """Steps done."""
+        """The number of finished steps."""
         return len(self.losses)
 
     def advance(
         self, loss: Callable[[np.random.Generator, torch.Generator], Tensor], seed: int, stops: Stops
     ) -> None:
-        """One step."""
+        """Do one step."""
         step = self.done
         for group in self._optimizer.param_groups:
             group["lr"] = self._schedule.rate * self._schedule.factor(step)
@@ -169,7 +169,7 @@ class _Fit:
 
     @contextmanager
     def kept(self, stops: Stops) -> Iterator[None]:
-        """However this block ends, its last whole step is on disk then."""
+        """Save the last whole step at the end of the block, also after an error."""
         try:
             yield
         finally:

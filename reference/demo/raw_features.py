@@ -1,4 +1,4 @@
-"""Raw diffusion features of scenes, computed once: while the captioner is silent they do not change."""
+"""Compute the raw diffusion features of scenes once. An untrained captioner does not change them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.model.windows import Origin, extract_windows, join
 
-#: Scenes that go through the frozen part at a time.
+#: Scenes per pass through the frozen part.
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class RawFeatures:
-    """What `Diffusion` gives for every window of every scene of a store.
+    """The outputs of `Diffusion` for all windows of all scenes of a store.
 
     Attributes:
         features: float16 (N, W, C, h, w), one per raw feature.
-        origins: of the W windows.
+        origins: of the W windows of a scene.
         side: of a scene in pixels.
     """
 
@@ -35,11 +35,11 @@ class RawFeatures:
     side: int
 
     def pyramid(self, model: ODISE, chosen: np.ndarray) -> tuple[Tensor, ...]:
-        """(s2, s3, s4, s5) of some of the scenes, with gradients for the projections.
+        """Return the feature pyramid (s2, s3, s4, s5) of some scenes, with gradients for the projections.
 
         Args:
-            model: its projections.
-            chosen: indices (B,).
+            model: its projections are applied.
+            chosen: indices (B,) of the scenes.
         """
         device = model.criterion.empty_weight.device
         raw = tuple(
@@ -51,12 +51,12 @@ class RawFeatures:
 
 @torch.no_grad()
 def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
-    """The raw features of scenes, read from `folder` where they were computed before.
+    """Return the raw features of scenes. They are computed only if `folder` does not have them yet.
 
     Args:
-        model: its frozen part; the captioner is taken as untrained, which says nothing.
+        model: its frozen part is used. The captioner counts as untrained: it gives the empty caption.
         images: uint8 (N, S, S, 3).
-        folder: where they are kept.
+        folder: keeps the features.
 
     Raises:
         TrainingError: the folder has features of other weights, or of another number of scenes.
@@ -99,7 +99,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
 
 
 def _digest(diffusion: nn.Module, silent: Tensor) -> str:
-    """Of all that the features follow from but the scenes."""
+    """Hash all that decides the features, except the scenes."""
     digest = hashlib.sha256()
     for tensor in (*diffusion.state_dict().values(), silent):
         digest.update(tensor.detach().cpu().contiguous().numpy())

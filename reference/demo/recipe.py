@@ -1,4 +1,4 @@
-"""How long everything of the demo model is trained."""
+"""Training schedules of all parts of the demo model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Recipe:
     """Numbers of scenes, and the schedule of every part.
 
     Attributes:
-        frozen_scenes: scenes that the frozen models are trained on, all categories in them.
-        mask_scenes: scenes that the mask head is trained on, without the novel category.
+        frozen_scenes: number of scenes for the frozen models, with all categories.
+        mask_scenes: number of scenes for the mask head, without the novel category.
         clip, autoencoder, unet: of the frozen models.
-        head: of projections and mask head on features computed before.
-        together: of everything that ODISE trains, captioner included.
+        head: of projections and mask head, on precomputed features.
+        together: of everything that ODISE trains, the captioner included.
         caption_head, caption_together: the same for the caption model.
     """
 
@@ -31,7 +31,7 @@ class Recipe:
     caption_together: Schedule
 
 
-#: What the shipped weights were made with.
+#: The recipe of the shipped weights.
 FULL = Recipe(
     frozen_scenes=4000,
     mask_scenes=6000,
@@ -44,7 +44,7 @@ FULL = Recipe(
     caption_together=Schedule(40, 8, 1e-4, weight_decay=0.05, clip=0.1),
 )
 
-#: Every part for a few steps: does it run, and do losses fall?
+#: A few steps of every part, to test that it runs and that losses fall.
 SMOKE = Recipe(
     frozen_scenes=32,
     mask_scenes=16,

@@ -1,4 +1,4 @@
-"""Scenes drawn once and kept, so that training reads them instead of drawing them again."""
+"""Draw the scenes of a training once and keep them on disk."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class SceneStore:
 
 
 def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[str, ...] = ()) -> SceneStore:
-    """The scenes of `count` seeds, read from `folder` where they were drawn before.
+    """Return the scenes of `count` seeds. They are drawn only if `folder` does not have them yet.
 
     Args:
-        folder: where they are kept; made if need be.
+        folder: keeps the scenes; created if it does not exist.
         first_seed: seed of the first scene.
-        count: how many.
+        count: number of scenes.
         size: height and width in pixels.
         without: see `reference.scenes.make_scene`.
     """
@@ -59,7 +59,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
             for index, scene in enumerate(_scenes(seeds, size, without)):
                 pictures[index], ids[index] = scene[:2]
                 categories.append(scene[2])
-        # The listing is written last: where it is, the arrays are whole.
+        # The listing is written last: if it exists, the arrays are complete.
         write_file(listing, json.dumps(categories).encode())
     kept = json.loads(listing.read_text(encoding="utf-8"))
     return SceneStore(
@@ -69,7 +69,7 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
 
 @contextmanager
 def _writing(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """An array uint8 in a file, which gets its name when it is whole."""
+    """Make a uint8 array in a file, which gets its name when it is complete."""
     with unfinished(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         yield array

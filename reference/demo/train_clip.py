@@ -1,4 +1,4 @@
-"""The small CLIP: pictures and captions told apart from other pictures and captions."""
+"""Train the small CLIP: contrast matching pictures and captions with all others of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference.model.open_vocabulary import tokenize
 
 
 def train(clip: Clip, store: SceneStore, schedule: Schedule, checkpoint: Path) -> list[float]:
-    """Train all of CLIP on close-ups of one segment and on larger parts of scenes, half and half."""
+    """Train CLIP, half on close-ups of one segment and half on larger parts of scenes."""
     side, by_category = clip.preset.image_size, segments_by_category(store)
 
     def loss(rng: np.random.Generator, _: torch.Generator) -> Tensor:
@@ -34,10 +34,10 @@ def train(clip: Clip, store: SceneStore, schedule: Schedule, checkpoint: Path) -
 
 
 def contrastive_loss(clip: Clip, samples: list[Captioned]) -> Tensor:
-    """Both directions of CLIP's loss, where all captions that tell of the same contents are right.
+    """Return CLIP's loss in both directions; all captions of equal contents are positives.
 
-    With one positive per picture, as CLIP has it, the twenty kinds of close-ups would be each other's
-    negatives most of the time; sharing the target among equals is UniCL's (arXiv 2204.03610, eq. 3).
+    With CLIP's one positive per picture, close-ups of one category would be negatives of each other. UniCL
+    (arXiv 2204.03610, eq. 3) shares the target among equal contents instead.
     """
     device = clip.positional_embedding.device
     images = to_planes(samples).to(device)
@@ -53,17 +53,17 @@ def contrastive_loss(clip: Clip, samples: list[Captioned]) -> Tensor:
 
 
 def to_planes(samples: list[Captioned]) -> Tensor:
-    """float32 (B, 3, side, side), RGB in [0, 1]."""
+    """Stack pictures to float32 (B, 3, side, side), RGB in [0, 1]."""
     stacked = np.stack([sample.image for sample in samples])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
 
 
 def trimmed(tokens: Tensor) -> Tensor:
-    """Without the padding that all of them share; attention is causal, so nothing before it changes."""
+    """Cut off the padding that all texts share. Attention is causal, so the results do not change."""
     longest = int(tokens.argmax(dim=1).max()) + 1
     return tokens[:, :longest]
 
 
 def text_states(clip: Clip, tokens: Tensor) -> Tensor:
-    """Last hidden states (N, L, width) of tokens (N, L): what a diffusion model reads of a caption."""
+    """Return the last hidden states (N, L, width) of tokens (N, L), which condition a diffusion model."""
     return clip.ln_final(clip.text_states(tokens.to(clip.positional_embedding.device)))

@@ -1,4 +1,4 @@
-"""ODISE on the small frozen models: projections and mask head first, then everything with the captioner."""
+"""Train ODISE on the small frozen models: first projections and mask head, then also the captioner."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from reference.model import ODISE
 from reference.scenes import SCENE_VOCABULARY
 from reference.scenes.captions import describe
 
-#: Predicted masks have 64 x 64 pixels: a quarter of them as points; officially 12,544 of 256 x 256, a fifth.
+#: The mask losses sample a quarter of a mask's 64 x 64 pixels. Officially: a fifth, 12,544 of 256 x 256.
 LOSS = LossConfig(num_points=1024, checkpointing=False)
 
-#: Of projections and mask head; losses stay in float32. Saves a fifth of a step on cores with AVX512-BF16.
+#: Precision of projections and mask head; losses stay in float32. Saves a fifth of the time of a step on
+#: cores with AVX512-BF16.
 PRECISION = torch.bfloat16
 
 
 def train_on_features(
     model: ODISE, store: SceneStore, features: RawFeatures, schedule: Schedule, checkpoint: Path
 ) -> list[float]:
-    """Train all but the captioner, on features computed before; returns the loss of every step."""
+    """Train all but the captioner on precomputed features; return the loss of every step."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         chosen = rng.choice(len(store), schedule.batch, replace=False)
@@ -42,7 +43,7 @@ def train_on_features(
 
 
 def train_end_to_end(model: ODISE, store: SceneStore, schedule: Schedule, checkpoint: Path) -> list[float]:
-    """Train everything ODISE trains, the captioner through the frozen UNet; returns the losses."""
+    """Train all that ODISE trains, the captioner through the frozen UNet; return the loss of every step."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         chosen = rng.choice(len(store), schedule.batch, replace=False)
@@ -53,10 +54,10 @@ def train_end_to_end(model: ODISE, store: SceneStore, schedule: Schedule, checkp
 
 
 def make_batch(model: ODISE, store: SceneStore, chosen: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Scenes as a training step takes them.
+    """Make a training batch of some scenes.
 
-    Label models are given every segment with its label. Caption models are given the segments without
-    any, and what a caption names.
+    A label model gets every segment with its label. A caption model gets the segments without labels, and
+    the nouns of a caption.
     """
     number = {names[0]: index for index, names in enumerate(model.train_labels)}
     targets = []
@@ -75,15 +76,15 @@ def make_batch(model: ODISE, store: SceneStore, chosen: np.ndarray, rng: np.rand
 
 
 def named(categories: tuple[int, ...], rng: np.random.Generator) -> tuple[str, ...]:
-    """The nouns of a caption of a scene."""
-    # Here, and not above: the tagger is read when the first caption is.
+    """Return the nouns of a random caption of a scene."""
+    # Imported here, because label models do not need the tagger.
     from reference.datasets.caption_words import caption_words
 
     return caption_words(describe(categories, SCENE_VOCABULARY, rng))
 
 
 def trainable(model: ODISE) -> Iterator[tuple[str, nn.Parameter]]:
-    """What ODISE trains, by name."""
+    """Return the parameters that ODISE trains, by name."""
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 

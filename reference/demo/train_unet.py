@@ -1,4 +1,4 @@
-"""The small diffusion model: noise taken from latents of windows, told what is in them."""
+"""Train the small diffusion model: predict the noise in the latents of captioned windows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from reference.model.clip import Clip
 from reference.model.diffusion import Diffusion
 from reference.model.open_vocabulary import tokenize
 
-#: Share of the captions that are left empty: what the model is told when nothing is known.
+#: Share of empty captions in training: the model also has to work without a caption.
 EMPTY_CAPTIONS = 0.1
 
 
 def train(
     diffusion: Diffusion, clip: Clip, store: SceneStore, side: int, schedule: Schedule, checkpoint: Path
 ) -> list[float]:
-    """Train the UNet to predict noise at all time steps, on captions read by the frozen CLIP."""
+    """Train the UNet to predict noise at all time steps, conditioned on the frozen CLIP's text states."""
     # The schedule of Stable Diffusion 1.x.
     noising = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     unet = diffusion.unet
@@ -37,7 +37,7 @@ def train(
             planes = to_planes(samples).to(unet.device)
             latent = diffusion.encode(planes)[0] * diffusion.scale_factor
             states = text_states(clip, tokenize(captions, clip.preset.context_length))
-        # Drawn on the CPU: a generator of another device draws other numbers.
+        # Drawn on the CPU, because generators of other devices draw other numbers.
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         steps = torch.randint(noising.config.num_train_timesteps, (len(samples),), generator=generator)
         steps = steps.to(latent.device)

@@ -1,4 +1,4 @@
-"""The small autoencoder: windows of scenes into latents and back."""
+"""Train the small autoencoder, which maps windows of scenes to latents and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reference.demo.fit import Schedule, fit
 from reference.demo.scene_store import SceneStore
 from reference.demo.train_clip import to_planes
 
-#: Weight of the divergence from a normal distribution, that of latent diffusion (arXiv 2112.10752).
+#: Weight of the KL divergence, that of latent diffusion (arXiv 2112.10752).
 KL_WEIGHT = 1e-6
 
 
@@ -33,7 +33,7 @@ def train(vae: Any, store: SceneStore, side: int, schedule: Schedule, checkpoint
 
 
 def reconstruction_loss(vae: Any, image: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean absolute difference of pixels and of their differences (edges), plus the divergence."""
+    """Return the L1 loss of pixels plus that of edges (differences of neighbours) plus the KL divergence."""
     posterior = vae.encode(image).latent_dist
     again = vae.decode(posterior.sample(generator)).sample
     edges = sum(F.l1_loss(again.diff(dim=axis), image.diff(dim=axis)) for axis in (-1, -2))
@@ -42,13 +42,13 @@ def reconstruction_loss(vae: Any, image: Tensor, generator: torch.Generator) -> 
 
 @torch.no_grad()
 def normalise_latents(vae: Any, store: SceneStore, side: int, scale_factor: float) -> float:
-    """Scale the latents so that `scale_factor` makes their deviation one; the round trip is unchanged.
+    """Scale the latents so that their standard deviation times `scale_factor` is one.
 
-    Latent diffusion measures its factor from a batch. The factor of this model is a constant of the
-    graph, so the weights on both sides of the latent take the measured rest.
+    Latent diffusion measures its scale factor on a batch. Here the factor is a constant of the graph, so the
+    weights before and after the latent are scaled instead. Reconstructions do not change.
 
     Returns:
-        The deviation before.
+        The standard deviation times `scale_factor` before.
     """
     rng = np.random.default_rng(0)
     image = to_planes([window(store, rng, side) for _ in range(64)]) * 2 - 1

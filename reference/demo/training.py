@@ -1,4 +1,4 @@
-"""The demo model from nothing: scenes, frozen models, then ODISE on top of them, labels and captions."""
+"""Train the demo models from scratch: frozen models on scenes, then ODISE with labels and with captions."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SIZE = DEMO.short_side
 
 @dataclass
 class Fitted:
-    """How the parts went, for the table at the end and `losses.json`.
+    """The losses and times of the parts, for the table at the end and `losses.json`.
 
     Attributes:
-        losses: of every step of every part.
-        from_nothing: parts whose model knew nothing before: their losses have to fall.
-        seconds: of the parts that ran now; those that were finished before take none.
+        losses: of every step, by part.
+        from_nothing: parts that start from random parameters: their losses must fall.
+        seconds: of each part in this run; a part that was finished before takes about none.
     """
 
     losses: dict[str, list[float]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, name: str, part: Callable[[], list[float]], *, from_nothing: bool = True) -> None:
-        """Fit a part and take its time."""
+        """Fit a part and measure its time."""
         if from_nothing:
             self.from_nothing.add(name)
         started = time.perf_counter()
@@ -49,7 +49,7 @@ class Fitted:
         self.seconds[name] = time.perf_counter() - started
 
     def check(self) -> None:
-        """Raises TrainingError: the loss of a part that began with nothing did not fall."""
+        """Raise TrainingError unless the losses of all parts in `from_nothing` fell."""
         for name in self.from_nothing:
             first, last = _ends(self.losses[name])
             if not last < first:
@@ -59,7 +59,7 @@ class Fitted:
                 )
 
     def table(self) -> Table:
-        """One line per part."""
+        """Return a table with one row per part."""
         table = Table("part", "steps", "first loss", "last loss", "seconds")
         for name, losses in self.losses.items():
             first, last = _ends(losses)
@@ -68,16 +68,16 @@ class Fitted:
 
 
 def train(output: Path, recipe: Recipe, console: Console, device: torch.device) -> tuple[ODISE, ODISE]:
-    """Train both demo models; what is finished in `output` is taken from there.
+    """Train both demo models. Parts that `output` has finished are not trained again.
 
     Args:
         output: folder of the scenes, features and checkpoints.
-        recipe: how long.
-        console: for what is said on the way.
-        device: what to compute on.
+        recipe: schedules of the parts.
+        console: prints the table at the end.
+        device: to train on.
 
     Returns:
-        The label model and the caption model, which share their frozen part's numbers.
+        The label model and the caption model. Their frozen parts are equal.
 
     Raises:
         TrainingError: a loss did not fall.
@@ -106,7 +106,7 @@ def train(output: Path, recipe: Recipe, console: Console, device: torch.device) 
 
 
 def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> None:
-    """Train what ODISE keeps frozen: CLIP, then the autoencoder, then the UNet with CLIP's captions."""
+    """Train the models that ODISE freezes: CLIP, the autoencoder, then the UNet on CLIP's text states."""
     scenes = scene_store.draw(output / "scenes", 0, recipe.frozen_scenes, SIZE)
     diffusion, window = model.backbone.diffusion, model.preset.window
     fitted.run("CLIP", lambda: train_clip.train(model.clip, scenes, recipe.clip, output / "clip.pt"))
@@ -126,10 +126,10 @@ def train_frozen(model: ODISE, output: Path, recipe: Recipe, fitted: Fitted) -> 
 
 @torch.no_grad()
 def set_constants(model: ODISE) -> None:
-    """The embedding of the empty caption, and the noise that every window is given."""
+    """Set the embedding of the empty caption and the noise that is added to every window."""
     empty = tokenize([""], model.preset.clip.context_length)
     model.captioner.uncond_inputs.copy_(train_clip.text_states(model.clip, empty))
-    # The noise has a seed of its own, the official model's; `fill` draws on the CPU.
+    # The noise has the seed of the official model; `fill` draws it on the CPU.
     shared_noise = model.backbone.diffusion.shared_noise
     drawn = torch.empty(shared_noise.shape)
     fill("shared_noise", drawn, seed=0)
@@ -138,7 +138,7 @@ def set_constants(model: ODISE) -> None:
 
 @torch.no_grad()
 def copy_frozen(source: ODISE, target: ODISE) -> None:
-    """The same CLIP, diffusion model and constants in another model."""
+    """Copy CLIP, the diffusion model and their constants into another model."""
     target.clip.load_state_dict(source.clip.state_dict())
     target.backbone.diffusion.load_state_dict(source.backbone.diffusion.state_dict())
     target.captioner.uncond_inputs.copy_(source.captioner.uncond_inputs)
@@ -167,5 +167,5 @@ def _train_odise(
 
 
 def _ends(losses: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first and the last five."""
+    """Return the medians of the first five and of the last five losses."""
     return statistics.median(losses[:5]), statistics.median(losses[-5:])

@@ -1,10 +1,10 @@
-"""How good a model is: predictions for a whole dataset, and the numbers that papers give.
+"""Evaluate a model on a dataset with the metrics of the literature: PQ, mIoU, AP.
 
     report = evaluate(ReferencePredictor(model, weights), open_dataset("coco", path))
     print(report.metrics["PQ"])
 
-`docs/evaluation.md` is the page for users. Importing this package imports nothing heavy: names are loaded
-when they are first used.
+`docs/evaluation.md` is the page for users. Importing this package is quick: modules are loaded when a name of
+theirs is first used.
 """
 
 from __future__ import annotations

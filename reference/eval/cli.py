@@ -15,7 +15,8 @@ from rich.markup import escape
 from odise_trt.cli import console
 from odise_trt.cli.completion import devices_like
 from odise_trt.cli.places import folder as folder_of
-from reference.completion import datasets_like, presets_like
+from reference.completion import presets_like
+from reference.datasets.completion import datasets_like
 from reference.eval.openers import (
     SCENES,
     Opener,
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 def _datasets_like(incomplete: str) -> list[str]:
     return [name for name in SCENES if name.startswith(incomplete)] + datasets_like(incomplete)
+
+
+def _file_of(text: str) -> Path:
+    """The file of an option, as `odise_trt.cli.places.folder`."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; is a variable of the shell unset?")
+    return folder_of(text)
 
 
 class TaskName(StrEnum):
@@ -71,6 +79,16 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many im
 TaskOption = Annotated[
     list[TaskName] | None,
     typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture",
+        help="PNG file: draw the first images (at most 8) beside truth and prediction, with scores.",
+        show_default=False,
+        parser=_file_of,
+        metavar="PATH",
+    ),
 ]
 PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row for each category.")]
 Preset = Annotated[
@@ -129,6 +147,7 @@ def eval_command(
     limit: Limit = None,
     task: TaskOption = None,
     per_category: PerCategory = False,
+    picture: Picture = None,
     preset: Preset = None,
     weights: Weights = None,
     device: Device = None,
@@ -163,7 +182,7 @@ def eval_command(
         raise typer.BadParameter("models of the same name cannot be told apart", param_hint="--engines")
     if not openers:
         raise typer.BadParameter("say what to evaluate: a bundle, or --reference", param_hint="--engines")
-    _run(openers, dataset, data, split, output, limit, task, per_category)
+    _run(openers, dataset, data, split, output, limit, task, per_category, picture)
 
 
 def _check_of_reference(given: Mapping[str, str | None], reference: bool) -> None:
@@ -191,6 +210,7 @@ def _run(
     limit: int | None,
     tasks: Sequence[TaskName] | None,
     per_category: bool,
+    picture: Path | None,
 ) -> None:
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
     notes, out = console.errors(), console.output()
@@ -200,9 +220,14 @@ def _run(
         from reference.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
+        from reference.eval.example_picture import check_picture, draw_examples, write_picture
+        from reference.eval.example_rows import ExampleRows
         from reference.eval.show import show_comparison, show_report
 
+        if picture is not None:
+            check_picture(picture)
         dataset = open_named(dataset_name, data, split, limit)
+        rows = ExampleRows(dataset)
         home = prepare_folder(output) / folder_name(dataset)
     reports = []
     failed: DatasetError | None = None
@@ -216,6 +241,7 @@ def _run(
                     limit=limit,
                     tasks=None if not tasks else [one.value for one in tasks],
                     progress=progress,
+                    examined=None if picture is None else rows.of(name),
                 )
         except DatasetError as error:
             # A bad image is one for the other models, too: what can be predicted by them is stored as well.
@@ -230,6 +256,9 @@ def _run(
         comparison = compare(reports)
         show_comparison(out, comparison)
         write_together(home, {"comparison.md": comparison.markdown().encode(errors="backslashreplace")})
+    if picture is not None:
+        write_picture(draw_examples(rows, reports), picture)
+        console.plain(out, str(picture), "dim")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Several predictors on the same images, one table."""
+"""Put several predictors, evaluated on the same images, into one table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Comparison:
     Attributes:
         dataset: its name.
         images: how many were evaluated.
-        rows: one per predictor, the one that the others are compared with first.
+        rows: one per predictor; the others are compared with the first.
     """
 
     dataset: str
@@ -47,11 +47,11 @@ class Comparison:
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of the columns of `cells`."""
+        """The headings of the columns of `cells`."""
         return ("", "precision", "runs on", *self.rows[0].scores, "s / image (median)")
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The table as text; differences are in brackets."""
+        """The rows of the table as text, with differences in brackets."""
         return [
             (
                 row.name,
@@ -76,11 +76,11 @@ def compare(reports: Sequence[Report]) -> Comparison:
     """Put evaluations of several predictors side by side.
 
     Args:
-        reports: of the same images; the others are compared with the first.
+        reports: all of the same images and tasks; the others are compared with the first.
 
     Raises:
-        OdiseError: they are of different images or tasks.
-        ValueError: there are none.
+        OdiseError: the reports are of different images or tasks.
+        ValueError: `reports` is empty.
     """
     if not reports:
         raise ValueError("there is nothing to compare")

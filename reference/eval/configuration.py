@@ -1,4 +1,4 @@
-"""What made the predictions of a folder: those of another model or dataset are never mixed in."""
+"""Compare configurations, so that a folder never mixes predictions of several models or datasets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from reference.datasets.json_rows import read_json, shown
 from reference.errors import DatasetError
 
 OTHER_PLACE = "choose another folder with --output, or remove this one"
-#: More threads make no other prediction.
+#: The number of threads does not change predictions.
 _THREADS = "predictor.runs_on.threads"
 
 
 def check_same(path: Path, now: Mapping[str, Any]) -> None:
-    """Raise OutputError unless a folder's predictions were made by what makes them now.
+    """Raise OutputError unless a folder's predictions have the present configuration.
 
     Args:
-        path: the folder's configuration.
-        now: what makes them now, as JSON.
+        path: the file with the folder's configuration.
+        now: the present configuration, as JSON.
     """
     try:
         before = read_json(path)
@@ -39,7 +39,7 @@ def check_same(path: Path, now: Mapping[str, Any]) -> None:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """What differs, each value by its name: "predictor.precision: fp32, now fp16"."""
+    """Yield each difference with its name: "predictor.precision: fp32, now fp16"."""
     for key in {**before, **now}:
         name = f"{within}{key}"
         old, new = before.get(key), now.get(key)

@@ -1,4 +1,4 @@
-"""Evaluating a predictor on a dataset: one pass over the images, all numbers at the end."""
+"""Evaluate a predictor on a dataset in one pass over the images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import numpy as np
 
 import odise_trt
 from odise_trt.errors import ImageError, OdiseError, OutputError
+from odise_trt.package_versions import package_version
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.example import Dataset, Example
 from reference.errors import DatasetError, counted, listed, out_of_memory
-from reference.eval.prediction import TASKS, Predictor, Task
+from reference.eval.prediction import TASKS, Prediction, Predictor, Task
 from reference.eval.report import Report
 from reference.eval.scores import Scores
 from reference.eval.storage import (
@@ -29,8 +30,10 @@ from reference.eval.storage import (
     sha256_of_image,
 )
 
-#: Told after every image: images done, images in all, seconds of this one (None: it was stored already).
+#: Called after each image: images done, images in all, seconds of this one (None: its prediction was stored).
 Progress = Callable[[int, int, float | None], None]
+#: Called with each image that was scored: its index in the dataset, its truth, its prediction, and the tasks.
+Examined = Callable[[int, Example, Prediction, Sequence[Task]], None]
 
 
 def evaluate(
@@ -41,26 +44,28 @@ def evaluate(
     limit: int | None = None,
     tasks: Sequence[Task] | None = None,
     progress: Progress | None = None,
+    examined: Examined | None = None,
 ) -> Report:
     """Predict every image of a dataset and score the predictions.
 
-    An image that cannot be read does not keep the others from being predicted and stored; then there are no
-    numbers, which would be of other images.
+    If an image cannot be read, the others are still predicted and stored. Then no numbers are returned,
+    because they would be those of fewer images.
 
     Args:
-        predictor: what is evaluated.
+        predictor: the model to evaluate.
         dataset: images and truth.
-        output: folder for the predictions and the report. Predictions of the same predictor for the same
-            images that are there already are not made again. None: nothing is stored.
-        limit: evaluate only the first images.
-        tasks: evaluate only these; None: all the dataset has truth for, judging by its first image.
+        output: folder for the predictions and the report. Stored predictions of the same predictor for the
+            same images are used again. None: nothing is stored.
+        limit: evaluate only the first `limit` images.
+        tasks: evaluate only these. None: all tasks that the first image has truth for.
         progress: see `Progress`.
+        examined: see `Examined`.
 
     Raises:
-        OutputError: the folder cannot be written to, or has predictions of another configuration, or of
-            other pictures by the same ids.
-        DatasetError: the dataset has no images, or no truth for a task that is asked for; or images that
-            could not be evaluated, all of them in one message.
+        OutputError: the folder cannot be written to, has predictions of another configuration, or has
+            predictions for other pictures with the same ids.
+        DatasetError: the dataset has no images, or no truth for a requested task; or some images could not
+            be evaluated, all of which are listed in one message.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count < 1:
@@ -77,6 +82,8 @@ def evaluate(
         try:
             one = _evaluated(predictor, dataset, index, wanted, stored)
             scores.add(index, one.example, one.result.prediction)
+            if examined is not None:
+                examined(index, one.example, one.result.prediction, wanted)
         except (ImageError, DatasetError, DamagedPredictionError) as error:
             failed.append(error)
         except MemoryError:
@@ -115,7 +122,7 @@ def evaluate(
 
 
 def tasks_of(example: Example) -> tuple[Task, ...]:
-    """The tasks an example has truth for."""
+    """Return the tasks that an example has truth for."""
     truth = {"panoptic": example.panoptic, "semantic": example.semantic, "instance": example.instances}
     return tuple(task for task in TASKS if truth[task] is not None)
 
@@ -125,7 +132,7 @@ class _Evaluated:
     """One image with its prediction.
 
     Attributes:
-        known: the prediction was stored before.
+        known: whether the prediction was read from disk.
     """
 
     example: Example
@@ -157,7 +164,7 @@ def _evaluated(
 
 
 def _tasks(dataset: Dataset, count: int, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
-    """What is evaluated, in the order of `TASKS`, whichever order they are asked for in."""
+    """Return the tasks to evaluate, in the order of `TASKS`."""
     if tasks is not None:
         unknown = [task for task in tasks if task not in TASKS]
         if unknown or not tasks:
@@ -180,7 +187,7 @@ def _tasks(dataset: Dataset, count: int, tasks: Sequence[Task] | None) -> tuple[
 
 
 def _refuse(dataset: Dataset, count: int, failed: Sequence[OdiseError], kept: bool) -> None:
-    """Raise the error that lists what could not be evaluated, where there is such."""
+    """Raise one error that lists all images that could not be evaluated, if there are any."""
     if not failed:
         return
     stored_only = all(isinstance(error, DamagedPredictionError) for error in failed)
@@ -197,9 +204,9 @@ def _refuse(dataset: Dataset, count: int, failed: Sequence[OdiseError], kept: bo
 def _open(output: Path, predictor: Predictor, dataset: Dataset, tasks: Sequence[Task]) -> PredictionFolder:
     given: Sequence[int] | None = getattr(dataset, "category_ids", None)
     ids = given if given is not None else range(1, len(dataset.vocabulary) + 1)
-    # Which images is not asked: each record has the hash of its own, and a dataset may grow.
+    # The images are not part of it: each record has the hash of its image, and a dataset may grow.
     configuration = {
-        # What is made of the engines' outputs is the product's doing.
+        # The code after the engines decides the results, too.
         "odise-trt": odise_trt.__version__,
         "dataset": {
             "name": dataset.name,
@@ -241,7 +248,7 @@ def _versions() -> Mapping[str, str]:
     versions = {"odise-trt": odise_trt.__version__, "python": platform.python_version()}
     for package in ("torch", "numpy", "onnxruntime", "faster-coco-eval"):
         try:
-            versions[package] = importlib.metadata.version(package)
+            versions[package] = package_version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions

@@ -1,4 +1,4 @@
-"""What the files about an image are called."""
+"""Names of the files that belong to an image."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import hashlib
 import re
 from urllib.parse import quote
 
-#: Longest name of files, which get a suffix; file systems take 255 bytes, some encrypted ones 143.
+#: Longest name without suffix. File systems take 255 bytes, some encrypted ones 143.
 _LONGEST = 130
-# What a number is called: a text that looks like that is written differently.
+# Names of numbers. A text of this form gets another name.
 _NUMBER = re.compile(r"-?\d{11,}")
 
 
 def file_name(image_id: int | str) -> str:
-    """The name of the files about an image, without suffix; two ids never have the same.
+    """Return the name of an image's files, without suffix. Different ids get different names.
 
-    COCO's for numbers, and for texts what file systems allow of them: a text that looks like COCO's name of a
-    number, or that is too long, is written with a `%` that quoting does not write.
+    A number gets COCO's name: 12 digits. A text is percent-encoded. A text that is too long, or that has the
+    form of a number's name, gets a `%` in a place where percent-encoding never writes one.
     """
     if isinstance(image_id, int):
         return f"{image_id:012d}"
-    # Names of files on disk can have half characters, which stand for bytes that are not UTF-8.
+    # Ids that were file names can have lone surrogates, which stand for bytes that are not UTF-8.
     quoted = quote(image_id.encode("utf-8", "surrogatepass"), safe=" ")
     if _NUMBER.fullmatch(quoted):
         quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"

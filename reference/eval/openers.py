@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reference.datasets.example import Dataset
     from reference.eval.prediction import Predictor
 
-#: Drawn scenes, by all their words, by those of training, by synonyms alone; see `reference.demo.held_out`.
+#: Drawn scenes, by all their words, by those of training, by synonyms alone; see `reference.scenes.held_out`.
 SCENES = ("scenes", "scenes-names", "scenes-synonyms")
 #: Scenes that are evaluated unless --limit says more.
 _SCENES = 100
@@ -34,7 +34,7 @@ def open_named(name: str, data: Path | None, split: str | None, limit: int | Non
         typer.BadParameter: --data or --split does not go with it, or --data is missing.
     """
     if name in SCENES:
-        from reference.demo.held_out import held_out
+        from reference.scenes.held_out import held_out
 
         if data is not None:
             raise typer.BadParameter(f"{name} are drawn, and read nothing: leave it out", param_hint="--data")

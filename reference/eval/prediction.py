@@ -1,4 +1,4 @@
-"""What a model says about one image, and what can be evaluated."""
+"""The prediction of a model for one image, and the interface of a model that can be evaluated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Detection:
     Attributes:
         category: index into the vocabulary.
         score: confidence.
-        mask: run lengths, so that those of a whole dataset fit into memory.
+        mask: as run lengths, so that the masks of a whole dataset fit into memory.
     """
 
     category: int
@@ -45,12 +45,12 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Everything predicted for one image, at its size; what was not asked for is None.
+    """All predictions for one image, at its size; None for tasks that were not requested.
 
     Attributes:
         panoptic: int32 (H, W), ids of `regions`; 0: no segment.
-        regions: those of the panoptic map.
-        semantic: int32 (H, W), categories; -1: none.
+        regions: of the panoptic map.
+        semantic: int32 (H, W), categories; -1: no category.
         detections: objects, in any order.
     """
 
@@ -65,16 +65,16 @@ class Predictor(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What makes the predictions, as JSON: two predictors with equal identity predict the same."""
+        """All that decides the predictions, as JSON. Predictors of equal identity predict the same."""
         ...
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """The name in tables."""
         ...
 
     def look_for(self, vocabulary: Vocabulary) -> None:
-        """Prepare for the categories of a dataset; called once, before the first image."""
+        """Prepare for the categories of a dataset. Called once, before the first image."""
         ...
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:

@@ -1,4 +1,4 @@
-"""The models there are, as things that can be evaluated: the reference, and bundles."""
+"""Predictors for evaluation: the PyTorch reference, and bundles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReferencePredictor:
         }
 
     def look_for(self, vocabulary: Vocabulary) -> None:
-        """Encode the names, once for all images."""
+        """Encode the names once for all images."""
         self._vocabulary, self._encoded = vocabulary, self._model.encode(vocabulary.synonyms)
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
@@ -70,10 +70,10 @@ class ReferencePredictor:
 
 
 class BundlePredictor:
-    """Engines."""
+    """The engines of a bundle."""
 
     def __init__(self, segmenter: Segmenter) -> None:
-        """Args: segmenter: an open bundle; it stays the caller's to close."""
+        """Args: segmenter: an open bundle, which the caller closes."""
         self._segmenter = segmenter
         bundle = segmenter.bundle
         manifest = bundle.manifest
@@ -83,17 +83,17 @@ class BundlePredictor:
             "preset": manifest.preset,
             "weights": dict(manifest.weights),
             "precision": manifest.precision,
-            # The manifest has the hashes of all other files.
+            # The manifest contains the hashes of all other files.
             "manifest_sha256": hashlib.sha256((bundle.folder / MANIFEST).read_bytes()).hexdigest(),
             "runs_on": dict(segmenter.runs_on),
         }
 
     def look_for(self, vocabulary: Vocabulary) -> None:
-        """Take the text embeddings from the bundle's cache, or make them."""
+        """Read the text embeddings from the bundle's cache, or compute them."""
         self._segmenter.vocabulary = vocabulary
 
     def predict(self, image: np.ndarray, tasks: Sequence[Task]) -> Prediction:
-        """The engines run once for all tasks."""
+        """Segment an image. The engines run once for all tasks."""
         results = self._segmenter.results(image, tasks)
         panoptic, semantic, detections = None, None, None
         regions: tuple[Region, ...] = ()
@@ -115,7 +115,7 @@ class BundlePredictor:
 def _detections(
     categories: Sequence[int], scores: Sequence[float], masks: Sequence[np.ndarray] | np.ndarray
 ) -> tuple[Detection, ...]:
-    """Objects with pixels; those without can match nothing, and score 0."""
+    """Return the objects that have pixels; an empty mask can match nothing."""
     return tuple(
         Detection(int(category), float(score), encode_mask(mask))
         for category, score, mask in zip(categories, scores, masks, strict=True)

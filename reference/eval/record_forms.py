@@ -1,4 +1,4 @@
-"""The forms of what an evaluation stores; people edit such files, and disks damage them."""
+"""Forms that check the stored JSON files of an evaluation, which may have been edited or damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of one evaluation, and what they are numbers of."""
+"""The report of one evaluation: its numbers, what was evaluated, and on which images."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Report:
 
     Attributes:
         name: of the predictor, for tables.
-        predictor: its identity: weights or bundle, precision, what it runs on.
-        dataset: "name", "images" (evaluated), "of" (in the dataset), "images_sha256": ids and pixels of those
-            evaluated.
-        tasks: what was evaluated.
-        metrics: percentages by name, see docs/evaluation.md; None where the dataset has nothing to score.
+        predictor: `Predictor.identity`: weights or bundle, precision, backend and device.
+        dataset: "name", "images" (number of evaluated images), "of" (number of images in the dataset),
+            "images_sha256" (hash of the ids and pixels of the evaluated images).
+        tasks: the evaluated tasks.
+        metrics: percentages by name, see docs/evaluation.md; None if the truth has nothing to score.
         categories: one row per category, "name" and "isthing" first.
         seconds: per image, from the pixels in memory to all results: "median", "mean", "images".
         versions: of the software.
@@ -44,7 +44,7 @@ class Report:
     versions: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """What goes into `report.json`."""
+        """The content of `report.json`."""
         return asdict(self)
 
     def save(self, folder: Path) -> Path:
@@ -59,13 +59,13 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """The inverse of `save`.
+        """Read a report that `save` has written.
 
         Args:
-            path: the file, or the folder it is in.
+            path: the file, or its folder.
 
         Raises:
-            OutputError: it cannot be read or is no report.
+            OutputError: the file cannot be read, or is not a report.
         """
         path = path / REPORT if os.path.isdir(path) else path
         try:

@@ -1,4 +1,4 @@
-"""Masks as COCO stores them: compressed run lengths, with the text that goes into JSON."""
+"""Encode masks in COCO's compressed run lengths, as they are written in JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RunLengths(TypedDict):
 
     Attributes:
         size: height and width.
-        counts: the runs, as COCO's own code writes them.
+        counts: the run lengths as COCO's compressed text.
     """
 
     size: list[int]
@@ -21,7 +21,7 @@ class RunLengths(TypedDict):
 
 
 def encode_mask(mask: np.ndarray) -> RunLengths:
-    """Args: mask: bool (H, W)."""
+    """Encode a mask bool (H, W)."""
     rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     counts = rle["counts"]
     return RunLengths(
@@ -31,10 +31,10 @@ def encode_mask(mask: np.ndarray) -> RunLengths:
 
 
 def decode_mask(rle: RunLengths) -> np.ndarray:
-    """bool (H, W), the inverse of `encode_mask`."""
+    """Decode a mask to bool (H, W), the inverse of `encode_mask`."""
     return coco_mask.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")}).astype(bool)
 
 
 def mask_area(rle: RunLengths) -> int:
-    """Pixels of a mask."""
+    """Return the number of pixels of a mask."""
     return int(coco_mask.area({"size": rle["size"], "counts": rle["counts"].encode("ascii")}))

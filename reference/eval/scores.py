@@ -1,4 +1,4 @@
-"""All numbers of one evaluation, gathered image by image."""
+"""Compute all metrics of one evaluation, image by image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ for _metric in catalogue.METRICS:
 
 
 class Scores:
-    """The accumulators that a dataset and the tasks need."""
+    """The metrics of some tasks on one dataset."""
 
     def __init__(self, dataset: Dataset, tasks: Sequence[Task]) -> None:
         """Args:
-        dataset: for its vocabulary, and its federations if it is `Federated`.
-        tasks: what to score.
+        dataset: gives the vocabulary, and the federations if it is `Federated`.
+        tasks: the tasks to score.
         """
         self._vocabulary = dataset.vocabulary
         self._federated = dataset if isinstance(dataset, Federated) else None
@@ -33,17 +33,17 @@ class Scores:
         Args:
             index: of the image in the dataset.
             example: its truth, for all tasks.
-            prediction: for all tasks.
+            prediction: its prediction, for all tasks.
 
         Raises:
-            ValueError: the prediction is not of this image's size or this vocabulary.
+            ValueError: the prediction has another size than the image, or unknown categories.
         """
         federation = None if self._federated is None else self._federated.federation(index)
         for accumulator in self._accumulators:
             accumulator.add(Scored(example, prediction, federation))
 
     def result(self) -> tuple[dict[str, float | None], list[Mapping[str, Any]]]:
-        """Percentages by name, and a row of them for every category."""
+        """Return the metrics as percentages by name, and one row of metrics per category."""
         metrics: dict[str, float | None] = {}
         rows: list[dict[str, Any]] = [
             {"name": category.name, "isthing": category.isthing} for category in self._vocabulary

@@ -1,4 +1,4 @@
-"""Reports as tables."""
+"""Print reports as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def show_report(console: Console, report: Report, per_category: bool = False) ->
     """Print the numbers of one evaluation.
 
     Args:
-        per_category: a row for each category as well.
+        per_category: also print a row for each category.
     """
     of = "" if report.dataset["images"] == report.dataset["of"] else f" of {report.dataset['of']}"
     title = f"{report.name} on {report.dataset['name']}, {report.dataset['images']}{of} images"

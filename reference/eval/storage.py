@@ -1,11 +1,11 @@
-"""Predictions on disk, in COCO's formats, image by image: an evaluation that was cut off goes on from there.
+"""Store predictions on disk, image by image, in COCO's formats. A stopped evaluation goes on from them.
 
-predictions.json      what made them, and for which categories of which dataset
-records/NAME.json     what is known of one image, its hash too; written last, so if it is there, all is
-panoptic/NAME.png     the map of segment ids (R + 256 G + 65536 B), 0: none
-semantic/NAME.png     category plus one, 0: none; 16 bits from 256 categories on
-panoptic.json         COCO's panoptic results, of all images together
-instances.json        COCO's detection results, of all images together
+predictions.json      the predictor, the dataset and its categories
+records/NAME.json     facts about one image, with its hash; written after the image's other files
+panoptic/NAME.png     the map of segment ids (R + 256 G + 65536 B), 0: no segment
+semantic/NAME.png     the map of categories plus one, 0: no category; 8 bits, 16 bits from 256 categories on
+panoptic.json         COCO's panoptic results of all images
+instances.json        COCO's detection results of all images
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _FORMAT = 2
 
 
 class DamagedPredictionError(OutputError):
-    """What is stored of one image was damaged or changed; without it, the image is predicted again."""
+    """The stored prediction of one image is damaged or was edited. Once removed, it is predicted again."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A prediction, and how long it took.
+    """A prediction with the time it took.
 
     Attributes:
-        seconds: from the image in memory to all results.
+        seconds: from the image in memory to the results of all tasks.
     """
 
     prediction: Prediction
@@ -56,7 +56,7 @@ class Stored:
 
 
 class PredictionFolder:
-    """Where predictions of one predictor for one dataset are kept."""
+    """A folder with the predictions of one predictor for one dataset."""
 
     def __init__(
         self,
@@ -65,24 +65,24 @@ class PredictionFolder:
         category_ids: Sequence[int],
         configuration: Mapping[str, Any],
     ) -> None:
-        """Open a folder, or make it.
+        """Open the folder; create it if it does not exist.
 
         Args:
-            folder: where.
+            folder: the path.
             vocabulary: of the dataset.
-            category_ids: what the files call the categories.
-            configuration: what made the predictions, as JSON; must be that of earlier ones in the folder.
-                Its "tasks" are what a prediction has to have.
+            category_ids: the ids of the categories in the files, in the order of the vocabulary.
+            configuration: what decides the predictions, as JSON. It must equal that of earlier predictions
+                in the folder. Every prediction has all of its "tasks".
 
         Raises:
-            OutputError: it cannot be written to, or has predictions of another configuration.
+            OutputError: the folder cannot be written to, or has predictions of another configuration.
         """
         self._folder = prepare_folder(folder)
         self._vocabulary = vocabulary
         self._tasks = set(configuration["tasks"])
         self._ids = tuple(category_ids)
         self._categories = {number: category for category, number in enumerate(self._ids)}
-        # Through JSON, so that what is compared is what is read back.
+        # Through JSON, because it is compared with a configuration read from JSON.
         now = json.loads(json.dumps({"format": _FORMAT, **configuration}))
         path = self._folder / CONFIGURATION
         if os.path.lexists(path):
@@ -95,16 +95,16 @@ class PredictionFolder:
             write_together(self._folder, {CONFIGURATION: _json(now)})
 
     def load(self, image_id: int | str, image_sha256: str, size: tuple[int, int]) -> Stored | None:
-        """What was stored for an image; None: nothing, or not all of it.
+        """Return the stored prediction of an image, or None if there is no record of it.
 
         Args:
-            image_id: as the dataset names it.
+            image_id: the dataset's id of the image.
             image_sha256: see `sha256_of_image`.
             size: height and width of the image.
 
         Raises:
-            OutputError: it is about another picture.
-            DamagedPredictionError: it cannot be read, or was changed.
+            OutputError: the record is of another picture with the same id.
+            DamagedPredictionError: a file cannot be read, or was edited.
         """
         name = file_name(image_id)
         if not os.path.lexists(self._record_path(name)):
@@ -139,12 +139,11 @@ class PredictionFolder:
         """Store the prediction for an image.
 
         Args:
-            image_id, image_sha256: see `load`.
-            size: height and width.
+            image_id, image_sha256, size: see `load`.
             stored: the prediction.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: a file cannot be written.
         """
         name, prediction = file_name(image_id), stored.prediction
         height, width = size
@@ -174,7 +173,7 @@ class PredictionFolder:
         write_together(self._folder / "records", {f"{name}.json": _json(record)})
 
     def finish(self, image_ids: Iterable[int | str]) -> None:
-        """Write the files about all images together.
+        """Write `panoptic.json` and `instances.json`.
 
         Raises:
             OutputError: a file cannot be written.
@@ -262,14 +261,14 @@ class PredictionFolder:
 
 
 def sha256_of_image(image: np.ndarray) -> str:
-    """Of the pixels of an image (H, W, 3), and of its size: the same bytes can be wide or high."""
+    """Hash the pixels of an image (H, W, 3) and its shape: images of other shapes can have equal bytes."""
     digest = hashlib.sha256(f"{image.dtype} {image.shape}".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
 def _is_not_empty(folder: Path) -> bool:
-    """Whether it is a folder with something in it."""
+    """Whether a path is a folder that is not empty."""
     try:
         return next(folder.iterdir(), None) is not None
     except OSError:
@@ -277,5 +276,5 @@ def _is_not_empty(folder: Path) -> bool:
 
 
 def _json(data: object) -> bytes:
-    # JSON's way to write half characters.
+    # Lone surrogates (names that are not UTF-8) are written as JSON escapes.
     return (json.dumps(data, ensure_ascii=False) + os.linesep).encode(errors="backslashreplace")

@@ -1,7 +1,8 @@
-"""Small landscapes with their panoptic truth, drawn from a seed: as many as one likes, and free to ship.
+"""Draw small landscapes with their panoptic truth, each from a seed. They are free of other people's rights.
 
-A scene has sky and ground, mountains, water, a road, and things on and above them, in perspective, in front
-of each other, in changing light. `odise-trt scenes --seed 7 --output scene.png` writes one.
+A scene has sky, ground, mountains, water and a road. Things stand on the ground in perspective, cover each
+other, or fly; the light changes from scene to scene. To write one:
+`odise-trt scenes --seed 7 --output scene.png`.
 
 Importing this package imports nothing heavy: names are loaded when they are first used.
 """

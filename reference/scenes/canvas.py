@@ -1,4 +1,4 @@
-"""A picture and the map of what is seen in it, painted together so that they cannot disagree."""
+"""Paint a picture and its map of segments together, so that they always agree."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from PIL import Image, ImageDraw
 Color = tuple[int, int, int]
 Point = tuple[float, float]
 
-# Shapes are drawn at this multiple of their size and averaged down: smooth edges.
+# Shapes are drawn at this multiple of their size and averaged down, for smooth edges.
 _OVERSAMPLING = 4
 
 
 class Pen:
-    """Draws one thing in its own units: x to the right from its middle, y up from its foot.
+    """Draws one thing on a sheet of its own. The origin is the middle of its foot, x goes right, y goes up.
 
     Args:
-        unit: pixels per unit.
-        width, height: of the sheet in units; what is drawn beyond is cut off.
-        below: units of the sheet under the foot.
+        unit: pixels per unit of length.
+        width, height: of the sheet in units; parts outside are cut off.
+        below: height of the sheet below the foot, in units.
     """
 
     def __init__(self, unit: float, width: float, height: float, below: float = 0.0) -> None:
@@ -32,23 +32,23 @@ class Pen:
         self._draw = ImageDraw.Draw(self._sheet)
 
     def polygon(self, points: Sequence[Point], color: Color) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._draw.polygon([self._place(point) for point in points], fill=color)
 
     def box(
         self, left: float, bottom: float, right: float, top: float, color: Color, round_: float = 0.0
     ) -> None:
-        """A filled rectangle, its corners rounded by `round_` units."""
+        """Draw a filled rectangle with corners rounded by `round_` units."""
         corners = self._corners(left, bottom, right, top)
         self._draw.rounded_rectangle(corners, round_ * self._scale, fill=color)
 
     def disc(self, x: float, y: float, radius: float, color: Color, squeeze: float = 1.0) -> None:
-        """A filled ellipse, `squeeze` times as high as wide."""
+        """Draw a filled ellipse that is `squeeze` times as high as wide."""
         high = radius * squeeze
         self._draw.ellipse(self._corners(x - radius, y - high, x + radius, y + high), fill=color)
 
     def line(self, points: Sequence[Point], width: float, color: Color) -> None:
-        """A line with round joints."""
+        """Draw a line with round joints."""
         places = [self._place(point) for point in points]
         thick = max(1, round(width * self._scale))
         self._draw.line(places, fill=color, width=thick, joint="curve")
@@ -57,13 +57,13 @@ class Pen:
             self._draw.ellipse((x - half, y - half, x + half, y + half), fill=color)
 
     def sprite(self) -> np.ndarray:
-        """What was drawn: float32 (h, w, 4), RGB 0..255 and coverage 0..1."""
+        """Return the drawing: float32 (h, w, 4), RGB 0..255 and coverage 0..1."""
         sprite = np.asarray(self._sheet.reduce(_OVERSAMPLING), dtype=np.float32).copy()
         sprite[..., 3] /= 255
         return sprite
 
     def _corners(self, left: float, bottom: float, right: float, top: float) -> tuple[float, ...]:
-        # Pillow draws the pixels at both ends: one less is what the size says.
+        # Pillow includes the pixels at both ends, hence the subtraction of one.
         (x0, y0), (x1, y1) = self._place((left, top)), self._place((right, bottom))
         return x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)
 
@@ -73,11 +73,11 @@ class Pen:
 
 @dataclass
 class Canvas:
-    """The picture under the brush.
+    """The picture that is painted, with its map.
 
     Attributes:
         image: float32 (H, W, 3), RGB 0..255.
-        ids: int32 (H, W), the id last painted where it covers at least half of a pixel; 0: nothing.
+        ids: int32 (H, W), the last id that covers at least half of the pixel; 0: none.
     """
 
     image: np.ndarray
@@ -85,14 +85,15 @@ class Canvas:
 
     @classmethod
     def blank(cls, height: int, width: int) -> Canvas:
-        """Black, with nothing on it."""
+        """Return a black canvas without segments."""
         return cls(np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.int32))
 
     def paint(self, sprite: np.ndarray, left: int, top: int, number: int | None) -> None:
-        """Put a sprite (see `Pen.sprite`) at a place, partly or wholly outside if need be.
+        """Paint a sprite (see `Pen.sprite`). Parts outside the canvas are cut off.
 
         Args:
-            number: id of its pixels; None: it changes the picture only, a shadow or a glow.
+            left, top: pixel of the sprite's upper left corner.
+            number: id of its pixels; None: a shadow or glow, which changes the picture only.
         """
         height, width = self.ids.shape
         x0, y0 = max(0, left), max(0, top)
@@ -118,10 +119,10 @@ class Canvas:
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: Point, octaves: int = 4) -> np.ndarray:
-    """Cloudy noise, float32 (height, width), about -1 to 1.
+    """Return smooth noise, float32 (height, width), about -1 to 1.
 
     Args:
-        cell: width and height of the largest blobs in pixels.
+        cell: width and height of the largest structures in pixels.
     """
     total = np.zeros((height, width), np.float32)
     weight, sum_ = 1.0, 0.0
@@ -135,24 +136,24 @@ def noise(rng: np.random.Generator, height: int, width: int, cell: Point, octave
 
 
 def mix(a: Color | np.ndarray, b: Color | np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """From `a` (share 0) to `b` (share 1), float32."""
+    """Mix two colours, float32: share 0 gives `a`, share 1 gives `b`."""
     first, second = np.asarray(a, np.float32), np.asarray(b, np.float32)
     return np.asarray(first + (second - first) * share, np.float32)
 
 
 def vary(rng: np.random.Generator, color: Color, amount: float = 14) -> Color:
-    """A colour near `color`."""
+    """Return a random colour near `color`."""
     light = rng.normal(0, amount)
     red, green, blue = (int(np.clip(value + light + rng.normal(0, amount / 2), 0, 255)) for value in color)
     return red, green, blue
 
 
 def shade(color: Color, factor: float) -> Color:
-    """Darker (below 1) or lighter."""
+    """Return a darker (factor below 1) or lighter colour."""
     red, green, blue = (int(np.clip(value * factor, 0, 255)) for value in color)
     return red, green, blue
 
 
 def pick(rng: np.random.Generator, colors: Sequence[Color]) -> Color:
-    """One of several colours, varied a little."""
+    """Return one of several colours, varied a little."""
     return vary(rng, colors[int(rng.integers(len(colors)))])

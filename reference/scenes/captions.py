@@ -1,4 +1,4 @@
-"""What people might say of a picture, in any of the words for what is in it."""
+"""Make captions of a picture from the names of its categories."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from odise_trt.vocabulary import Vocabulary
 _COUNTS = {1: "a", 2: "two", 3: "three"}
 _OPENINGS = ("a photo of", "a picture of", "a painting of", "a scene with", "there is", "we see", "")
 _PLURALS = {"person": "people", "people": "people", "bus": "buses"}
-#: Most that one sentence names.
+#: Most categories that one sentence names.
 _MOST = 6
 
 
 def describe(
     categories: Sequence[int], vocabulary: Vocabulary, rng: np.random.Generator, most: int = _MOST
 ) -> str:
-    """A sentence about some of what is seen.
+    """Return a sentence that names some of the categories.
 
-    Every category is called by one of its names, all equally likely: this is where a model learns that
-    a boulder is a rock.
+    Each category is called by one of its names, all equally likely. From this a model learns that a boulder
+    is a rock.
 
     Args:
         categories: one index into `vocabulary` per segment; things may repeat.
         vocabulary: the names.
-        rng: which of them, in which order, under which name.
-        most: how many categories are named at most.
+        rng: chooses the categories, their order and their names.
+        most: largest number of categories to name.
     """
     counts = Counter(categories)
     chosen = rng.permutation(sorted(counts))[:most]

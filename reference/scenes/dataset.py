@@ -1,4 +1,4 @@
-"""Scenes as a dataset on disk, in COCO's panoptic format with captions: `open_dataset("panoptic", ...)`."""
+"""Write scenes as a dataset in COCO's panoptic format with captions, for `open_dataset("panoptic", ...)`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene
 
-#: Seeds from here on are for evaluation; the demo model never saw them in training.
+#: Seeds from here on are held out for evaluation: no training draws them.
 FIRST_HELD_OUT = 1_000_000
 #: Captions per scene; COCO has five.
 _CAPTIONS = 2
@@ -40,17 +40,17 @@ def write_dataset(
 ) -> None:
     """Draw scenes into `images/`, `panoptic/`, `panoptic.json` and `captions.json`.
 
-    They appear when all are drawn: a folder that has them is complete.
+    They get their names when all are drawn: a folder with them is complete.
 
     Args:
-        folder: made if need be; what else is in it stays.
-        count: how many.
+        folder: created if it does not exist; other files in it stay.
+        count: number of scenes.
         height, width: of a scene in pixels.
-        first_seed: seed of the first; ids of the images are their seeds.
-        without: names of things to leave out.
+        first_seed: seed of the first scene; the id of an image is its seed.
+        without: names of things to omit.
 
     Raises:
-        OutputError: there is a dataset already, or one of its parts, or the folder cannot be written to.
+        OutputError: the folder has a dataset or a part of one, or cannot be written to.
     """
     if count < 1:
         raise OutputError(f"a dataset of {count} scenes is none", "draw at least one")
@@ -63,7 +63,7 @@ def write_dataset(
         for name, content in ((_CAPTIONS_FILE, said), (_SEGMENTS_FILE, about)):
             (unfinished / name).write_text(json.dumps(content), encoding="utf-8")
         _check_free(folder)
-        # The JSON about all of them comes last: a folder that has it is complete.
+        # The JSON about all scenes comes last: a folder that has it is complete.
         for name in _PARTS:
             put_in_place(unfinished / name, folder / name)
 
@@ -86,7 +86,7 @@ def _check_free(folder: Path) -> None:
 def _draw(
     folder: Path, seeds: range, height: int, width: int, without: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw scenes into a folder; what its two JSON files say about them."""
+    """Draw scenes into a folder; return the contents of `panoptic.json` and of `captions.json`."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []

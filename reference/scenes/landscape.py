@@ -1,4 +1,4 @@
-"""What a scene is set in: sky, mountains, ground, water, road, fence."""
+"""Draw the landscape of a scene: sky, mountains, ground, water, road."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Light:
 
     Attributes:
         zenith, horizon: colours of the sky.
-        tint: what light does to every colour, as factors.
-        sun: chance that the sun is to be seen.
+        tint: factors of red, green and blue in the whole picture.
+        sun: probability that the sun is visible.
     """
 
     zenith: Color
@@ -42,14 +42,14 @@ LIGHTS = (
 
 @dataclass(frozen=True)
 class Ground:
-    """Where things can stand.
+    """The ground, on which things stand.
 
     Attributes:
         horizon: row of the horizon.
         kind: "grass", "sand" or "snow".
-        shore: rows from the horizon to here are water; None: there is no water.
-        road: centre at the first dry row and at the bottom, half width there and there, in pixels; None:
-            there is no road.
+        shore: first row below the water, which begins at the horizon; None: no water.
+        road: centre at the first dry row, centre at the bottom, half width at the first dry row, half width
+            at the bottom, in pixels; None: no road.
     """
 
     horizon: int
@@ -58,7 +58,7 @@ class Ground:
     road: tuple[float, float, float, float] | None
 
     def road_at(self, y: float, height: int) -> tuple[float, float]:
-        """Centre and half width of the road in row `y`."""
+        """Return centre and half width of the road in row `y`."""
         assert self.road is not None
         top, bottom, narrow, wide = self.road
         share = (y - self.first_row) / max(1, height - self.first_row)
@@ -66,12 +66,12 @@ class Ground:
 
     @property
     def first_row(self) -> int:
-        """First row of dry ground."""
+        """The first row of dry ground."""
         return self.horizon if self.shore is None else self.shore
 
 
 def choose_ground(rng: np.random.Generator, height: int, width: int) -> Ground:
-    """A ground for a picture of this size."""
+    """Return a random ground for a picture of this size."""
     horizon = int(height * rng.uniform(0.34, 0.55))
     kind = str(rng.choice(["grass", "sand", "snow"], p=[0.68, 0.22, 0.1]))
     shore = int(horizon + (height - horizon) * rng.uniform(0.22, 0.5)) if rng.random() < 0.45 else None
@@ -87,14 +87,14 @@ def choose_ground(rng: np.random.Generator, height: int, width: int) -> Ground:
 
 
 def sky(rng: np.random.Generator, height: int, width: int, horizon: int, light: Light) -> np.ndarray:
-    """float32 (H, W, 3): from the zenith's colour to the horizon's, with a veil."""
+    """Return the sky, float32 (H, W, 3): from the zenith's colour to the horizon's, with thin clouds."""
     share = np.clip(np.arange(height) / max(1, horizon), 0, 1)[:, None, None] ** 1.2
     veil = noise(rng, height, width, (width, height / 4), 3)[..., None]
     return mix(light.zenith, light.horizon, np.broadcast_to(share, (height, width, 1))) + 6 * veil
 
 
 def ridge(rng: np.random.Generator, width: int, horizon: int, tall: float) -> np.ndarray:
-    """Rows (W,) of a skyline of mountains, by midpoint displacement."""
+    """Return the rows (W,) of a mountain skyline, made by midpoint displacement."""
     points, rough = rng.uniform(0.3, 1, 3), 0.5
     while len(points) < width:
         middle = (points[1:] + points[:-1]) / 2 + rng.normal(0, 0.25 * rough, len(points) - 1)
@@ -105,18 +105,18 @@ def ridge(rng: np.random.Generator, width: int, horizon: int, tall: float) -> np
 
 
 def below(line: np.ndarray, height: int) -> np.ndarray:
-    """Coverage float32 (H, W) of what lies under a line of rows (W,)."""
+    """Return the coverage float32 (H, W) of the area below a line of rows (W,)."""
     return np.clip(np.arange(height)[:, None] + 1 - line[None, :], 0, 1).astype(np.float32)
 
 
 def mountains(
     rng: np.random.Generator, height: int, width: int, line: np.ndarray, light: Light, far: float
 ) -> np.ndarray:
-    """Rock, snow on the heights, haze by distance: float32 (H, W, 3)."""
+    """Return mountains of rock with snow at the top and haze, float32 (H, W, 3)."""
     rock = pick(rng, [(104, 110, 120), (116, 104, 96), (84, 106, 92), (128, 118, 128)])
     grain = noise(rng, height, width, (width / 14, height / 26), 5)
     depth = np.arange(height)[:, None] - line[None, :]
-    # Snow lies above one height, raggedly.
+    # Snow lies above one height, with a rough border.
     snow_line = line.min() + 0.3 * (line.max() - line.min()) + height * 0.022 * grain
     snow = np.clip((snow_line - np.arange(height)[:, None]) / 3, 0, 1)
     slope = np.clip(np.gradient(line) * 0.35, -1, 1)[None, :, None]
@@ -126,7 +126,7 @@ def mountains(
 
 
 def ground(rng: np.random.Generator, height: int, width: int, kind: str, horizon: int) -> np.ndarray:
-    """Meadow, sand or snow in perspective: float32 (H, W, 3)."""
+    """Return grass, sand or snow in perspective, float32 (H, W, 3)."""
     base = pick(rng, _OPEN[kind])
     depth = np.clip((np.arange(height) - horizon) / max(1, height - horizon), 0, 1)[:, None, None]
     patches = noise(rng, height, width, (width / 3, height / 14), 4)[..., None]
@@ -140,7 +140,7 @@ def ground(rng: np.random.Generator, height: int, width: int, kind: str, horizon
 def water(
     rng: np.random.Generator, height: int, width: int, horizon: int, shore: int, light: Light
 ) -> np.ndarray:
-    """A lake that mirrors the sky, with waves: float32 (H, W, 3)."""
+    """Return a lake with waves that reflects the sky, float32 (H, W, 3)."""
     deep = pick(rng, [(38, 92, 128), (52, 112, 124), (46, 84, 132)])
     share = np.clip((np.arange(height) - horizon) / max(1, shore - horizon), 0, 1)[:, None, None]
     waves = noise(rng, height, width, (width / 5, height / 90), 3)[..., None]
@@ -149,7 +149,7 @@ def water(
 
 
 def shoreline(rng: np.random.Generator, width: int, shore: int, height: int) -> np.ndarray:
-    """Rows (W,) of a shore with bays."""
+    """Return the rows (W,) of a shore with bays."""
     bays = noise(rng, 2, width, (width / 3, 2), 3)[0]
     return shore + bays * 0.018 * height
 
@@ -157,7 +157,7 @@ def shoreline(rng: np.random.Generator, width: int, shore: int, height: int) -> 
 def road(
     rng: np.random.Generator, height: int, width: int, where: Ground, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A straight road into the distance: colour float32 (H, W, 3) and coverage float32 (H, W)."""
+    """Return a straight road in perspective: colour float32 (H, W, 3) and coverage float32 (H, W)."""
     assert where.road is not None
     rows = np.arange(height)
     centre, half = np.array([where.road_at(float(y), height) for y in rows], np.float32).T

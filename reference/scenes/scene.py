@@ -1,4 +1,4 @@
-"""Putting a scene together, from the sky down to what stands in front."""
+"""Compose a scene from back to front: sky, mountains, ground, things."""
 
 from __future__ import annotations
 
@@ -16,23 +16,31 @@ from .canvas import Canvas, Pen, noise, vary
 from .landscape import LIGHTS, Ground, Light
 from .things import THINGS
 
-#: What scenes are made of.
+#: The categories of scenes.
 SCENE_VOCABULARY = Vocabulary.preset("scenes")
 _NUMBER = {name: number for number, name in enumerate(SCENE_VOCABULARY.names)}
 
-# The eye is this many metres above the ground, which fixes how tall things are where they stand.
+# Height of the camera above the ground in metres. It decides how tall a thing is at its place.
 _EYE = 3.0
 #: Fewest pixels of a side.
 SMALLEST = 64
-# What is left to see of a segment must be this share of the picture; less is nobody's.
+# A segment whose visible part is a smaller share of the picture becomes void.
 _SLIVER = 1e-3
-# Nothing stands so far away that it is drawn lower than this share of the picture's height.
+# A thing that would be lower than this share of the picture's height is not drawn.
 _LOWEST = 0.07
 
 
 @dataclass(frozen=True)
 class SceneSegment:
-    """One segment: `id` in the map, index into `SCENE_VOCABULARY`, pixels, and (x, y, width, height)."""
+    """One segment.
+
+    Attributes:
+        id: its value in the map, from 1.
+        category_id: index into `SCENE_VOCABULARY`.
+        isthing: whether the category is a thing.
+        area: number of pixels.
+        bbox: x, y, width, height in pixels.
+    """
 
     id: int
     category_id: int
@@ -43,12 +51,12 @@ class SceneSegment:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """A picture with its panoptic truth.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        panoptic: int32 (H, W), ids of segments; 0: slivers that are too small to be one.
-        segments: in the order of their ids; stuff has one per category, things one each.
+        panoptic: int32 (H, W), ids of segments; 0: void, which is parts too small for a segment.
+        segments: in the order of their ids: one per stuff category, one per thing.
     """
 
     image: np.ndarray
@@ -57,12 +65,15 @@ class Scene:
 
 
 def make_scene(seed: int, height: int = 512, width: int = 512, *, without: Collection[str] = ()) -> Scene:
-    """Draw a scene; the same arguments give the same scene.
+    """Draw a scene. Equal arguments give equal scenes.
 
     Args:
-        seed: any number from 0.
+        seed: any whole number from 0.
         height, width: in pixels, at least `SMALLEST`.
-        without: names of things that are left out; everything else stays where it is.
+        without: names of things to omit; everything else stays the same.
+
+    Raises:
+        ValueError: the scene is too small.
     """
     if min(height, width) < SMALLEST:
         raise ValueError(f"a scene is at least {SMALLEST} x {SMALLEST} pixels, not {height} x {width}")
@@ -81,7 +92,7 @@ class _Painter:
         self.mirrored = bool(rng.random() < 0.5)
 
     def number(self, name: str) -> int:
-        """The id of a new segment; stuff that is there already keeps its own."""
+        """Return the id of a new segment, or the present id of stuff that is already in the scene."""
         category = _NUMBER[name]
         if not SCENE_VOCABULARY[category].isthing and category in self.categories:
             return self.categories.index(category) + 1
@@ -100,7 +111,7 @@ class _Painter:
             self._cloud()
         self._mountains()
         self._ground()
-        # From far to near: what stands lower in the picture is in front.
+        # From far to near: things that stand lower in the picture are in front.
         for foot, name, x, tall in sorted(self._things(), key=lambda thing: thing[0]):
             self._thing(name, x, foot, tall)
 
@@ -127,7 +138,7 @@ class _Painter:
             self._fence()
 
     def _things(self) -> Iterator[tuple[float, str, float, float]]:
-        """Foot row, name, column and height factor of everything that stands or flies."""
+        """Yield the row of the foot, name, column and size factor of each thing."""
         rng, height, width, where = self.rng, self.height, self.width, self.ground
         dry = height - where.first_row
         for name, most, near, far in (
@@ -165,7 +176,7 @@ class _Painter:
 
     def _thing(self, name: str, x: float, foot: float, factor: float) -> None:
         kind, flies = THINGS[name], name in ("bird", "balloon")
-        # What flies is as far away as one likes.
+        # Flying things can be at any distance.
         distance = (
             self.height * (0.075 if name == "bird" else 0.022)
             if flies
@@ -188,7 +199,7 @@ class _Painter:
         self.canvas.paint(sprite, left, top, self.number(name))
 
     def _light(self, sprite: np.ndarray, texture: float) -> None:
-        """Grain, and one side brighter than the other."""
+        """Add grain, and make one side brighter than the other."""
         height, width = sprite.shape[:2]
         grain = noise(self.rng, height, width, (max(2, width / 6), max(2, height / 6)), 4)
         side = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
@@ -253,7 +264,7 @@ class _Painter:
         self.canvas.paint(sprite, left, top, self.number("fence"))
 
     def photograph(self) -> np.ndarray:
-        """What a camera makes of it: tint, falling off to the corners, a little blur and grain."""
+        """Return the picture, uint8 (H, W, 3), with a camera's tint, vignetting, blur and grain."""
         rng = self.rng
         y, x = np.ogrid[-1 : 1 : self.height * 1j, -1 : 1 : self.width * 1j]
         corners = 1 - rng.uniform(0, 0.16) * (x**2 + y**2)[..., None]
@@ -264,7 +275,7 @@ class _Painter:
         return _to_bytes(np.asarray(blurred, np.float32) + grain)
 
     def segments(self) -> tuple[np.ndarray, tuple[SceneSegment, ...]]:
-        """The map with ids from 1 without gaps, and what they are."""
+        """Return the map, with ids from 1 without gaps, and its segments."""
         panoptic = np.zeros_like(self.canvas.ids)
         found: list[SceneSegment] = []
         least = max(24, round(_SLIVER * panoptic.size))

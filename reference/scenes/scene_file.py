@@ -1,4 +1,4 @@
-"""One scene as a picture, and its truth beside it."""
+"""Write one scene as a picture, with its truth beside it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _FORMATS = {
 
 
 def write_scene(scene: Scene, path: Path, *, truth: bool = False, overwrite: bool = False) -> Path:
-    """Write a scene, all of its files or none.
+    """Write all files of a scene, or none.
 
     Args:
-        path: the picture; its suffix says the format.
-        truth: write `<name>.panoptic.png` and `<name>.json`, too.
-        overwrite: replace files that hold something else.
+        path: of the picture; its suffix decides the format.
+        truth: also write `<name>.panoptic.png` and `<name>.json`.
+        overwrite: replace files with other content.
 
     Raises:
-        OutputError: the suffix is none of a picture, a file exists and holds something else, or cannot be
-            written.
+        OutputError: the suffix is not that of a picture format, a file exists with other content, or a file
+            cannot be written.
     """
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(
-            f"{path} has no suffix of a picture that can be written", f"there are: {', '.join(_FORMATS)}"
+            f"{path} has no suffix of a picture that can be written", f"use one of: {', '.join(_FORMATS)}"
         )
     contents = {path.name: _picture(scene.image, kind)}
     if truth:

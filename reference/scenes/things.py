@@ -1,6 +1,6 @@
-"""Things of a scene. Each function draws one, in metres, standing on y = 0 with its middle at x = 0.
+"""Draw the things of a scene. Each function draws one, in metres; it stands on y = 0, its middle is x = 0.
 
-Light comes from the right; a thing may be mirrored afterwards.
+Light comes from the right. A thing may be mirrored afterwards.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Kind:
 
     Attributes:
         width, height: of the sheet it is drawn on, in metres.
-        draw: draws it.
-        texture: strength of the grain on it.
+        draw: the function that draws it.
+        texture: strength of its grain.
     """
 
     width: float
@@ -211,7 +211,7 @@ def _balloon(rng: np.random.Generator, pen: Pen) -> None:
         pen.line([(x * 0.55, 1.0), (x * 1.6, 3.6)], 0.1, (90, 76, 60))
     pen.box(-0.75, 0, 0.75, 1.1, vary(rng, (140, 100, 58)), 0.15)
     pen.box(-0.8, 0.95, 0.8, 1.2, (96, 66, 40), 0.1)
-    # Gores of a sphere that narrows to its mouth: strips from pole to pole.
+    # Vertical strips of a sphere that narrows towards its opening.
     strips = 9
     for part in range(strips):
         left, right = (math.sin(math.pi * (edge / strips - 0.5)) for edge in (part, part + 1))

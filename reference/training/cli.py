@@ -18,7 +18,8 @@ import typer
 from odise_trt.cli import console
 from odise_trt.cli.completion import devices_like
 from odise_trt.errors import OdiseError
-from reference.completion import datasets_like, presets_like
+from reference.completion import presets_like
+from reference.datasets.completion import datasets_like
 
 if TYPE_CHECKING:
     from reference.datasets.images import ImageDataset

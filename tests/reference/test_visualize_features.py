@@ -14,15 +14,15 @@ from PIL import Image
 
 from reference.ablation import Ablation
 from reference.checkpoint import load_weights
-from reference.feature_maps import FeatureError, FeatureMap, cluster, feature_maps
-from reference.feature_names import FEATURES
-from reference.feature_pictures import draw_features
+from reference.features.maps import FeatureError, FeatureMap, cluster, feature_maps
+from reference.features.names import FEATURES
+from reference.features.pictures import draw_features
 from reference.model import ODISE
 from reference.model.captioner import resize_bicubic
 from reference.preset import DEMO
 from tests.door import call, verb
 
-COMMAND = verb("reference.features_cli:features")
+COMMAND = verb("reference.features.cli:features")
 
 
 @cache

@@ -43,7 +43,7 @@ def _open(path: Path, split: str) -> ImageDataset:
     data = read_rows(file, images=IMAGE, annotations=ANNOTATION, categories=NAMED)
     indices = category_indices(data["categories"], _ADE150, file)
     images, maps = panoptic_index(data, file, root / "images" / _FOLDERS[split], maps_folder, indices)
-    # Not from the panoptic maps: where instances were not drawn, things are in the category maps alone.
+    # Not derived from the panoptic maps: things that were not annotated as instances are only in these maps.
     folder = root / "annotations" / _FOLDERS[split]
     files: dict[ImageId, Path] = {image_id: folder / f"{path.stem}.png" for image_id, path in images.items()}
     semantic = SemanticMaps(files, len(_ADE150), first=1, ignored=frozenset({0}))

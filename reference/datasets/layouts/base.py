@@ -1,4 +1,4 @@
-"""The declaration of a dataset: where its files are, and how it is opened, verified and prepared."""
+"""The declaration of a dataset, from which it is opened, verified and prepared."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..prepare.convert import Work
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset that people have on disk.
+    """A dataset with its layout on disk.
 
     Attributes:
         name: on the command line.
-        description: what it is, in a line.
-        tasks: what can be evaluated on it.
-        needs: (folder, split) -> what has to be there.
-        open: (folder, split) -> the dataset; called when all is there.
+        description: one line about it.
+        tasks: the tasks that can be evaluated on it.
+        needs: (folder, split) -> the files and folders that it needs.
+        open: (folder, split) -> the dataset; called when all needs are there.
         vocabulary: its preset; None: the categories come with the data.
-        work: (folder, split) -> what `prepare` has to do; None: it is read as it was downloaded.
-        own: it was made by whoever has it, and not downloaded.
+        work: (folder, split) -> the work of `prepare`; None: no preparation is needed.
+        own: whether users make it themselves; otherwise it is downloaded.
     """
 
     name: str

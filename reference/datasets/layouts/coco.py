@@ -66,10 +66,10 @@ def _dataset(path: Path, split: str, name: str, captions: bool) -> ImageDataset:
 
 
 def _objects(path: Path, split: str) -> InstanceMasks | None:
-    """The official truth for mAP, which keeps what panoptic maps hide behind other things.
+    """Return the official truth for mAP, whose masks include parts that panoptic maps hide.
 
-    Only where it is evaluated: the JSON of the training split is half a gigabyte, and training reads panoptic
-    segments.
+    It is read for evaluation only: the JSON of the training split is half a gigabyte, and training uses
+    panoptic segments.
     """
     if split != "val" or not os.path.lexists(path):
         return None

@@ -1,4 +1,4 @@
-"""Objects alone: LVIS, and UVO, whose objects have no category."""
+"""Datasets with objects only: LVIS, and UVO, whose objects have no category."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .base import Layout
 
 _LVIS = Vocabulary.preset("lvis")
 _UVO = Vocabulary((Category(("object",)),))
-#: Folders that frames of UVO were seen in; the annotation names frames without a folder.
+#: Usual folders of UVO's frames; the annotation names frames without a folder.
 _FRAMES = ("images", "collect_{split}_images", "uvo_videos_sparse_frames", "uvo_videos_frames", "")
 
 
@@ -31,7 +31,7 @@ def _lvis_json(path: Path, split: str) -> Path:
 
 
 def _coco_images(path: Path, folders: Collection[str]) -> Path:
-    """The folder that most of these folders are in."""
+    """Return the place that has most of these folders."""
     places = [path / "coco", path, path / "lvis", path.parent / "coco", path.parent]
     return max(places, key=lambda place: sum(os.path.isdir(place / folder) for folder in folders))
 
@@ -46,7 +46,7 @@ def _open_lvis(path: Path, split: str) -> ImageDataset:
     indices = category_indices(data["categories"], _LVIS, file)
     frequency = {indices[row["id"]]: row["frequency"] for row in data["categories"]}
     names = {row["id"]: file_of_url(row["coco_url"]) for row in listed_images(data, file)}
-    # The JSON alone says which: the validation split has images of COCO's training split for the most part.
+    # Only the JSON tells the folders: most images of the validation split are from COCO's training split.
     folders = sorted({name.split("/")[0] for name in names.values()})
     root = _coco_images(path, folders)
     require("lvis", path, split, [Need(root / folder, "images of COCO") for folder in folders])

@@ -1,4 +1,4 @@
-"""A dataset of one's own, in COCO's panoptic format."""
+"""Your own dataset, in COCO's panoptic format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _JSON = "panoptic.json"
 
 
 def _root(path: Path, split: str) -> Path:
-    """The folder of the split; where there are no folders for splits, everything is every split.
+    """Return the folder of the split. Without folders for splits, all data belong to every split.
 
-    A folder `train` that is empty, or about something else, is no folder for a split.
+    A folder `train` counts if it has `panoptic.json`, or if no place has it.
     """
     splits = [path / name for name in ("train", "val")]
     with_data = [folder for folder in splits if is_file(folder / _JSON)]

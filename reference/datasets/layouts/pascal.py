@@ -1,8 +1,8 @@
 """PASCAL VOC 2012 with background, and PASCAL Context on VOC 2010 with 59 or 459 categories.
 
-Two layouts are in use: `pascal_ctx_d2` and `pascal_voc_d2` with images and maps by split (that of the
-official ODISE), and `annotations_detectron2` inside of VOCdevkit. Both are read; `prepare` makes the second
-one, which copies no images.
+Two layouts are in use. The official ODISE has `pascal_ctx_d2` and `pascal_voc_d2` with images and maps by
+split; the other is `annotations_detectron2` inside VOCdevkit. Both are read. `prepare` makes the second one,
+because it copies no images.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _FOLDERS = {"train": "training", "val": "validation"}
 
 @dataclass(frozen=True)
 class _Task:
-    """One of the three.
+    """One of the three datasets.
 
     Attributes:
         name: of the dataset.
-        year: folder of VOCdevkit.
-        maps: name of the folder in `annotations_detectron2`, without the split.
-        split_root, split_maps: of the layout by split.
-        suffix, ignored: of the maps.
+        year: its folder in VOCdevkit.
+        maps: name of its folder in `annotations_detectron2`, without the split.
+        split_root, split_maps: the dataset's folder and its folder of maps in the layout by split.
+        suffix: of the maps.
+        ignored: value of the maps for no category.
     """
 
     name: str
@@ -96,7 +97,7 @@ def _voc_needs(path: Path, split: str) -> tuple[Need, ...]:
 
 
 def _open_voc(path: Path, split: str) -> ImageDataset:
-    """VOC's own maps need no conversion: their palette index is the category, 255 the border."""
+    """Open VOC's own maps, which need no conversion: the palette index is the category, 255 the border."""
     if os.path.isdir(_VOC21.folders(path, split)[1]):
         return _VOC21.open(path, split)
     root = _VOC21.voc(path)

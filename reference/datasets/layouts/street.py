@@ -1,4 +1,4 @@
-"""Streets: Cityscapes and Mapillary Vistas."""
+"""Street scenes: Cityscapes and Mapillary Vistas."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _open_city(path: Path, split: str) -> ImageDataset:
     folder = root / "leftImg8bit" / split
     file = maps_folder.with_suffix(".json")
     if not is_file(file):
-        # The ids that cityscapesscripts makes panoptic maps of say all there is to know.
+        # Instance ids contain all information of the panoptic maps that cityscapesscripts makes from them.
         maps = InstanceIdMaps(root / "gtFine" / split)
         images: dict[ImageId, Path] = {
             name: folder / name.split("_")[0] / f"{name}_leftImg8bit.png" for name in maps.names()

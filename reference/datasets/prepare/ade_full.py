@@ -1,11 +1,11 @@
-"""ADE20K, full: label images of the 847 categories that are evaluated, of about 3,700 in the data.
+"""Make the label images of the full ADE20K: 847 evaluated categories, of about 3,700 in the data.
 
-`*_seg.png` holds a category's number in the index of the dataset (R / 10 * 256 + G, from 1). Which numbers
-are the 847, and in which order, is in `ade847_index.txt`; the names in the index of the data at hand must
-agree with it.
+`*_seg.png` holds a category's number in the index of the dataset (R / 10 * 256 + G, from 1).
+`ade847_index.txt` lists the numbers and names of the 847 categories in their order; the names must agree with
+the index of the data.
 
-As in the official preparation, images whose shorter side is over 512 pixels are shrunk to that, bilinearly
-without antialiasing, and maps by nearest neighbour.
+As in the official preparation, images with a shorter side over 512 pixels are shrunk to 512: images
+bilinearly without antialiasing, maps by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _BRING = "bring the prepared folders images_detectron2 and annotations_detectron
 
 
 def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
-    """What makes `images_detectron2` and `annotations_detectron2` of a split.
+    """Return the work that makes `images_detectron2` and `annotations_detectron2` of a split.
 
     Args:
         root: ADE20K_2021_17_01.
         folder: "training" or "validation".
 
     Raises:
-        DatasetError: what it is made from is not there, or its index has other categories.
+        DatasetError: a source is missing, or the index has other categories.
     """
     index_file = root / "index_ade20k.pkl"
     require("ade847", root, split, [Need(root / "images", "images, by scene"), Need(index_file, "index")])
@@ -53,7 +53,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
     jobs = []
     for scene, name in zip(index["folder"], index["filename"], strict=True):
         if name.startswith("ADE_val") == (split == "val"):
-            # The index names folders from the one that the dataset was unpacked in.
+            # The folders in the index begin with the dataset's own folder.
             source = root.joinpath(*Path(scene).parts[1:]) / name
             stem = Path(name).stem
             targets = images / f"{stem}.jpg", maps / f"{stem}.tif"
@@ -62,17 +62,18 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
 
 
 def numbers() -> tuple[tuple[int, str], ...]:
-    """Number in the index and name of each of the 847 categories, in the order of the vocabulary."""
+    """Return index number and name of the 847 categories, in the order of the vocabulary."""
     text = (files(__package__) / "ade847_index.txt").read_text(encoding="utf-8")
     rows = [line.split(maxsplit=1) for line in text.splitlines() if not line.startswith("#")]
     return tuple((int(number), name) for number, name in rows)
 
 
 def category_table(names: Any, vocabulary: Vocabulary, path: Path) -> np.ndarray:
-    """Number in the index -> category, uint16; 65535 for the rest.
+    """Return the table uint16 (6656,) from index number to category; 65535 for other numbers.
 
     Args:
         names: of all categories of the data; the first has the number 1.
+        vocabulary: the 847 categories.
         path: of the index, for messages.
 
     Raises:
@@ -86,8 +87,8 @@ def category_table(names: Any, vocabulary: Vocabulary, path: Path) -> np.ndarray
         theirs = str(names[number - 1]) if number <= len(names) else "nothing"
         if name not in (part.strip() for part in theirs.split(",")):
             raise DatasetError(
-                f"category {number} of {path} is {theirs!r}, and {name!r} in the version that the 847 "
-                "categories were chosen from",
+                f"category {number} of {path} is {theirs!r}; in the version that the 847 categories were "
+                f"chosen from it is {name!r}",
                 _BRING,
             )
         table[number] = category
@@ -114,7 +115,7 @@ def _convert(source: Path, image_target: Path, map_target: Path, table: np.ndarr
 
 
 class _Plain(pickle.Unpickler):
-    """Lists and arrays alone: a pickle can run anything, and this one was downloaded."""
+    """Loads lists and arrays only: a downloaded pickle could run any code."""
 
     _allowed = frozenset(
         {("numpy", "ndarray"), ("numpy", "dtype")}
@@ -132,17 +133,17 @@ class _Plain(pickle.Unpickler):
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """The index of the dataset; nothing in it is run.
+    """Read the index of the dataset without running code in it.
 
     Raises:
-        DatasetError: it is no such index.
+        DatasetError: the file cannot be read, or is not such an index.
     """
     try:
         with path.open("rb") as file:
             index = _Plain(file).load()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {reason(error)}", _BRING) from error
-    # A damaged pickle can raise anything.
+    # A damaged pickle can raise any exception.
     except Exception as error:
         raise DatasetError(f"{path} cannot be read: {error}", _BRING) from error
     gone = [key for key in _KEYS if not isinstance(index, dict) or key not in index]
@@ -152,7 +153,7 @@ def read_index(path: Path) -> dict[str, Any]:
         if not isinstance(index[key], list | np.ndarray) or not all(
             isinstance(one, str) for one in index[key]
         ):
-            raise DatasetError(f"{path} has {key} that are no texts", _BRING)
+            raise DatasetError(f"{path} has values of {key} that are not texts", _BRING)
     if len(index["filename"]) != len(index["folder"]):
-        raise DatasetError(f"{path} has other numbers of files and folders", _BRING)
+        raise DatasetError(f"{path} has different numbers of files and folders", _BRING)
     return index

@@ -1,8 +1,8 @@
-"""ADE20K, SceneParse150: panoptic maps from category maps and instance maps.
+"""Make panoptic maps of SceneParse150 (ADE20K) from category maps and instance maps.
 
-The rules are those of the script that published figures were made with (Mask2Former's): stuff is taken from
-`annotations`, things from `annotations_instance` over it; a thing that is in the category map alone is void.
-A stuff segment keeps its row even where things cover all of it.
+The rules are those of Mask2Former's script, with which published numbers were made. Stuff comes from
+`annotations`, and things from `annotations_instance` cover it. A thing that only the category map has is
+void. A stuff segment keeps its row even if things cover all of it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .encode import category_rows, map_bytes, segment_row
 
 
 def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
-    """What makes `ade20k_panoptic_{split}` and its JSON.
+    """Return the work that makes `ade20k_panoptic_{split}` and its JSON.
 
     Args:
         root: ADEChallengeData2016.
         folder: "training" or "validation".
 
     Raises:
-        DatasetError: what it is made from is not there.
+        DatasetError: a source is missing.
     """
     images, semantic = root / "images" / folder, root / "annotations" / folder
     instances = root / "annotations_instance" / folder
@@ -44,7 +44,7 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
         [Need(images, "images"), Need(semantic, "category maps"), Need(instances, "instance maps")],
     )
     target = root / f"ade20k_panoptic_{split}"
-    # Instance maps number the 100 things alone, in the order of the 150 categories.
+    # Instance maps number only the 100 things, in the order of the 150 categories.
     things = [index for index, isthing in enumerate(vocabulary.isthing) if isthing]
     jobs = [
         Job(
@@ -60,24 +60,26 @@ def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:
 def panoptic(
     semantic: np.ndarray, instances: np.ndarray, things: list[int], isthing: tuple[bool, ...], name: str
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """The map and its rows.
+    """Return the panoptic map int32 (H, W) and the rows about its segments.
 
     Args:
-        semantic: int (H, W), 0 for none, categories from 1.
+        semantic: int (H, W), categories from 1, 0: no category.
         instances: uint8 (H, W, 3): category of the thing from 1, number of the object from 1.
         things: index of each thing in the 150 categories.
         isthing: per category.
         name: of the image, for messages.
 
     Raises:
-        DatasetError: sizes differ, or a number that means nothing.
+        DatasetError: the sizes differ, or a category does not exist.
     """
     if semantic.shape != instances.shape[:2]:
         raise DatasetError(
             f"the category map and the instance map of {name} differ in size", "unpack both again"
         )
     if semantic.max() > len(isthing):
-        raise DatasetError(f"the category map of {name} has the category {semantic.max()}, of {len(isthing)}")
+        raise DatasetError(
+            f"the category map of {name} has category {semantic.max()}, but there are {len(isthing)}"
+        )
     ids = np.zeros(semantic.shape, dtype=np.int32)
     rows: list[dict[str, Any]] = []
     for value in np.unique(semantic).tolist():
@@ -118,10 +120,10 @@ def _convert(
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An instance map or a map of the full dataset, uint8 (H, W, 3).
+    """Read an instance map, or a map of the full dataset, as uint8 (H, W, 3).
 
     Raises:
-        ImageError: it cannot be read, or has other channels.
+        ImageError: the file cannot be read, or its pixels are not RGB.
     """
     with open_picture(path, str(path)) as image:
         if image.mode != "RGB":

@@ -1,6 +1,6 @@
-"""Cityscapes: panoptic maps and their JSON from instance ids, as cityscapesscripts makes them.
+"""Make Cityscapes' panoptic maps and their JSON from instance ids, as cityscapesscripts does.
 
-For evaluators that read COCO's format; the datasets here read the instance ids as well.
+They are for evaluators that read COCO's format. The dataset here also reads the instance ids directly.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .encode import category_rows, map_bytes, segment_row
 
 
 def work(root: Path, split: str, target: Path, vocabulary: Vocabulary) -> Work:
-    """What makes `gtFine/cityscapes_panoptic_{split}` and its JSON.
+    """Return the work that makes `gtFine/cityscapes_panoptic_{split}` and its JSON.
 
     Raises:
-        DatasetError: what it is made from is not there.
+        DatasetError: a source is missing.
     """
     source = root / "gtFine" / split
     require("cityscapes", root, split, [Need(source, f"*{SUFFIX}, by city")])

@@ -1,6 +1,6 @@
-"""Converting many files: in parallel, each one whole or not at all, and going on where it was left.
+"""Convert many files in parallel. A stopped run goes on from the finished images.
 
-No image or map that exists is written over unless that is asked for.
+Each file is written whole or not at all. Files that exist are replaced on request only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Made:
-    """What a job made: contents of files, and where there is a JSON about all of them, a row for it."""
+    """The result of a job: contents of files, and a row for the JSON about all images, if there is one."""
 
     files: dict[Path, bytes]
     row: Row = field(default_factory=dict)
@@ -38,9 +38,9 @@ class Job:
     """One image to convert.
 
     Attributes:
-        name: unique in the work; the id of its image, where there is a JSON about all of them.
-        targets: the files that `make` makes.
-        make: does it.
+        name: unique among the jobs; the id of the image in the JSON about all images, if there is one.
+        targets: the files that `make` returns.
+        make: converts the image.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Work:
-    """All that one dataset needs.
+    """The preparation of one split of a dataset.
 
     Attributes:
-        jobs: the images.
-        target: the JSON about all of them, written last; where there is none, the folder of their maps.
-        summarize: rows of the jobs, in order -> content of the JSON; None: there is none.
+        jobs: one per image.
+        target: the JSON about all images, which is written last; without one, the folder of the maps.
+        summarize: rows of all jobs, in order -> content of the JSON; None: there is no JSON.
     """
 
     jobs: Sequence[Job]
@@ -70,23 +70,23 @@ def carry_out(
     threads: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> int:
-    """Do what is not done yet.
+    """Convert the images that are not converted yet.
 
-    Finished images are noted in a journal beside the target until all are: a run that was stopped is taken
-    up there, and a dataset with a journal is not opened. An image that cannot be converted does not keep
-    the others from it.
+    A journal beside the target lists the finished images until all are finished. A stopped run goes on from
+    it, and a dataset with a journal cannot be opened. If an image cannot be converted, the others still are.
 
     Args:
-        overwrite: make everything again.
-        threads: how many at a time; None: one per core.
-        progress: told how many images were finished since it was called last.
+        work: see `Work`.
+        overwrite: convert all images again.
+        threads: number of threads; None: one per core.
+        progress: called with the number of images finished since the last call.
 
     Returns:
-        How many images were converted now.
+        The number of images that were converted in this run.
 
     Raises:
-        DatasetError: images that cannot be read, or whose files exist and were not made from this data, all
-            of them in one message; or a JSON about more than this data.
+        DatasetError: some images cannot be read, or their files exist with other content; one message lists
+            all of them. Or the JSON lists images that are not in the data.
         OutputError: a file cannot be written.
     """
     journal = _Journal(partial_of(work.target))
@@ -96,7 +96,7 @@ def carry_out(
         if _covers(work) and len(there) == len(work.jobs):
             progress(len(work.jobs))
             return 0
-        # Without a journal, an image whose row is needed has to be made again.
+        # Without a journal the rows are unknown: if they are needed, images are converted again.
         rows = {name: {} for name in there} if work.summarize is None else {}
     rows = {name: row for name, row in rows.items() if name in there}
     todo = [job for job in work.jobs if job.name not in rows]
@@ -138,10 +138,10 @@ def _summary(work: Work, rows: Mapping[str, Row]) -> Any:
 
 
 def _covers(work: Work) -> bool:
-    """Whether the JSON, where there is one, is about all images.
+    """Whether the JSON lists all images; True if the work has no JSON.
 
     Raises:
-        DatasetError: it is about others as well.
+        DatasetError: the JSON lists images that are not in the data.
     """
     if work.summarize is None:
         return True
@@ -159,13 +159,13 @@ def _covers(work: Work) -> bool:
 
 
 class _Journal:
-    """One line of JSON per finished image: its name, and its row for the JSON about all images."""
+    """A file with one line of JSON per finished image: its name, its row for the JSON about all images."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> dict[str, Row] | None:
-        """What is in it; None: there is no journal."""
+        """Return the rows by name; None: there is no journal."""
         rows: dict[str, Row] = {}
         try:
             lines = self._path.read_bytes().split(b"\n")
@@ -173,7 +173,7 @@ class _Journal:
             return None
         except OSError as error:
             raise DatasetError(f"{self._path} cannot be read: {reason(error)}", hint_for(error)) from error
-        # A line that a power cut tore apart is an image to be made again.
+        # An incomplete line, as after a power cut, is ignored: its image is converted again.
         for line in lines:
             with suppress(ValueError, TypeError, RecursionError):
                 name, row = json.loads(line)
@@ -182,16 +182,16 @@ class _Journal:
         return rows
 
     def start(self, rows: Mapping[str, Row]) -> None:
-        """Have these in it, and nothing else."""
+        """Write the journal anew, with these rows only."""
         write_file(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
 
     def add(self, name: str, row: Row) -> None:
-        """Note that an image is finished."""
+        """Add a finished image."""
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(name, row))
 
     def remove(self) -> None:
-        """All is finished."""
+        """Remove the journal, because all images are finished."""
         self._path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Contents of files: label images, panoptic maps, and the rows about their segments."""
+"""Encode label images, panoptic maps, and the JSON rows about their segments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odise_trt.vocabulary import Vocabulary
 
 
 def image_bytes(array: np.ndarray, kind: str, **options: Any) -> bytes:
-    """An array as an image file.
+    """Encode an array as an image file.
 
     Args:
         array: uint8 (H, W) or (H, W, 3), or uint16 (H, W).
@@ -25,12 +25,12 @@ def image_bytes(array: np.ndarray, kind: str, **options: Any) -> bytes:
 
 
 def map_bytes(ids: np.ndarray) -> bytes:
-    """A panoptic map int32 (H, W) as a PNG."""
+    """Encode a panoptic map int32 (H, W) as PNG."""
     return image_bytes(encode_ids(ids), "PNG")
 
 
 def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool = False) -> dict[str, Any]:
-    """What a panoptic JSON says about a segment; `mask` bool (H, W) is not empty."""
+    """Return the row of a panoptic JSON about a segment; `mask` bool (H, W) must not be empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(columns[0]), int(rows[0])
     return {
@@ -43,7 +43,7 @@ def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool =
 
 
 def category_rows(vocabulary: Vocabulary, ids: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
-    """`categories` of a panoptic JSON; ids from 0 where none are given."""
+    """Return `categories` of a panoptic JSON; `ids` default to 0, 1, ..."""
     numbers = range(len(vocabulary)) if ids is None else ids
     return [
         {"id": number, "name": category.name, "isthing": int(category.isthing)}

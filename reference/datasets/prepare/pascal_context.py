@@ -1,7 +1,7 @@
-"""PASCAL Context: label images from the `.mat` files of the publisher.
+"""Make the label images of PASCAL Context from the publisher's `.mat` files.
 
-Their `LabelMap` counts 459 categories from 1 in the order of `labels.txt`; 0 is none. The 59 are some of
-these, and pixels of the others belong to none.
+Their `LabelMap` numbers 459 categories from 1, in the order of `labels.txt`; 0 is no category. The 59
+categories are a subset; pixels of the other 400 get no category.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _NUMBERS_59 = """
 """
 #: The 59 categories, as numbers in `LabelMap`.
 LABELS_59 = tuple(map(int, _NUMBERS_59.split()))
-#: What the publisher calls the categories that have another name in the vocabulary: OpenSeg, whose words the
-#: official ODISE looks for, made these three clearer.
+#: The publisher's names of three categories that have clearer names in the vocabulary. The names in the
+#: vocabulary are those of OpenSeg, which the official ODISE uses.
 _PUBLISHED = {62: ("case",), 232: ("light",), 458: ("wood",)}
 
 
 def work(
     root: Path, split: str, names: Path, target: Path, full: Vocabulary, *, all_categories: bool
 ) -> Work:
-    """What makes the label images of a split.
+    """Return the work that makes the label images of a split.
 
     Args:
         root: VOC2010, with `trainval/*.mat`.
         split: for messages.
         names: the file that lists the images of the split.
-        target: the folder for them.
+        target: the folder of the label images.
         full: the 459 categories.
-        all_categories: 459 as 16-bit TIFF, otherwise 59 as 8-bit PNG.
+        all_categories: True: 459 categories as 16-bit TIFF; False: 59 as 8-bit PNG.
 
     Raises:
-        DatasetError: what it is made from is not there, or `labels.txt` has the categories in another order.
+        DatasetError: a source is missing, or `labels.txt` has another order of categories.
     """
     mats = root / "trainval"
     require(
@@ -64,7 +64,7 @@ def work(
 
 
 def _check_order(labels: Path, full: Vocabulary) -> None:
-    """`12: balloon` per line; the publisher offers this file apart, so it may not be there."""
+    """Check the lines `12: balloon`. The publisher offers this file separately, so it may be missing."""
     if not is_file(labels):
         return
     for line in text_of(labels).splitlines():
@@ -81,7 +81,7 @@ def _check_order(labels: Path, full: Vocabulary) -> None:
 
 
 def _plain(name: str) -> str:
-    """The publisher writes "airconditioner"."""
+    """Return a name without blanks: the publisher writes "airconditioner"."""
     return name.replace(" ", "").lower()
 
 
@@ -102,12 +102,14 @@ def _convert(source: Path, target: Path, table: np.ndarray) -> Made:
 
     try:
         labels = loadmat(source)["LabelMap"]
-    # scipy raises anything for a damaged file.
+    # scipy can raise any exception for a damaged file.
     except Exception as error:
         raise DatasetError(f"{source} cannot be read: {error}", "unpack trainval.tar.gz again") from error
     if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise DatasetError(f"{source} has a LabelMap that is no map", "unpack trainval.tar.gz again")
+        raise DatasetError(
+            f"{source} has a LabelMap that is not an array of whole numbers", "unpack trainval.tar.gz again"
+        )
     strange = labels[(labels < 0) | (labels >= len(table))]
     if strange.size:
-        raise DatasetError(f"{source} has the label {strange[0]}, of {len(table) - 1}")
+        raise DatasetError(f"{source} has the label {strange[0]}, but labels end at {len(table) - 1}")
     return Made({target: image_bytes(table[labels], "TIFF" if table.dtype == np.uint16 else "PNG")})

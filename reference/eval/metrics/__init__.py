@@ -1,5 +1,5 @@
-"""Panoptic quality, mean intersection over union, average precision: each an accumulator with `add` and
-`result`, fed one image at a time.
+"""Panoptic quality, mean intersection over union and average precision.
 
-Scores are percentages, 0 to 100; None where there was nothing to score.
+Each metric has `add`, called once per image, and `result`. Scores are percentages, 0 to 100, or None if there
+is nothing to score.
 """

@@ -1,7 +1,7 @@
-"""Average precision and recall of objects' masks, as COCO and LVIS define them, computed by faster-coco-eval.
+"""Average precision and recall of object masks by the rules of COCO and LVIS, computed by faster-coco-eval.
 
-Masks are kept as run lengths. Categories are taken a few at a time: the library keeps a table of images times
-categories, which for LVIS would be gigabytes.
+Masks are kept as run lengths. Categories are evaluated a few at a time: the library keeps a table of images
+times categories, which for LVIS would take gigabytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reference.eval.metrics.base import Federated, Numbers, Scored
 from reference.eval.prediction import Detection
 from reference.eval.rle import RunLengths, encode_mask, mask_area
 
-#: Objects of one image that are looked at: per category, and for LVIS of all categories together.
+#: Most detections of one image that count: per category for COCO, of all categories together for LVIS.
 COCO_DETECTIONS, LVIS_DETECTIONS = 100, 300
 _SIZES = ("", "s", "m", "l")
 _LARGEST_TABLE = 1_000_000
@@ -27,7 +27,7 @@ _LARGEST_TABLE = 1_000_000
 
 @dataclass(frozen=True)
 class InstanceScores:
-    """Percentages; None where the truth has no object of the kind.
+    """Percentages; None if the truth has no object of the kind.
 
     Attributes:
         averages: "AP" (over IoU 0.50, 0.55 to 0.95), "AP50", "AP75", "APs", "APm", "APl" (objects of less
@@ -54,7 +54,7 @@ class _Found(NamedTuple):
 
 
 class AveragePrecision:
-    """Collects objects of any number of images."""
+    """Collects the true and the predicted objects of any number of images."""
 
     def __init__(self, isthing: Sequence[bool], frequency: Sequence[str] | None = None) -> None:
         """Args:
@@ -79,12 +79,12 @@ class AveragePrecision:
 
         Args:
             size: height and width.
-            truth: its objects.
-            detections: what was predicted.
-            federation: for LVIS.
+            truth: the true objects.
+            detections: the predicted objects.
+            federation: of the image, for LVIS.
 
         Raises:
-            ValueError: a mask of another size, or no federation though there are frequencies.
+            ValueError: a mask has another size, or a federation is given without frequencies, or the reverse.
         """
         if (federation is None) != (self._frequency is None):
             raise ValueError("frequencies of categories and federations of images go together")
@@ -104,16 +104,16 @@ class AveragePrecision:
                 self._truth[instance.category].append(row)
         if federation is not None:
             best = sorted(detections, key=lambda one: -one.score)[:LVIS_DETECTIONS]
-            # The library leaves these out, too, but trips over an image that has no others.
+            # The library ignores the others, too, but fails on an image that has only others.
             looked_for = {one.category for one in truth} | set(federation.absent)
             detections = [one for one in best if one.category in looked_for]
         for one in detections:
             self._found[one.category].append(_Found(image, one.mask, one.score))
 
     def result(self) -> InstanceScores:
-        """The scores of what was added."""
+        """Return the scores of all images added so far."""
         things = [one for one, isthing in enumerate(self._isthing) if isthing]
-        # (categories, sizes, thresholds), nan where the truth has nothing.
+        # (categories, sizes, thresholds), nan if the truth has no such object.
         precision = np.full((len(self._isthing), len(_SIZES), 10), np.nan)
         most = max(1, _LARGEST_TABLE // max(1, len(self._sizes)))
         for start in range(0, len(things), most):
@@ -133,7 +133,7 @@ class AveragePrecision:
         scores = np.full((len(categories), len(_SIZES), 10), np.nan)
         if truth:
             most = COCO_DETECTIONS if self._frequency is None else LVIS_DETECTIONS
-            # (thresholds, recalls, categories, sizes, 1), -1 where the truth has nothing.
+            # (thresholds, recalls, categories, sizes, 1), -1 if the truth has no such object.
             federated = self._frequency is not None
             measured = self._evaluate(categories, truth, found, most, federated)["precision"]
             means = measured[..., 0].mean(axis=1).transpose(1, 2, 0)
@@ -141,7 +141,7 @@ class AveragePrecision:
         return scores
 
     def _recall(self, things: Sequence[int]) -> float | None:
-        """Every mask is one candidate, also if it is predicted as several categories."""
+        """Return AR@100. A mask that is predicted with several categories is one candidate."""
         truth = [row for one in things for row in self._truth[one]]
         best: dict[tuple[int, str], _Found] = {}
         for row in (row for one in things for row in self._found[one]):
@@ -236,4 +236,4 @@ def _percent(values: np.ndarray) -> float | None:
 
 
 def _silent(*_: object) -> None:
-    """The library's own reports are not needed."""
+    """Print nothing: the library's own reports are not needed."""

@@ -16,9 +16,10 @@ class SemanticScores:
     """Percentages.
 
     Attributes:
-        mean_iou: over the categories that the truth has somewhere; None if it has none.
-        pixel_accuracy: share of the pixels with a category whose category was found; None if there are none.
-        categories: intersection over union of each category; None where the truth never has it.
+        mean_iou: mean over the categories that occur in the truth; None if none occurs.
+        pixel_accuracy: share of the pixels with a true category whose prediction is right; None if no pixel
+            has a true category.
+        categories: intersection over union of each category; None if it does not occur in the truth.
     """
 
     mean_iou: float | None
@@ -27,10 +28,10 @@ class SemanticScores:
 
 
 class MeanIoU:
-    """Adds up the pixels of any number of images, then divides: large images count more than small ones."""
+    """Sums the pixels of all images before it divides, so large images count more than small ones."""
 
     def __init__(self, categories: int) -> None:
-        """Args: categories: how many there are."""
+        """Args: categories: their number."""
         self._right, self._truth, self._predicted = np.zeros((3, categories), dtype=np.int64)
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
@@ -38,10 +39,10 @@ class MeanIoU:
 
         Args:
             truth: int (H, W), categories; pixels below 0 are ignored.
-            predicted: int (H, W), categories; below 0: none, which is wrong wherever the truth has one.
+            predicted: int (H, W), categories; below 0: no category, which is wrong where the truth has one.
 
         Raises:
-            ValueError: the maps differ in size, or have a category there is none of.
+            ValueError: the maps differ in size, or have a category that does not exist.
         """
         if truth.shape != predicted.shape:
             raise ValueError(f"the truth is {truth.shape} pixels, the prediction {predicted.shape}")
@@ -56,7 +57,7 @@ class MeanIoU:
         self._right += np.bincount(expected[expected == given], minlength=count)
 
     def result(self) -> SemanticScores:
-        """The scores of what was added."""
+        """Return the scores of all images added so far."""
         known = self._truth > 0
         if not known.any():
             return SemanticScores(None, None, [None] * len(known))

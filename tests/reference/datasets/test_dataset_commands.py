@@ -50,9 +50,7 @@ def test_an_empty_folder_counts_as_missing(tmp_path: Path) -> None:
     own_tree(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()
-    assert (
-        f"is not complete, there is no\n    {tmp_path}/images " in run("verify", "panoptic", tmp_path).stderr
-    )
+    assert f"is not complete; missing:\n    {tmp_path}/images " in run("verify", "panoptic", tmp_path).stderr
 
 
 def test_files_that_the_index_names_are_looked_for(tmp_path: Path) -> None:
@@ -126,7 +124,8 @@ def test_the_dataset_that_the_documentation_writes_is_sound(
 ) -> None:
     page = (root / "docs" / "datasets.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    exec(page.split("```python\n")[1].split("```")[0], {})
+    after = page.split("This writes such a dataset")[1]
+    exec(after.split("```python\n")[1].split("```")[0], {})
     report = verify("panoptic", tmp_path / "mine")
     assert (report.images, report.found["segments"], report.found["objects"]) == (1, 2, 1)
 

@@ -70,7 +70,7 @@ def test_lvis_needs_the_folders_of_coco_that_its_images_are_in(tmp_path: Path, p
     assert dataset.files(0) == (tmp_path / place / "train2017" / "000000000021.jpg",)
     lvis_tree(tmp_path)
     shutil.rmtree(tmp_path / "coco" / "val2017")
-    with pytest.raises(DatasetError, match=r"there is no\n.*val2017  \(images of COCO\)"):
+    with pytest.raises(DatasetError, match=r"missing:\n.*val2017  \(images of COCO\)"):
         open_dataset("lvis", tmp_path)
 
 

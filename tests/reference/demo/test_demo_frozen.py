@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from reference.demo import crops, scene_store, train_clip, train_vae
-from reference.demo.words import only_synonyms, training_names
 from reference.model.clip import Clip
 from reference.model.diffusion import build_vae
 from reference.model.open_vocabulary import tokenize
 from reference.preset import DEMO, DEMO_TRAIN_LABELS, ClipPreset
 from reference.scenes import SCENE_VOCABULARY, make_scene
 from reference.scenes.captions import describe
+from reference.scenes.words import only_synonyms, training_names
 
 
 @pytest.fixture(scope="module")

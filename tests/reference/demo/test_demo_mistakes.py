@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.confusion import mistakes
 from benchmarks.demo_models import load_demo
-from reference.demo.held_out import held_out
 from reference.demo.scene_store import NOVEL
 from reference.scenes import SCENE_VOCABULARY
+from reference.scenes.held_out import held_out
 
 
 def test_most_pixels_of_what_is_common_are_called_what_they_are() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from odise_trt.errors import OdiseError
-from reference.feature_names import FEATURES
+from reference.features.names import FEATURES
 from reference.inference import evaluation_size
 from reference.model import ODISE
 from reference.model.captioner import resize_bicubic

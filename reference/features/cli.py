@@ -9,7 +9,7 @@ import typer
 
 from odise_trt.cli.console import SEEDED
 from reference.completion import presets_like
-from reference.feature_names import FEATURES, UNET_FEATURES
+from reference.features.names import FEATURES, UNET_FEATURES
 
 
 def features(
@@ -30,8 +30,8 @@ def features(
     """Draw which regions of a photo have similar diffusion features: k-means, one panel per feature."""
     from odise_trt.preprocess import load_image
     from reference.checkpoint import describe_weights, load_weights
-    from reference.feature_maps import feature_maps
-    from reference.feature_pictures import check_place, draw_features, write_picture
+    from reference.features.maps import feature_maps
+    from reference.features.pictures import check_place, draw_features, write_picture
 
     pixels = load_image(photo)
     place = output or Path(f"{photo.stem}.features.png")

@@ -1,4 +1,4 @@
-"""The demo model's words: those it was trained with, and those it only read in captions."""
+"""The words of the demo model: those of mask training, and those that occur in captions only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from odise_trt.vocabulary import Vocabulary
 from reference.scenes import SCENE_VOCABULARY
 
-#: Categories with other words than their plural, which their first name would give away.
+#: Synonyms of categories. A plural is not among them: it is too similar to the trained word.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "mountain": ("hill",),
     "grass": ("meadow", "lawn"),
@@ -22,12 +22,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 def training_names() -> Vocabulary:
-    """Every category by the one word that mask training knows it by; the novel one by its own."""
+    """Return each category with the one word of mask training; the novel category keeps its first name."""
     return _renamed({})
 
 
 def only_synonyms() -> Vocabulary:
-    """Every category that has other words by those alone, the others as `training_names`."""
+    """Return each category with its `SYNONYMS` only; those without synonyms as in `training_names`."""
     return _renamed(SYNONYMS)
 
 

@@ -1,4 +1,4 @@
-"""Scenes that no training has seen, as a dataset."""
+"""The held-out scenes as a dataset: no training has seen them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ import numpy as np
 
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.example import IGNORED, Example, Instance, PanopticSegment
-from reference.demo.words import only_synonyms, training_names
 from reference.scenes import FIRST_HELD_OUT, SCENE_VOCABULARY, make_scene
+from reference.scenes.words import only_synonyms, training_names
 
-#: Names of the dataset, and what its categories are called: all their words, the one word of each that
-#: mask training used, or none of those where there are others.
+#: Names of the dataset, with the words of its categories: all words; only the one word that mask training
+#: used; only words that it did not use, where a category has such.
 WORDS: Mapping[str, Callable[[], Vocabulary]] = {
     "scenes": lambda: SCENE_VOCABULARY,
     "scenes-names": training_names,
     "scenes-synonyms": only_synonyms,
 }
-#: Height and width of a scene: what the demo preset sees without resizing.
+#: Height and width of a scene in pixels: the demo preset does not resize this size.
 SIDE = 256
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """See `held_out`; a `reference.datasets.example.Dataset`."""
+    """The first held-out scenes; a `reference.datasets.example.Dataset`.
+
+    Attributes:
+        count: number of scenes.
+        vocabulary: the categories.
+        name: a key of `WORDS`.
+    """
 
     count: int
     vocabulary: Vocabulary
@@ -35,7 +41,7 @@ class HeldOut:
         return self.count
 
     def image_id(self, index: int) -> int:
-        """The seed of the scene."""
+        """Return the seed of a scene, which is its id."""
         return FIRST_HELD_OUT + index
 
     def __getitem__(self, index: int) -> Example:
@@ -60,10 +66,10 @@ class HeldOut:
 
 
 def held_out(count: int, name: str = "scenes") -> HeldOut:
-    """The first `count` held-out scenes.
+    """Return the first `count` held-out scenes.
 
     Args:
-        count: how many.
-        name: what to call their categories, see `WORDS`.
+        count: number of scenes.
+        name: decides the words of the categories, see `WORDS`.
     """
     return HeldOut(count, WORDS[name](), name)

@@ -23,7 +23,7 @@ from odise_trt.files.writing import write_together
 
 # The model is imported where it is used: a package that is not installed is told of by the command.
 if TYPE_CHECKING:
-    from reference.feature_maps import FeatureMap
+    from reference.features.maps import FeatureMap
 
 #: Longer side of one panel, and size of letters, in pixels.
 _PANEL, _LETTERS = 512, 13
@@ -48,7 +48,7 @@ def draw_features(
     Raises:
         FeatureError: as `cluster`.
     """
-    from reference.feature_maps import cluster
+    from reference.features.maps import cluster
 
     height, width = photo.shape[:2]
     scale = _PANEL / max(height, width)

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from .errors import ArgumentError, ImageError, OutputError
-from .files.output import write_together
 from .files.output_names import fitting
 from .files.own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
 from .files.paths import real_path
+from .files.writing import write_together
 from .pictures.image_file import open_picture
 from .result import Box, Result
 

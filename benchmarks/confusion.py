@@ -45,14 +45,16 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
     for index in track(range(count), model.preset.name, console=console.errors()):
         scene = scenes[index]
         result = segment_photo(model, scene.image, scenes.vocabulary, encoded=encoded)
-        known = scene.semantic != IGNORED
-        np.add.at(pixels, (scene.semantic[known], result.semantic.argmax(0).numpy()[known]), 1)
+        semantic, panoptic = scene.semantic, scene.panoptic
+        assert semantic is not None
+        known = semantic != IGNORED
+        np.add.at(pixels, (semantic[known], result.semantic.argmax(0).numpy()[known]), 1)
         masks, classes = result.mask_pred.numpy() > 0, result.mask_cls.argmax(1)
         for segment in scene.segments:
             if segment.category != novel:
                 continue
             segments += 1
-            truth = scene.panoptic == segment.id
+            truth = panoptic == segment.id
             overlap = (masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2))
             best = int(overlap.argmax())
             if overlap[best] > FOUND:

@@ -68,7 +68,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
     source = f"{len(images)} scenes, frozen part {_digest(backbone.diffusion, silent)}\n"
     origins = extract_windows(torch.zeros(1, 3, side, side), backbone.window)[1]
     if not finished.is_file():
-        files: list[np.ndarray] = []
+        files: list[np.memmap] = []
         starts = range(0, len(images), _BATCH)
         for start in track(starts, f"features of {len(images)} scenes"):
             planes = torch.from_numpy(np.array(images[start : start + _BATCH])).to(silent.device)

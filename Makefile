@@ -11,10 +11,10 @@ VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
 .PHONY: demo train-demo test test-slow lint format clean
 
-$(INSTALLED): setup.py constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[export,tensorrt-rtx,train,eval,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,export,tensorrt-rtx,train,eval,dev]"
 	touch $@
 
 demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn scenes, and a photo
@@ -48,4 +48,5 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) engines outputs build dist *.egg-info
+	rm -rf $(VENV) outputs build dist *.egg-info
+	test ! -d engines || find engines -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

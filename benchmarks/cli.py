@@ -1,4 +1,4 @@
-"""`odise-trt bench stages | confusion | synonyms`; older doors are `benchmarks.{stages,mistakes,words}`."""
+"""`odise-trt bench VERB`; older doors are `benchmarks.{stages,mistakes,words}`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.gpu import command as gpu_command
+from benchmarks.gpu import cuda_engines
 from odise_trt.cli import console
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.cli.places import folder
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Benchmarks: times per stage, and what the demo models find and confuse.",
+    help="Benchmarks: times per stage, on a CPU and on a GPU, and what the demo models find and confuse.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -140,3 +142,7 @@ def synonyms(
     rows = {supervision: evaluated(preset, weights, count) for supervision, preset in MODELS.items()}
     console.output().print(table(rows))
     write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": rows})
+
+
+app.command("gpu")(gpu_command.main)
+app.command("cuda-engines")(cuda_engines.main)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
-from odise_trt.files.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.writing import write_together
 
 
 def check_place(path: Path, keys: frozenset[str]) -> None:

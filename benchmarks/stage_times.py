@@ -15,13 +15,14 @@ import statistics
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.runners import CONTENDERS, Job, Outcome
+from odise_trt.package_versions import package_version
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,7 +109,7 @@ def machine() -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return package_version(package)
     except PackageNotFoundError:
         return None
 

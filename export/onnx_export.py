@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from odise_trt.errors import ExportError
-from odise_trt.files.writing import writing
+from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from odise_trt.stage_spec import Axis, StageSpec, split_dimension
 
 from .onnx_graph import check_graph, quiet, simplify, tidy
@@ -93,15 +92,15 @@ def export_stage(
     tidy(model, spec)
     with writing(folder / f"{spec.name}.onnx"):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=folder) as temporary:
-            written = _write(model, Path(temporary) / f"{spec.name}.onnx")
+        with unfinished_folder(folder) as temporary:
+            written = _write(model, temporary / f"{spec.name}.onnx")
             operators = check_graph(written[0], spec)
             files = tuple(folder / file.name for file in written)
             for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
                 old.unlink(missing_ok=True)
             # Weights first: a graph that is there can be opened.
             for source, target in reversed(list(zip(written, files, strict=True))):
-                source.replace(target)
+                put_in_place(source, target)
     # Traced programs refer to themselves in circles, and to the weights: a half copy would stay.
     del module, model
     gc.collect()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from odise_trt.bundle.manifest import Parity
-from odise_trt.files.writing import writing
+from odise_trt.files.writing import write_file
 
 from .parity import describe
 
@@ -55,13 +55,7 @@ black mark is the tolerance, the scale is logarithmic from {_FLOOR:.0e}.</p>
 {body}
 </tbody></table></body></html>
 """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path):
-            temporary.write_text(page, encoding="utf-8")
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, page.encode())
 
 
 def _row(row: Parity, first: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from odise_trt.backends.registry import DEFAULT_BACKEND, BackendEntry, find_back
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import BundleError, ExportError
+from odise_trt.package_versions import package_version
 from odise_trt.stage_spec import PRECISIONS
 from reference.checkpoint import WeightsDescription
 from reference.model.deformable_attention import Lowering
@@ -130,7 +130,7 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
 
 def tools(request: Request) -> dict[str, str]:
     """Versions, options and code that a bundle is built with, for its manifest."""
-    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
+    versions = {name: package_version(name) for name in _TOOLS}
     options = {"opset": str(request.opset), "sampling": request.sampling}
     return {"odise-trt": odise_trt.__version__, **versions, **options, "source": source_digest()}
 

@@ -12,6 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
 
 from odise_trt.errors import ExportError
+from odise_trt.files.writing import write_file
 from odise_trt.tokenizer import END, START, clean
 
 # CLIP's own pattern. It ignores case although texts arrive in lower case: lowering keeps "ſ", and yet "'ſ" is
@@ -39,7 +40,7 @@ def write_tokenizer(path: Path) -> None:
         single=f"{START} $A {END}", special_tokens=[(token, clip.encoder[token]) for token in (START, END)]
     )
     # As text: the library's own writing reports a full disk as a plain Exception.
-    path.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
+    write_file(path, tokenizer.to_str(pretty=False).encode())
 
 
 def check_tokenizer(path: Path, texts: Iterable[str]) -> None:
@@ -55,5 +56,5 @@ def check_tokenizer(path: Path, texts: Iterable[str]) -> None:
         if found != expected:
             raise ExportError(
                 f"{path.name} makes the tokens {found} of {text!r}, CLIP makes {expected}",
-                "install the versions of tokenizers and open_clip_torch that setup.py names",
+                "install the versions of tokenizers and open_clip_torch that pyproject.toml names",
             )

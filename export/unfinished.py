@@ -96,8 +96,8 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     else:
         reporter.step(f"{spec.name}: {target.name} engine")
         files = (bundle.writer.folder / f"{spec.name}{target.entry.suffix}",)
-        with Measure() as building:
-            target.builder.build(spec, graph.path, files[0], reporter.phase)
+        with Measure() as building, bundle.writer.file(files[0].name) as file:
+            target.builder.build(spec, graph.path, file, reporter.phase)
         seconds, peak = seconds + building.seconds, max(peak, building.peak_bytes)
         reporter.note(
             f"{spec.name}: {target.name} engine of {files[0].stat().st_size / 1e6:.1f} MB in"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from .errors import ArgumentError, ImageError, OdiseError, OutputError, VocabularyError, reason
 from .files.inputs import check_address, check_picture, find_images, find_inputs
-from .files.output import is_of_one_file, prepare_folder
+from .files.output import prepare_folder
 from .files.output_names import output_names
 from .files.own_results import Picture, digest_of, files_of, is_stream, keeper, source_of
 from .files.paths import each, expanded_unless_there, real_path
+from .files.writing import is_of_one_file
 from .preprocess import load_image
 from .result import Result
 

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from .errors import ArgumentError, ImageError, OutputError
-from .files.output import write_together
 from .files.output_names import fitting
 from .files.own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
 from .files.paths import real_path
+from .files.writing import write_together
 from .pictures.image_file import open_picture
-from .result import Box, Result
+from .segments import Box, SegmentedImage
 
 # Formats that change pixels a little, which makes other ids of them.
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
@@ -99,24 +99,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     return flat.reshape(tuple(rle["size"]), order="F")
 
 
-def id_map(result: Result) -> np.ndarray:
-    """The ids of the PNG, int32 (H, W), 0 where there is nothing.
-
-    Ids of segments (panoptic), category ids (semantic), or positions from 1 in the list of objects, the best
-    one on top (instance).
-    """
-    if result.panoptic is not None:
-        return result.panoptic
-    if result.semantic is not None:
-        return result.semantic + 1
-    ids = np.zeros(result.image.shape[:2], dtype=np.int32)
-    for number, instance in reversed(list(enumerate(result.instances or (), 1))):
-        ids[instance.mask] = number
-    return ids
-
-
 def to_json(
-    result: Result,
+    result: SegmentedImage,
     name: str,
     file_name: str | None = None,
     source: str | None = None,
@@ -163,13 +147,15 @@ def to_json(
 
 
 def save_result(
-    result: Result, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
+    result: SegmentedImage, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
 ) -> tuple[Path, Path, Path]:
     """Write the three files of `Result.save`.
 
     Raises:
         OutputError: as `Result.save`.
     """
+    from .visualize import draw_overlay
+
     if not isinstance(name, str):
         raise ArgumentError(f"name must be a str, not {type(name).__name__}", "a number becomes one by str()")
     if not name:
@@ -184,8 +170,8 @@ def save_result(
     contents = (
         # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
         text.encode(errors="backslashreplace"),
-        _png(result.overlay()),
-        _png(Image.fromarray(encode_ids(id_map(result)))),
+        _png(draw_overlay(result)),
+        _png(Image.fromarray(encode_ids(result.id_map()))),
     )
     # The JSON comes first: it says whose the others are, should the process be killed in between.
     about, overlay, panoptic = write_together(
@@ -196,7 +182,7 @@ def save_result(
     return overlay, panoptic, about
 
 
-def _keep_source(result: Result, folder: Path, name: str) -> None:
+def _keep_source(result: SegmentedImage, folder: Path, name: str) -> None:
     if result.source is None:
         return
     for file in files_of(name):
@@ -207,7 +193,7 @@ def _keep_source(result: Result, folder: Path, name: str) -> None:
             )
 
 
-def _annotations(result: Result, image_id: int | str, file_name: str) -> list[dict[str, Any]]:
+def _annotations(result: SegmentedImage, image_id: int | str, file_name: str) -> list[dict[str, Any]]:
     if result.instances is not None:
         return [
             {
@@ -226,7 +212,7 @@ def _annotations(result: Result, image_id: int | str, file_name: str) -> list[di
     return [{"image_id": image_id, "file_name": file_name, "segments_info": rows}]
 
 
-def _segment_rows(result: Result) -> list[dict[str, Any]]:
+def _segment_rows(result: SegmentedImage) -> list[dict[str, Any]]:
     return [
         {
             "id": segment.id,

@@ -100,7 +100,13 @@ class BackendError(OdiseError):
 
 
 class OutputError(OdiseError):
-    """A place that results or caches cannot be written to."""
+    """A place that results or caches cannot be written to.
+
+    Attributes:
+        refused: the error of the operating system that stopped the writing; None: it was something else.
+    """
+
+    refused: OSError | None = None
 
 
 class WeightsError(OdiseError):

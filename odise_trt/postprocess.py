@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .masks import MaskTiles, sigmoid
-from .result import Box, Instance, Segment
+from .segments import Box, Instance, Segment
 
 # Bounds are compared with this much room for rounding.
 _ROUNDING = np.float32(1 - 1e-5)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +15,7 @@ import numpy as np
 from .bundle.manifest import MANIFEST, bundles_in
 from .errors import OutputError, hint_for, reason
 from .files.paths import expanded, home_is_unknown, kind_of
-from .files.temporary import clear_leftovers, temporary_name
+from .files.writing import replacing
 
 #: Environment variable: a folder for caches, instead of the one beside the bundle.
 ENVIRONMENT = "ODISE_CACHE"
@@ -152,26 +151,13 @@ def ensure_writable(folder: Path) -> None:
         raise OutputError(f"the cache folder {folder} cannot be written to", _HINT)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which becomes `path` in one step when the block ends without an error.
-
-    Whoever reads `path` meanwhile sees the old file or the new one; of several writers the last one wins.
+def replacing_table(path: Path) -> AbstractContextManager[BinaryIO]:
+    """Give a file to write, which becomes the table `path` when the block ends without an error.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: it cannot be written.
     """
-    unfinished = path.with_name(temporary_name())
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-        unfinished.replace(path)
-        clear_leftovers(path.parent, path.stat().st_mtime)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {reason(error)}", _HINT) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+    return replacing(path, hint=lambda _: _HINT)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .bundle.manifest import Manifest, ModelSpec
 from .errors import BackendError, BundleError, OutputError, hint_for, reason
-from .table_cache import ensure_writable, replacing
+from .table_cache import ensure_writable, replacing_table
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
@@ -221,7 +221,7 @@ def unit(vectors: NDArray[np.floating]) -> Floats:
 
 
 def _write(path: Path, vocabulary: Vocabulary, clip_text_embed: Floats, text_embed: Floats) -> None:
-    with replacing(path) as file:
+    with replacing_table(path) as file:
         np.savez(
             file,
             names=np.array(_names(vocabulary)),

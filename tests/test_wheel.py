@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.odise_trt import toy_bundle
+
 TOOLKIT_VERBS = {"bench", "build", "data", "eval", "features", "scenes", "train", "train-demo"}
 
 
@@ -85,12 +87,26 @@ def test_a_verb_of_the_toolkit_says_where_it_runs(
     assert len(done.stderr.splitlines()) == 2
 
 
+def test_a_wheel_without_onnxruntime_says_how_to_install_it(
+    installed: dict[str, str], root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError('No module named onnxruntime')")
+    without = {**installed, "PYTHONPATH": f"{tmp_path}{os.pathsep}{installed['PYTHONPATH']}"}
+    assert odise(without, tmp_path, "vocab", "coco").returncode == 0
+    photo, toy = str(root / "assets" / "photo.jpg"), toy_bundle.make(tmp_path / "toy")
+    done = odise(without, tmp_path, "run", photo, "--engines", str(toy), "--vocab", "cup")
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()[-2:]
+    assert first.startswith("BackendError: backend onnxruntime is not installed")
+    assert second.strip() == 'pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
+
+
 def test_the_wheel_segments_an_image_in_an_environment_without_torch(
     wheel: Path, root: Path, demo_bundle: Path, tmp_path: Path
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=tmp_path, check=True)
     scripts = tmp_path / "venv" / "bin"
-    pip = [scripts / "pip", "install", "--quiet", "-c", root / "constraints.txt", wheel]
+    pip = [scripts / "pip", "install", "--quiet", "-c", root / "constraints.txt", f"{wheel}[cpu]"]
     subprocess.run(pip, cwd=tmp_path, check=True)
     for absent in ("torch", "diffusers", "open_clip", "reference", "export"):
         probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({absent!r}) is not None)"

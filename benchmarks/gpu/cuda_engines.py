@@ -1,6 +1,6 @@
 """The exported stages on ONNX Runtime's CUDA provider, device to device: seconds, and distance to float32.
 
-    python -m benchmarks.gpu.cuda_engines --output benchmarks/results/onnxruntime-cuda.json
+    odise-trt bench cuda-engines --output benchmarks/results/onnxruntime-cuda.json
 
 Every stage is exported in half precision, run by IO binding on tensors that lie on the GPU, and compared with
 the reference in float32 on the same inputs.
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from odise_trt.cli import boundary, console
+from odise_trt.cli import console
 from odise_trt.cli.places import folder
 
 #: The stages by what they cost.
@@ -138,7 +138,3 @@ def run(path: Path, spec: Any, inputs: Sequence[Any], expected: Sequence[Any] | 
         for declared, got, want in zip(spec.outputs, results, outputs, strict=True)
     }
     return timed | {"providers": session.get_providers(), "opened_seconds": opened, "relative_l2": distances}
-
-
-if __name__ == "__main__":
-    boundary.run(lambda: typer.run(main))

@@ -15,7 +15,7 @@ from odise_trt.backends import host_os
 from odise_trt.backends.cuda import open_cuda
 from odise_trt.backends.registry import BackendEntry
 from odise_trt.errors import BackendError, ExportError
-from odise_trt.files.writing import writing
+from odise_trt.files.writing import write_file
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
@@ -93,7 +93,7 @@ def build_engine(
         flavour: the module `tensorrt` or `tensorrt_rtx`.
         spec: the declaration at the precision of the graph; its profiles are the engine's, in order.
         onnx: the graph.
-        engine: where to; written under a temporary name first.
+        engine: where to; the file appears whole.
         compute_capabilities: like "8.9", TensorRT for RTX only: the GPUs to build for. None given: every
             GPU the flavour supports (kernels are made on the GPU, when the engine is first opened).
         progress: called while building, from TensorRT's threads.
@@ -119,14 +119,7 @@ def build_engine(
             f"{flavour.__name__} cannot build stage {spec.name}:\n{_listed(logger.errors)}",
             "build it for onnxruntime to see whether the graph itself is at fault",
         )
-    temporary = engine.with_name(f".{engine.name}.partial")
-    try:
-        with writing(engine):
-            with temporary.open("wb") as file:
-                file.write(memoryview(serialized))
-            temporary.replace(engine)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(engine, memoryview(serialized))
 
 
 def _config(flavour: Any, builder: Any) -> Any:

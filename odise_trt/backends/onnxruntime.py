@@ -14,14 +14,12 @@ from .base import Health, Options, StageFiles, check_inputs
 from .cuda import device_index
 from .registry import BackendEntry
 
-#: `onnxruntime`, which everyone gets, and `onnxruntime-gpu` have the same files: the last one counts,
-#: and removing either leaves half of the other.
-_ON_GPUS = (
-    'pip install "odise-trt[cuda]" && pip uninstall -y onnxruntime onnxruntime-gpu'
-    " && pip install onnxruntime-gpu"
-)
+#: `onnxruntime` and `onnxruntime-gpu` have the same files: the last one installed counts, and removing
+#: either leaves half of the other. So both are removed before one is installed.
+_ON_GPUS = 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "odise-trt[cuda]"'
 _REPAIR = (
-    "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime (for GPUs: onnxruntime-gpu)"
+    "pip uninstall -y onnxruntime onnxruntime-gpu"
+    ' && pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
 )
 _DAMAGED = "damaged: it has no InferenceSession"
 

@@ -22,7 +22,8 @@ class BackendEntry:
         opens: "module:function" that is called with this entry and `base.Options`, and returns a
             `base.Backend`.
         package: the Python module that it needs.
-        extra: the extra of odise-trt that brings the package; None: it comes with odise-trt itself.
+        extra: the extra of odise-trt that brings the package; None: none does.
+        gpu_extra: the extra to take in its place on machines with NVIDIA GPUs, if there is one.
         needs_gpu: it runs on NVIDIA GPUs only.
         precision: of a build where none is given.
         builds: "module:function" that is called with this entry and compute capabilities, and returns an
@@ -37,6 +38,7 @@ class BackendEntry:
     opens: str
     package: str
     extra: str | None = None
+    gpu_extra: str | None = None
     needs_gpu: bool = False
     precision: str = "fp32"
     builds: str | None = None
@@ -52,9 +54,10 @@ class BackendEntry:
     @property
     def install(self) -> str:
         """The command that installs what it needs."""
-        return (
-            f"pip install {self.package}" if self.extra is None else f'pip install "odise-trt[{self.extra}]"'
-        )
+        if self.extra is None:
+            return f"pip install {self.package}"
+        on_gpus = f' (for GPUs: "odise-trt[{self.gpu_extra}]")' if self.gpu_extra else ""
+        return f'pip install "odise-trt[{self.extra}]"{on_gpus}'
 
     def load(self) -> Any:
         """Import its package.
@@ -76,6 +79,8 @@ _ENTRIES = (
         "onnxruntime",
         "odise_trt.backends.onnxruntime:OnnxRuntimeBackend",
         package="onnxruntime",
+        extra="cpu",
+        gpu_extra="cuda",
         examines="odise_trt.backends.onnxruntime:examine",
     ),
     # Half precision is what TensorRT is for; on a CPU it is slower than single.

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import ArgumentError, BundleError, OutputError, hint_for, reason
 from ..files.paths import Kind, expanded, kind_of
-from ..files.writing import writing
+from ..files.writing import flush, writing
 from .manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest
 from .place import PARTIAL, RETIRED, carry_over, make_parent, real_place
 from .rebuild import rebuild_command
@@ -293,6 +293,8 @@ def _replace(folder: Path, target: Path) -> None:
     """Move `folder` to `target`; an older `target` is put back when that fails, or is interrupted."""
     retired = folder.with_name(folder.name.replace(PARTIAL, RETIRED))
     with writing(target):
+        # Before the renames: between them there is no bundle.
+        flush(folder)
         try:
             if target.exists():
                 target.rename(retired)

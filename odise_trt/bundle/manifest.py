@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from ..errors import BundleError, hint_for, reason
 from ..files.paths import expanded, kind_of
 from ..files.typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
+from ..files.writing import write_file
 from ..stage_spec import COMPUTE, PRECISIONS, Size, StageSpec
 
 FORMAT = 1
@@ -169,8 +170,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `folder/manifest.json`; the folder is a bundle in the making."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        write_file(folder / MANIFEST, text.encode())
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import OdiseError
@@ -42,7 +43,7 @@ def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
     extra = mine if mine in extras else extras[0]
     return OdiseError(
         f"the package {name} is not installed, which this command needs",
-        f'install it, in the checkout: pip install -e ".[{extra}]"',
+        f"install it, in the checkout: {_install(extra)}",
     )
 
 
@@ -56,8 +57,23 @@ def toolkit_is_missing(name: str) -> OdiseError:
     extra = _extra_of_this_command() or "export"
     return OdiseError(
         f"this command belongs to the toolkit: the package {name} is not in the wheel",
-        f'run it in a checkout of the repository, after pip install -e ".[{extra}]"',
+        f"run it in a checkout of the repository, after {_install(extra)}",
     )
+
+
+def _install(extra: str | None) -> str:
+    """The command that installs an extra of the checkout, with ONNX Runtime for CPUs where there is none."""
+    runtime = "" if extra == "cpu" or _has_onnxruntime() else "cpu,"
+    return f'pip install -e ".[{runtime}{extra}]"'
+
+
+def _has_onnxruntime() -> bool:
+    try:
+        return find_spec("onnxruntime") is not None
+    except ImportError:
+        return False
+    except ValueError:  # a module without a specification stands in its place
+        return True
 
 
 def _extra_of_this_command() -> str | None:
@@ -68,18 +84,29 @@ def _extra_of_this_command() -> str | None:
 
 
 def _extras() -> dict[str, list[str | None]]:
-    """Distribution -> the extras that bring it, in the order of setup.py; None: it always comes along."""
+    """Distribution -> the extras that bring it, in the order of pyproject.toml; None: odise-trt itself."""
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return {}
     found: dict[str, list[str | None]] = {}
-    for requirement in requirements:
-        name = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if name is not None:
-            found.setdefault(_normalised(name[0]), []).append(extra[1] if extra else None)
+    for name, inner, extra in map(_parts, requirements):
+        if name != DISTRIBUTION:
+            found.setdefault(name, []).append(extra)
+            continue
+        # An extra that is made of another one, as `train` is of `export`, brings what that one brings.
+        for extras in found.values():
+            if inner in extras:
+                extras.append(extra)
     return found
+
+
+def _parts(requirement: str) -> tuple[str, str | None, str | None]:
+    """Of `name[inner]>=1; extra == "outer"`: name, inner and outer."""
+    name = re.match(r"[\w.-]+", requirement)
+    inner = re.match(r"[\w.-]+\s*\[([\w-]+)\]", requirement)
+    extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+    return _normalised(name[0] if name else ""), inner[1] if inner else None, extra[1] if extra else None
 
 
 def _normalised(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import statistics
 import time
@@ -17,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from odise_trt.cli.console import plain
-from odise_trt.files.output import write_together
+from odise_trt.files.writing import unfinished
 from reference.errors import DivergedError, TrainingError
 from reference.training.signals import Stops
+from reference.training.state_file import read_state, why_unreadable, write_state
 
 #: Longest time between two checkpoints, seconds.
 _CHECKPOINT_SECONDS = 600
@@ -191,17 +191,15 @@ def _write(
         "losses": losses,
         "schedule": asdict(schedule),
     }
-    content = io.BytesIO()
-    torch.save(state, content)
-    write_together(path.parent, {path.name: content.getvalue()})
+    with unfinished(path) as temporary:
+        write_state(temporary, state)
 
 
 def _read(
     path: Path, named: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Schedule
 ) -> list[float]:
-    # Onto the CPU first: it may have been written on a machine with a GPU.
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_state(path)
         if state["schedule"] != asdict(schedule):
             raise TrainingError(
                 f"{path} is of another schedule: {Schedule(**state['schedule'])}, not {schedule}",
@@ -214,8 +212,7 @@ def _read(
         return [float(value) for value in state["losses"]]
     except TrainingError:
         raise
-    except Exception as error:  # torch raises a dozen kinds for files that are damaged
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # PyTorch raises a dozen kinds for files that are damaged
         raise TrainingError(
-            f"{path} cannot be read: {first}", "remove it: this part begins again then"
+            f"{path} cannot be read: {why_unreadable(error)}", "remove it: this part begins again then"
         ) from error

@@ -11,6 +11,7 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
+from odise_trt.files.writing import write_file
 from reference.errors import TrainingError
 from reference.model import ODISE
 from reference.model.windows import Origin, extract_windows, join
@@ -86,7 +87,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
                 file[start : start + _BATCH] = feature.unflatten(0, (len(planes), -1)).half().cpu().numpy()
         for file in files:
             file.flush()
-        finished.write_text(source)
+        write_file(finished, source.encode())
     elif finished.read_text() != source:
         raise TrainingError(
             f"{folder} has the features of {finished.read_text().strip()}, not of {source.strip()}",

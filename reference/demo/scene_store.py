@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from odise_trt.files.writing import unfinished, write_file
 from reference.scenes import make_scene
 
 #: The category that mask training never sees.
@@ -52,38 +54,26 @@ def draw(folder: Path, first_seed: int, count: int, size: int, without: tuple[st
     images, maps, listing = (folder / f"{name}.{part}" for part in ("images.npy", "maps.npy", "json"))
     if not listing.is_file():
         categories = []
-        with _writing(images, (count, size, size, 3)) as picture, _writing(maps, (count, size, size)) as ids:
+        with _writing(images, (count, size, size, 3)) as pictures, _writing(maps, (count, size, size)) as ids:
             seeds = range(first_seed, first_seed + count)
             for index, scene in enumerate(_scenes(seeds, size, without)):
-                picture.array[index], ids.array[index] = scene[:2]
+                pictures[index], ids[index] = scene[:2]
                 categories.append(scene[2])
         # The listing is written last: if it exists, the arrays are complete.
-        temporary = listing.with_suffix(".partial")
-        temporary.write_text(json.dumps(categories), encoding="utf-8")
-        temporary.replace(listing)
+        write_file(listing, json.dumps(categories).encode())
     kept = json.loads(listing.read_text(encoding="utf-8"))
     return SceneStore(
         np.load(images, mmap_mode="r"), np.load(maps, mmap_mode="r"), tuple(tuple(row) for row in kept)
     )
 
 
-class _writing:  # noqa: N801 (reads as a call)
-    """Writes an array file, which has a temporary name until it is complete."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path, self.shape = path, shape
-
-    def __enter__(self) -> _writing:
-        self.temporary = self.path.with_suffix(".partial")
-        self.array = np.lib.format.open_memmap(self.temporary, "w+", np.uint8, self.shape)
-        return self
-
-    def __exit__(self, kind: object, *exception: object) -> None:
-        self.array.flush()
-        if kind is None:
-            self.temporary.replace(self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+@contextmanager
+def _writing(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Make a uint8 array in a file, which gets its name when it is complete."""
+    with unfinished(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        yield array
+        array.flush()
 
 
 def _scenes(

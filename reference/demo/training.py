@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from odise_trt.files.output import write_together
+from odise_trt.files.writing import write_together
 from reference.demo import raw_features, scene_store, train_clip, train_head, train_unet, train_vae
 from reference.demo.fit import Schedule
 from reference.demo.recipe import Recipe

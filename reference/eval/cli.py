@@ -215,7 +215,8 @@ def _run(
     # Torch and the datasets take seconds to import: --help and wrong options do not wait for them.
     notes, out = console.errors(), console.output()
     with notes.status(escape(f"opening {dataset_name}")):
-        from odise_trt.files.output import prepare_folder, write_together
+        from odise_trt.files.output import prepare_folder
+        from odise_trt.files.writing import write_together
         from reference.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate

@@ -16,6 +16,7 @@ import numpy as np
 
 import odise_trt
 from odise_trt.errors import ImageError, OdiseError, OutputError
+from odise_trt.package_versions import package_version
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.example import Dataset, Example
 from reference.errors import DatasetError, counted, listed, out_of_memory
@@ -247,7 +248,7 @@ def _versions() -> Mapping[str, str]:
     versions = {"odise-trt": odise_trt.__version__, "python": platform.python_version()}
     for package in ("torch", "numpy", "onnxruntime", "faster-coco-eval"):
         try:
-            versions[package] = importlib.metadata.version(package)
+            versions[package] = package_version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from odise_trt.drawing.palette import Rgb, distinct_colors
 from odise_trt.drawing.text import fit, rounded, wrap
 from odise_trt.errors import OutputError
-from odise_trt.files.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.writing import write_together
 from reference.eval.example_maps import WORTH_DRAWING
 from reference.eval.example_rows import ExampleRow, ExampleRows, SegmentMap
 from reference.eval.report import Report

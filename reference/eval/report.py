@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from odise_trt.errors import OutputError
-from odise_trt.files.output import write_together
+from odise_trt.files.writing import write_together
 from reference.datasets.json_rows import read_json
 from reference.errors import DatasetError
 from reference.eval.record_forms import REPORT as REPORT_FORM

@@ -15,7 +15,6 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from PIL import Image
 
 from odise_trt.coco_panoptic import encode_ids, read_ids
 from odise_trt.errors import ImageError, OutputError
-from odise_trt.files.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.writing import write_together
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.json_rows import read_json
@@ -173,14 +173,11 @@ class PredictionFolder:
         write_together(self._folder / "records", {f"{name}.json": _json(record)})
 
     def finish(self, image_ids: Iterable[int | str]) -> None:
-        """Write `panoptic.json` and `instances.json`, and remove unfinished files of a killed run.
+        """Write `panoptic.json` and `instances.json`.
 
         Raises:
             OutputError: a file cannot be written.
         """
-        for unfinished in self._folder.glob("*/.*.tmp"):
-            with suppress(OSError):
-                unfinished.unlink()
         images, maps, objects = [], [], []
         kinds: set[str] = set()
         for image_id in image_ids:

@@ -18,7 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
 from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
-from odise_trt.files.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.writing import write_together
 
 # The model is imported where it is used: a package that is not installed is told of by the command.
 if TYPE_CHECKING:

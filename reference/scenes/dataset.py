@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from rich.progress import track
 
 from odise_trt.cli import console
 from odise_trt.coco_panoptic import encode_ids
-from odise_trt.errors import OutputError, hint_for, reason
+from odise_trt.errors import OutputError, hint_for
 from odise_trt.files.output import prepare_folder
-from odise_trt.files.temporary import temporary_name
+from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 
 from .captions import describe
 from .scene import SCENE_VOCABULARY, Scene, make_scene
@@ -56,8 +55,8 @@ def write_dataset(
     if count < 1:
         raise OutputError(f"a dataset of {count} scenes is none", "draw at least one")
     _check_free(folder)
-    unfinished = prepare_folder(folder) / temporary_name()
-    try:
+    prepare_folder(folder)
+    with writing(folder, _hint), unfinished_folder(folder) as unfinished:
         for part in ("images", "panoptic"):
             (unfinished / part).mkdir(parents=True)
         about, said = _draw(unfinished, range(first_seed, first_seed + count), height, width, without)
@@ -66,13 +65,11 @@ def write_dataset(
         _check_free(folder)
         # The JSON about all scenes comes last: a folder that has it is complete.
         for name in _PARTS:
-            (unfinished / name).rename(folder / name)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written to: {reason(error)}", hint_for(error) or "choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            put_in_place(unfinished / name, folder / name)
+
+
+def _hint(error: OSError) -> str:
+    return hint_for(error) or "choose another folder"
 
 
 def _check_free(folder: Path) -> None:

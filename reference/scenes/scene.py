@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from odise_trt.result import Box
+from odise_trt.segments import Box
 from odise_trt.vocabulary import Vocabulary
 
 from . import landscape

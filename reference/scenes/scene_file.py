@@ -13,7 +13,7 @@ from PIL import Image
 
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError
-from odise_trt.files.output import write_together
+from odise_trt.files.writing import write_together
 
 from .scene import SCENE_VOCABULARY, Scene
 

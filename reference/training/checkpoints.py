@@ -5,28 +5,24 @@ Random numbers are not in it: those of a step follow from the seed and the step,
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from odise_trt.errors import OdiseError, OutputError, reason
+from odise_trt.errors import OdiseError
+from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from reference.checkpoint import load_official, save_weights
 from reference.errors import TrainingError
 from reference.model import ODISE
+from reference.training.state_file import read_state, why_unreadable, write_state
 from reference.weights.safetensors_file import WeightsFile
 
 WEIGHTS = "trainable.safetensors"
 STATE = "state.pt"
 _NAME = re.compile(r"step-(\d{6,18})")
-_UNFINISHED = re.compile(r"\.[0-9a-f]+\.tmp")
 
 
 class Snapshots:
@@ -52,10 +48,6 @@ class Snapshots:
         """The folder of a checkpoint."""
         return self._folder / f"step-{step:06d}"
 
-    def clean(self) -> None:
-        """Remove what a process that was killed left unfinished."""
-        remove_unfinished(self._folder)
-
     def save(self, step: int, model: ODISE, state: dict[str, Any]) -> Path:
         """Write a checkpoint after `step` steps, then remove those that are too old.
 
@@ -69,22 +61,10 @@ class Snapshots:
         if target.exists():
             # Taken up there and stopped before the next step: nothing has changed since.
             return target
-        temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            temporary.mkdir(parents=True)
+        with writing(target, _hint), unfinished_folder(self._folder) as temporary:
             save_weights(temporary / WEIGHTS, model, part="trainable", step=str(step))
-            _write_state(temporary / STATE, {"step": step, **state})
-            temporary.rename(target)
-        except OSError as error:
-            raise OutputError(
-                f"{target} cannot be written: {reason(error)}", "make room, or check the folder"
-            ) from error
-        except OutputError as error:
-            # It names the file in the making.
-            message = error.message.replace(str(temporary), str(target))
-            raise OutputError(message, "make room, or check the folder") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            write_state(temporary / STATE, {"step": step, **state})
+            put_in_place(temporary, target)
         self._remove_old()
         return target
 
@@ -101,7 +81,7 @@ class Snapshots:
         """
         folder = self.path(step)
         try:
-            state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            state = read_state(folder / STATE)
             if state["step"] != step:
                 raise ValueError(f"it is the state after step {state['step']}")
             with WeightsFile(folder / WEIGHTS) as tensors:
@@ -112,9 +92,9 @@ class Snapshots:
             raise
         except OdiseError as error:
             raise self._damaged(step, error.message) from error
-        except Exception as error:  # torch raises a dozen kinds for files that are cut off
-            why = reason(error) if isinstance(error, OSError) else _first_line(error)
-            raise self._damaged(step, f"{folder / STATE} cannot be read: {why}") from error
+        except Exception as error:  # PyTorch raises a dozen kinds for files that are cut off
+            why = f"{folder / STATE} cannot be read: {why_unreadable(error)}"
+            raise self._damaged(step, why) from error
 
     def _damaged(self, step: int, what: str) -> TrainingError:
         older = [other for other in self.steps() if other < step]
@@ -133,26 +113,5 @@ class Snapshots:
                 shutil.rmtree(self.path(old))
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed left in the making, files and folders."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if _UNFINISHED.fullmatch(path.name):
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _write_state(path: Path, state: dict[str, Any]) -> None:
-    # By way of memory: on a full disk PyTorch's own writing raises whatever comes to its mind.
-    content = io.BytesIO()
-    torch.save(state, content)
-    with path.open("wb") as file:
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _hint(error: OSError) -> str:
+    return "make room, or check the folder"

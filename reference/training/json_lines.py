@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from odise_trt.errors import OutputError, reason
+from odise_trt.files.writing import write_file, writing
 
 
 class Log:
@@ -26,18 +26,18 @@ class Log:
         """
         if self.path.is_char_device():  # it has no lines of old, and reading some never ends
             return 0
-        try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
+        with writing(self.path, _hint):
+            try:
+                lines = self.path.read_bytes().splitlines(keepends=True)
+            except FileNotFoundError:
+                return 0
             steps = [_step(line) for line in lines]
             kept = [
                 line for line, step in zip(lines, steps, strict=True) if step is not None and step <= start
             ]
             if kept != lines or (kept and not kept[-1].endswith(b"\n")):
-                self._replace(b"".join(line.rstrip(b"\r\n") + b"\n" for line in kept))
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise self._error(error) from error
+                content = b"".join(line.rstrip(b"\r\n") + b"\n" for line in kept)
+                write_file(self.path, content, _hint)
         return sum(step is None for step in steps[:-1])
 
     def append(self, entry: Mapping[str, object]) -> None:
@@ -46,25 +46,14 @@ class Log:
         Raises:
             OutputError: it cannot be written.
         """
-        try:
+        with writing(self.path, _hint):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise self._error(error) from error
 
-    def _replace(self, content: bytes) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self.path} cannot be written: {reason(error)}", "make room, or check its folder"
-        )
+def _hint(error: OSError) -> str:
+    return "make room, or check its folder"
 
 
 def _step(line: bytes) -> int | None:

@@ -90,7 +90,6 @@ class Journal:
         if step % self._every == 0 or step == self._steps:
             self._tell(step, learning_rate)
         elif not self._console.is_terminal and self._silent(step):
-            share = f"{step / self._steps:.0%} done"
             share = f"{step / self._steps:.0%}"
             self.say(f"step {step} of {self._steps} ({share}): {self._pace()}  {self._left(step)}")
         if step == self._start + 1:

@@ -13,13 +13,13 @@ from rich.console import Console
 
 from odise_trt.cli.console import plain
 from odise_trt.errors import OdiseError
-from odise_trt.files.output import write_together
+from odise_trt.files.writing import write_together
 from reference.checkpoint import save_weights
 from reference.datasets.example import Dataset
 from reference.errors import DivergedError, LoaderError, TrainingError
 from reference.losses import Batch, training_losses
 from reference.model import ODISE
-from reference.training.checkpoints import WEIGHTS, Snapshots, remove_unfinished
+from reference.training.checkpoints import WEIGHTS, Snapshots
 from reference.training.config import TrainConfig
 from reference.training.distributed import Processes
 from reference.training.labels import check_labels
@@ -212,8 +212,6 @@ class Trainer:
         return batch
 
     def _begin(self) -> None:
-        self._snapshots.clean()
-        remove_unfinished(self._output)
         if self.step == 0:
             if self._snapshots.steps():
                 raise TrainingError(

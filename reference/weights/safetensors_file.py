@@ -6,15 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from odise_trt.errors import OutputError, WeightsError, reason
-from odise_trt.files.temporary import temporary_name
+from odise_trt.errors import WeightsError
+from odise_trt.files.writing import unfinished
 from reference.weights.diagnosis import unreadable
 
 _LABELS = "train_labels"
@@ -92,25 +91,18 @@ def write_weights(
     Raises:
         OutputError: it cannot be written; a file of that name is left as it was.
     """
-    temporary = path.with_name(temporary_name())
     header = {"format": "pt", **(metadata or {}), _LABELS: json.dumps(labels)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
-        # The library makes files that only their owner may read; weights are for whoever has the folder.
-        temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {reason(error)}", _ELSEWHERE) from error
-    except SafetensorError as error:
-        # For example: Error while serializing: I/O error: No space left on device (os error 28)
-        why = re.sub(r".*I/O error: (.*) \(os error \d+\)", r"\1", str(error))
-        raise OutputError(f"{path} cannot be written: {why}", _ELSEWHERE) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with unfinished(path, lambda _: _ELSEWHERE) as temporary:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
+        except SafetensorError as error:
+            raise _system_error(error) from error
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """ "Error while serializing: I/O error: No space left on device (os error 28)" as Python's own error."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(str(error)) if number is None else OSError(int(number[1]), os.strerror(int(number[1])))
 
 
 def _is_category(names: object) -> bool:

@@ -29,7 +29,7 @@ def resized(pred_masks: np.ndarray, padded, picture, output) -> np.ndarray:
 
 
 def plain_panoptic(logits, probabilities, isthing, threshold, overlap):
-    """The official rules (DESIGN fact 23), one query after the other over whole maps."""
+    """The rules of the official model, one query after the other over whole maps."""
     category, score = probabilities.argmax(1), probabilities.max(1)
     kept = [q for q in range(len(score)) if category[q] != len(isthing) and score[q] > threshold]
     out = np.zeros(logits.shape[1:], np.int32)

@@ -20,7 +20,7 @@ from odise_trt.table_cache import (
     clear,
     ensure_writable,
     find_folder,
-    replacing,
+    replacing_table,
     vocabulary_folder,
 )
 from tests.odise_trt import toy_bundle
@@ -29,7 +29,7 @@ NAME = "0123456789abcdef" * 4 + ".npz"
 
 
 def put(folder: Path, name: str, names: list[list[str]]) -> Path:
-    with replacing(folder / name) as file:
+    with replacing_table(folder / name) as file:
         np.savez(file, names=np.array(json.dumps(names)))
     return folder / name
 
@@ -88,7 +88,7 @@ def test_clearing_removes_tables_and_unfinished_ones_and_nothing_else(tmp_path: 
 
 def test_an_unfinished_file_is_never_seen_under_its_name(tmp_path: Path) -> None:
     path = tmp_path / NAME
-    with replacing(path) as file:
+    with replacing_table(path) as file:
         file.write(b"half")
         assert not path.exists()
     assert path.read_bytes() == b"half"
@@ -99,7 +99,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path.write_bytes(b"old")
 
     def interrupted() -> None:
-        with replacing(path) as file:
+        with replacing_table(path) as file:
             file.write(b"new")
             raise KeyboardInterrupt
 
@@ -117,7 +117,7 @@ def test_many_writers_and_readers_see_whole_files_only(tmp_path: Path) -> None:
 
     def write(content: bytes) -> None:
         for _ in range(10):
-            with replacing(path) as file:
+            with replacing_table(path) as file:
                 file.write(content)
 
     def read() -> None:
@@ -142,7 +142,7 @@ def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Pat
         ensure_writable(tmp_path / "file")
     with (
         pytest.raises(OutputError, match="ODISE_CACHE"),
-        replacing(tmp_path / "file" / NAME),
+        replacing_table(tmp_path / "file" / NAME),
     ):
         pass
 

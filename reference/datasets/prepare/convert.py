@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from odise_trt.errors import ImageError, OdiseError, OutputError, hint_for, reason
-from odise_trt.files.temporary import temporary_name
+from odise_trt.errors import ImageError, OdiseError, hint_for, reason
+from odise_trt.files.writing import write_file, writing
 from reference.errors import DatasetError, counted, listed, out_of_memory
 
 from ..forms import IMAGE
@@ -123,7 +123,7 @@ def carry_out(
             "the others are finished; correct these, and the same command goes on",
         )
     if work.summarize is not None:
-        _replace(work.target, json.dumps(_summary(work, rows)).encode())
+        write_file(work.target, json.dumps(_summary(work, rows)).encode())
     journal.remove()
     return len(todo)
 
@@ -183,15 +183,12 @@ class _Journal:
 
     def start(self, rows: Mapping[str, Row]) -> None:
         """Write the journal anew, with these rows only."""
-        _replace(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
+        write_file(self._path, "".join(_line(name, row) for name, row in rows.items()).encode())
 
     def add(self, name: str, row: Row) -> None:
         """Add a finished image."""
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line(name, row))
-        except OSError as error:
-            raise OutputError(f"{self._path} cannot be written: {reason(error)}", hint_for(error)) from error
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(name, row))
 
     def remove(self) -> None:
         """Remove the journal, because all images are finished."""
@@ -210,17 +207,4 @@ def _write(path: Path, content: bytes, overwrite: bool) -> None:
         raise DatasetError(
             f"{path} exists and holds something else", "move it away, or write over it with --overwrite"
         )
-    _replace(path, content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(temporary_name())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {reason(error)}", hint_for(error)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_file(path, content)

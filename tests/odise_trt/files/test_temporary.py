@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from odise_trt.files import temporary
-from odise_trt.files.output import prepare_folder, write_together
+from odise_trt.files.output import prepare_folder
 from odise_trt.files.temporary import clear_leftovers, temporary_name
+from odise_trt.files.writing import write_together
 
 DAY = 24 * 60 * 60
 

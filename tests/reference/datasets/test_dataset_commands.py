@@ -124,7 +124,8 @@ def test_the_dataset_that_the_documentation_writes_is_sound(
 ) -> None:
     page = (root / "docs" / "datasets.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    exec(page.split("```python\n")[1].split("```")[0], {})
+    after = page.split("This writes such a dataset")[1]
+    exec(after.split("```python\n")[1].split("```")[0], {})
     report = verify("panoptic", tmp_path / "mine")
     assert (report.images, report.found["segments"], report.found["objects"]) == (1, 2, 1)
 

@@ -22,6 +22,7 @@ from reference.datasets.example import Example
 from reference.errors import DatasetError
 from reference.eval import Report, compare, evaluate
 from reference.eval.openers import folder_name, open_named
+from tests.leftovers import name_of_a_dead_process
 from tests.reference.eval.eval_toys import HEIGHT, VOCABULARY, WIDTH, Blank, Foggy, Knowing, Shaky, ToyDataset
 
 
@@ -140,7 +141,7 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same(tmp_path: Path, root: Pa
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "report.json").exists()
     # As if it had been killed while writing, too.
-    (tmp_path / "records" / ".half-written.tmp").write_text("{")
+    (tmp_path / "records" / name_of_a_dead_process()).write_text("{")
 
     predictor, told = Shaky(), []
     resumed = evaluate(predictor, ToyDataset(), output=tmp_path, progress=lambda *facts: told.append(facts))

@@ -13,7 +13,9 @@ from rich.console import Console
 from reference.errors import TrainingError
 from reference.training.checkpoints import Snapshots
 from reference.training.distributed import Processes
+from reference.training.recipe import prepare_output
 from reference.training.trainer import Trainer
+from tests.leftovers import name_of_a_dead_process
 from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
 
 MODEL = tiny_model()
@@ -112,12 +114,14 @@ def test_what_is_no_checkpoint_is_none(tmp_path):
     assert Snapshots(tmp_path, 2).steps() == []
 
 
-def test_only_what_a_killed_process_of_ours_left_is_removed(tmp_path):
-    mine, theirs = tmp_path / f".{'0f' * 16}.tmp", tmp_path / ".notes.tmp"
-    mine.mkdir()
+def test_what_a_killed_process_left_goes_before_the_next_run(tmp_path):
+    folder = tmp_path / "checkpoints"
+    mine, theirs = folder / name_of_a_dead_process(), folder / ".notes.tmp"
+    mine.mkdir(parents=True)
     theirs.mkdir()
-    Snapshots(tmp_path, 2).clean()
-    assert list(tmp_path.iterdir()) == [theirs]
+    assert Snapshots(folder, 2).steps() == []
+    prepare_output(tmp_path)
+    assert list(folder.iterdir()) == [theirs]
 
 
 def test_checkpoints_by_time_do_not_push_out_those_by_steps(tmp_path):

@@ -162,14 +162,6 @@ def test_a_checkpoint_that_cannot_be_finished_leaves_the_old_ones(tmp_path):
     assert snapshots.load(1, model)["step"] == 1
 
 
-def test_what_a_killed_process_left_unfinished_is_no_checkpoint(tmp_path):
-    snapshots = Snapshots(tmp_path, 2)
-    (tmp_path / ".0123.tmp").mkdir()
-    assert snapshots.steps() == []
-    snapshots.clean()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
     for step in (1, 2, 3):

@@ -1,6 +1,6 @@
-"""The losses ODISE is trained with: category labels or captions, and masks (arXiv 2303.04803, sec. 3.5).
+"""The training losses of ODISE: category labels or captions, and masks (arXiv 2303.04803, sec. 3.5).
 
-`training_losses` is the whole step; `predictions_losses` starts from the feature pyramid.
+`training_losses` computes a whole step. `predictions_losses` starts from the feature pyramid.
 """
 
 from reference.losses.batch import Batch, Target

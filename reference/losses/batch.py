@@ -1,4 +1,4 @@
-"""What one training step is given."""
+"""The input of one training step: images and their truth."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Target:
     """The truth of one image of a batch.
 
     Attributes:
-        masks: bool (N, H, W), the segments, at the size of the batch's images before padding.
+        masks: bool (N, H, W), one per segment, at the size of the batch's images before padding.
         classes: int64 (N,), indices into the training labels; ignored by caption supervision.
         words: nouns and noun phrases of the image's caption, for caption supervision; () otherwise.
-        caption: a sentence about the image, for models that are told one; "" otherwise.
+        caption: a sentence about the image, for models with given captions; "" otherwise.
     """
 
     masks: Tensor
@@ -38,7 +38,7 @@ class Batch:
     targets: tuple[Target, ...]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on another device."""
+        """Copy the batch to a device."""
         targets = tuple(
             Target(t.masks.to(device), t.classes.to(device), t.words, t.caption) for t in self.targets
         )

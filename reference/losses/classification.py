@@ -1,4 +1,4 @@
-"""Classification of masks while training (ODISE, sec. 3.5)."""
+"""Classification of masks in training (ODISE, sec. 3.5)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Classify = Callable[[Prediction], Tensor]
 
 
 def classifier(model: ODISE) -> Classify:
-    """How a model's predictions are classified in training.
+    """Return the function that classifies the predictions of a model in training.
 
-    Label supervision compares with the training labels (eq. 4 and 5): the logit of a category is
-    exp(tau) * cos(mask_embed, T(synonym)) of its best synonym, T being `text_proj` of CLIP's frozen
-    embedding; the learned `null_embed`, projected alike, says "no object". Caption supervision has no
-    labels: `pred_logits` say object or no object.
+    Label supervision compares with the training labels (eq. 4 and 5). The logit of a category is
+    exp(tau) * cos(mask_embed, T(synonym)) of its best synonym, where T is `text_proj` of CLIP's frozen
+    embedding. "No object" is the learned `null_embed`, with the same projection. Caption supervision has no
+    labels: its logits are `pred_logits`, object or no object.
     """
     if model.preset.kind == "caption":
         return _objectness

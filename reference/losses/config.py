@@ -1,4 +1,4 @@
-"""What the losses weigh and how many points they look at."""
+"""Weights of the losses, and numbers of points and words."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 class LossConfig:
     """The paper's numbers (ODISE, sec. 4.1; Mask2Former, arXiv 2112.01527, sec. 3.3).
 
-    The weight of "no object" in the classification loss (`eos_coef`) is not here: it is the buffer
-    `criterion.empty_weight`, which comes with the weights.
+    The weight of "no object" in the classification loss (`eos_coef`) is the buffer
+    `criterion.empty_weight`, a tensor of the checkpoints.
 
     Attributes:
         class_weight, mask_weight, dice_weight: of cross entropy, mask cross entropy and dice, both in
             the loss and in the cost of a match.
         word_weight: of the grounding loss (caption supervision).
-        num_points: P, at which masks are compared instead of at all pixels.
-        oversample_ratio: the loss draws this many times P candidates, of which the most uncertain serve.
-        importance_sample_ratio: share of the P points that are chosen by uncertainty; the others are
+        num_points: P. Masks are compared at P points instead of at all pixels.
+        oversample_ratio: the mask losses draw this many times P candidates and use the most uncertain ones.
+        importance_sample_ratio: share of the P points that are chosen by uncertainty. The others are
             uniform.
         num_words: K_word, drawn per caption with replacement.
         checkpointing: recompute the feature projections and the blocks of the UNet in the backward pass
-            instead of keeping what they compute: the same numbers, less memory, more time.
+            instead of storing their activations. Same numbers, less memory, more time.
     """
 
     class_weight: float = 2.0

@@ -1,4 +1,4 @@
-"""What the losses exchange between the processes of a training. Alone, a process exchanges nothing."""
+"""Exchange of loss terms between the processes of a training run. A single process exchanges nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import distributed as dist
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def mean(value: Tensor) -> Tensor:
-    """The mean of a number over the processes, without gradient."""
+    """Return the mean of a number over the processes, without gradient."""
     value = value.detach().clone()
     if world_size() > 1:
         dist.all_reduce(value)
@@ -28,10 +28,10 @@ def mean(value: Tensor) -> Tensor:
 
 
 def gather(x: Tensor) -> Tensor:
-    """(B, ...) of every process, in the order of their ranks: (world * B, ...). B is the same in all.
+    """Concatenate (B, ...) of all processes, in the order of ranks: (world * B, ...). B is the same in all.
 
-    The gradient of a process's part is the sum over what all processes made of it. With losses and
-    gradients averaged over the processes, as DDP does, that is the gradient of the whole batch.
+    The gradient of a process's part is the sum of its gradients in all processes. DDP averages losses and
+    gradients over the processes, so the result is the gradient of the whole batch.
     """
     return x if world_size() == 1 else _Gather.apply(x)  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""The grounding loss of caption supervision: masks answer for the words of their own caption."""
+"""The grounding loss of caption supervision: the masks of an image match the words of its caption."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from reference.losses.gather import gather, mean, rank, world_size
 
 
 def image_text_similarity(mask_embed: Tensor, word_embed: Tensor, scale: Tensor) -> Tensor:
-    """How well images and captions fit (ODISE, eq. 7).
+    """Score every pair of image and caption (ODISE, eq. 7).
 
-    S = scale * cos(mask, word); a word asks the masks, by softmax over the queries, and a caption is the
-    mean over its words: mean_k sum_q softmax_q(S) S.
+    S = scale * cos(mask, word). The score of a word is the mean of S over the queries, weighted by the
+    softmax of S over the queries. The score of a caption is the mean over its words: mean_k sum_q softmax_q(S) S.
 
     Args:
         mask_embed: (L, B, Q, D), of B images in L predictions.
@@ -31,9 +31,9 @@ def image_text_similarity(mask_embed: Tensor, word_embed: Tensor, scale: Tensor)
 def grounding_loss(mask_embed: Tensor, word_embed: Tensor, valid: Tensor, scale: Tensor) -> Tensor:
     """Contrast between images and captions over the batches of all processes (ODISE, eq. 8).
 
-    The caption of an image is the right one among all, and the image of a caption is; half of each cross
-    entropy. An image whose caption has no word counts in neither, but its caption stays among the wrong
-    answers. The mean over processes is the loss of the whole batch.
+    The loss is the mean of two cross entropies: find the caption of an image among all captions, and the
+    image of a caption among all images. An image whose caption has no words is left out of both, but its
+    caption remains a negative. The mean of the loss over the processes is the loss of the whole batch.
 
     Args:
         mask_embed: (L, B, Q, D).
@@ -52,11 +52,11 @@ def grounding_loss(mask_embed: Tensor, word_embed: Tensor, valid: Tensor, scale:
 
     image_of_caption = _cross_entropy(image_text_similarity(images, word_embed, scale).mT, own)
     caption_of_image = _cross_entropy(image_text_similarity(mask_embed, captions, scale), own)
-    # The first is a mean over all images, the second over those that count.
+    # The first is a mean over all images, the second over the images whose captions have words.
     counted = mean(weight.sum()).clamp(min=1 / world_size())
     return 0.5 * ((image_of_caption * weight).mean(1) + (caption_of_image * weight).sum(1) / counted)
 
 
 def _cross_entropy(similarity: Tensor, answers: Tensor) -> Tensor:
-    """(L, B, C) and the right one of C, (B,) -> (L, B)."""
+    """(L, B, C) and the index of the right answer, (B,) -> (L, B)."""
     return -similarity.log_softmax(-1).gather(-1, answers.expand(len(similarity), -1)[..., None])[..., 0]

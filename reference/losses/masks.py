@@ -1,4 +1,4 @@
-"""Mask losses on sampled points, and the same between all pairs as costs of a match."""
+"""Mask losses on sampled points, and the same losses of all pairs as matching costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, num_masks: float) -> Tensor:
-    """Binary cross entropy, the mean over the points, summed over the masks, by `num_masks`.
+    """Binary cross entropy: the mean over points, summed over masks, divided by `num_masks`.
 
     Args:
         logits, targets: (N, P).
@@ -17,7 +17,7 @@ def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, num_masks: float) -> 
 
 
 def dice(logits: Tensor, targets: Tensor, num_masks: float) -> Tensor:
-    """Dice loss 1 - (2 p.t + 1) / (|p| + |t| + 1) with p = sigmoid(logits), by `num_masks`.
+    """Dice loss 1 - (2 p.t + 1) / (|p| + |t| + 1), p = sigmoid(logits): the sum divided by `num_masks`.
 
     Args:
         logits, targets: (N, P).

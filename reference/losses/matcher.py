@@ -1,4 +1,4 @@
-"""Which prediction answers for which segment (DETR, arXiv 2005.12872; on points as in Mask2Former)."""
+"""Hungarian matching of predictions and segments (DETR, arXiv 2005.12872; on points, as in Mask2Former)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def match(
     draws: Draws,
     config: LossConfig,
 ) -> Match:
-    """The one-to-one assignment of least total cost for one image.
+    """Return the one-to-one assignment of least total cost for one image.
 
-    The cost of a pair: minus the probability of the segment's class, plus mask cross entropy, plus dice,
-    weighted as the losses are.
+    The cost of a pair is minus the probability of the segment's class, plus mask cross entropy, plus dice,
+    with the weights of the losses.
 
     Args:
         class_logits: (Q, K+1), "no object" last.
@@ -49,7 +49,7 @@ def match(
         FloatingPointError: a prediction is not finite.
     """
     points = draws.uniform((1, config.num_points, 2), mask_logits.device)
-    # All masks at the same points: as channels of one image, so that places are worked out once.
+    # All masks use the same points. As channels of one image, they need the sampling grid once.
     predicted = sample_together(mask_logits, points)
     truth = sample_together(masks, points)
     cost = (

@@ -1,6 +1,6 @@
-"""Masks looked at in a few thousand points instead of everywhere (PointRend, arXiv 1912.08193).
+"""Point sampling: masks are compared at thousands of points, not all pixels (PointRend, arXiv 1912.08193).
 
-Points are (x, y) in [0, 1) of the padded image, so they mean the same place in masks of any resolution.
+Points are (x, y) in [0, 1) of the padded image, so they are the same place in masks of any resolution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reference.losses.random_points import Draws
 
 
 def sample(masks: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of masks; half a pixel outside the centres of the border fades to zero.
+    """Sample masks bilinearly. Beyond the centres of the border pixels, values fade to zero.
 
     Args:
         masks: (N, H, W), floating point.
@@ -28,7 +28,7 @@ def sample(masks: Tensor, points: Tensor) -> Tensor:
 
 
 def sample_together(masks: Tensor, points: Tensor) -> Tensor:
-    """`sample` of all masks at the same points.
+    """Sample all masks at the same points, as `sample` does.
 
     Args:
         masks: (N, H, W), floating point.
@@ -43,7 +43,7 @@ def sample_together(masks: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def importance_points(logits: Tensor, draws: Draws, config: LossConfig) -> Tensor:
-    """Points for the mask losses: mostly where a prediction hesitates, that is, near logit zero.
+    """Choose points for the mask losses, mostly where a prediction is uncertain (logit near zero).
 
     Args:
         logits: (N, h, w) of the matched predictions.

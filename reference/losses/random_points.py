@@ -1,4 +1,4 @@
-"""Where the losses' randomness comes from."""
+"""The random numbers of the losses: points and words."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor
 
 
 class Draws(Protocol):
-    """Random numbers in the order the losses ask for them.
+    """Random numbers, requested by the losses in a fixed order.
 
     The order: the words of every image; then for every prediction, the last one first, the matching
     points of every image, the candidates of the loss and its uniform points.
     """
 
     def uniform(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Float32 numbers in [0, 1)."""
+        """Draw float32 numbers in [0, 1)."""
         ...
 
     def words(self, words: Sequence[str], count: int) -> tuple[str, ...]:
-        """`count` of the words, with replacement; there is at least one."""
+        """Draw `count` of the words with replacement. There is at least one word."""
         ...
 
 
 @dataclass(frozen=True)
 class RandomDraws:
-    """Draws from a generator; from the global one of the device where it is None."""
+    """Draws from a generator, or from the global generator of the device if it is None."""
 
     generator: torch.Generator | None = None
 

@@ -28,12 +28,12 @@ from reference.model.precision import at_least_float32
 
 
 class Supervision(NamedTuple):
-    """What one step says about the model. The last prediction has no suffix, those before it _0, _1, ...
+    """The losses of one step. Names of the last prediction have no suffix, those of earlier ones _0, _1, ...
 
     Attributes:
-        losses: the weighted terms, to be added up and minimised.
-        unweighted: the same before they were weighted.
-        matches: per prediction, the last one first, and image.
+        losses: the weighted terms. Training minimises their sum.
+        unweighted: the terms without weights.
+        matches: per prediction, the last one first, and per image.
     """
 
     losses: dict[str, Tensor]
@@ -53,7 +53,8 @@ def predictions_losses(
     """Weighted losses of the mask head on a feature pyramid; see `reference.losses.training_losses`.
 
     Args:
-        pyramid: (s2, s3, s4, s5) of the padded images. Of `batch`, the targets alone are read.
+        pyramid: (s2, s3, s4, s5) of the padded images.
+        batch: only its targets are used.
     """
     return supervise(model, pyramid, batch, draws or RandomDraws(generator), config).losses
 
@@ -61,7 +62,7 @@ def predictions_losses(
 def supervise(
     model: ODISE, pyramid: Sequence[Tensor], batch: Batch, draws: Draws, config: LossConfig
 ) -> Supervision:
-    """The losses with what led to them. Runs in at least float32, also under autocast."""
+    """Compute the losses and their matches, in at least float32, also under autocast."""
     head: MaskHeadOutput = model.mask_head(*pyramid, aux=True)
     size = (PYRAMID[0] * pyramid[0].shape[-2], PYRAMID[0] * pyramid[0].shape[-1])
     device = pyramid[0].device
@@ -70,28 +71,28 @@ def supervise(
 
 
 class _Step:
-    """The truth of one step, in the form all predictions are compared with."""
+    """The truth of one step, prepared for the comparison with all predictions."""
 
     def __init__(
         self, model: ODISE, size: tuple[int, int], targets: Sequence[Target], draws: Draws, config: LossConfig
     ) -> None:
         self.model, self.draws, self.config = model, draws, config
         self.caption = model.preset.kind == "caption"
-        # Once: every prediction is compared with all of them, and points are read from numbers.
+        # Padded and converted once, because every prediction is compared with all masks.
         dtype = torch.promote_types(model.criterion.empty_weight.dtype, torch.float32)
         self.masks = [pad_masks(target.masks, size).to(dtype) for target in targets]
-        # Captions name no segment: each is an object, and that is all.
+        # Captions do not name segments, so the class of every segment is "object".
         classes = [target.classes for target in targets]
         self.classes = [torch.zeros_like(c) for c in classes] if self.caption else classes
         self.words = [target.words for target in targets]
         total = sum(len(masks) for masks in self.masks)
-        # Without any segment, nobody knows what is an object: only the words teach.
+        # Without any segment there is no truth about objects, so only the word loss counts.
         self.segments_count = not (self.caption and total == 0)
         count = torch.tensor(float(total), device=model.criterion.empty_weight.device)
         self.num_masks = float(mean(count).clamp(min=1))
 
     def supervise(self, predictions: list[Prediction]) -> Supervision:
-        """The losses of all predictions, the last first."""
+        """Compute the losses of all predictions, the last one first."""
         word_losses = self._grounding(predictions) if self.caption else None
         classify = classifier(self.model)
         weights = self._weights()
@@ -129,7 +130,7 @@ class _Step:
         return terms, matches
 
     def _grounding(self, predictions: list[Prediction]) -> Tensor:
-        """Grounding loss per prediction, (L,)."""
+        """Compute the grounding loss per prediction, (L,)."""
         model, count = self.model, self.config.num_words
         drawn = [self.draws.words(words, count) if words else ("",) * count for words in self.words]
         texts = embed_texts(model.clip, prompted(drawn, model.preset.category_prompt))
@@ -150,7 +151,7 @@ class _Step:
 
 
 def pad_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Target masks (N, H, W) with nothing added at the bottom and right, as the images are padded.
+    """Zero-pad target masks (N, H, W) at the bottom and right to `size`, as the images are padded.
 
     Raises:
         ValueError: the masks are larger than `size`.
@@ -162,7 +163,7 @@ def pad_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _predictions(head: MaskHeadOutput) -> list[Prediction]:
-    """The last prediction, then those before it, in at least float32."""
+    """Return the last prediction, then the earlier ones, in at least float32."""
     last = Prediction(head.pred_masks, head.mask_embed, head.pred_logits, head.mask_embed)
     return [
         prediction._replace(

@@ -1,4 +1,4 @@
-"""CLIP embeddings of texts, which stay the same while the model trains."""
+"""CLIP embeddings of texts. CLIP is frozen, so they are computed once and cached."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reference.model.precision import at_least_float32
 
 #: Texts encoded at a time.
 BATCH = 256
-#: Texts kept per CLIP: 50 MB at 768 floats each. The labels of a data set and its frequent words fit.
+#: Texts kept per CLIP: 50 MB at 768 floats each. It holds the labels of a data set and its frequent words.
 CAPACITY = 16_384
 
 
 class TextCache:
-    """Embeddings of the texts that one CLIP has read, the oldest dropped first.
+    """Caches the text embeddings of one CLIP; the oldest are dropped first.
 
-    It notices when the weights of the CLIP are replaced or moved, and starts anew.
+    The cache is emptied when the weights of the CLIP are replaced or moved to another device.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class TextCache:
 
     @torch.no_grad()
     def embed(self, clip: Clip, texts: Sequence[str]) -> Tensor:
-        """`clip_text_embed` (N, E), at least float32, not normalised, of N texts."""
+        """Embed N texts: `clip_text_embed` (N, E), at least float32, not normalised."""
         self._check_version(clip)
         missing = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
         found = {text: self._embeddings[text] for text in texts if text in self._embeddings}
@@ -57,5 +57,5 @@ _caches: WeakKeyDictionary[Clip, TextCache] = WeakKeyDictionary()
 
 
 def embed_texts(clip: Clip, texts: Sequence[str]) -> Tensor:
-    """`TextCache.embed` with the cache that belongs to `clip`."""
+    """Embed texts with the cache of `clip`, see `TextCache.embed`."""
     return _caches.setdefault(clip, TextCache()).embed(clip, texts)

@@ -28,23 +28,23 @@ def training_losses(
     config: LossConfig = LossConfig(),  # noqa: B008 (frozen)
     draws: Draws | None = None,
 ) -> dict[str, Tensor]:
-    """The losses of a batch, weighted: their sum is what training minimises.
+    """Compute the weighted losses of a batch. Training minimises their sum.
 
-    Gradients reach the captioner through the frozen UNet, whose own parameters get none. Works under
-    autocast, where the losses themselves stay in float32, and in several processes that average
-    gradients: then all of them call it, with batches of one size.
+    Gradients reach the captioner through the frozen UNet, whose own parameters get no gradient. Under
+    autocast the losses stay in float32. If several processes average their gradients, all of them must call
+    this function, with batches of the same size.
 
     Args:
         model: the model, on the device of the batch.
         batch: images and their truth.
-        generator: of the random points and words; the global one of the device by default.
+        generator: for random points and words. Default: the global generator of the device.
         config: weights and numbers of points.
-        draws: the random numbers themselves, in place of a generator.
+        draws: the random numbers themselves, instead of a generator.
 
     Returns:
         `loss_ce` (classes, eq. 4 to 6), `loss_mask`, `loss_dice` and, for caption models,
-        `loss_mask_word` (eq. 7 and 8) of the last prediction, and of those before it with the
-        suffixes _0 (of the queries before the first layer), _1, ...
+        `loss_mask_word` (eq. 7 and 8) of the last prediction. Those of earlier predictions have the
+        suffixes _0 (before the first layer), _1, ...
 
     Raises:
         FloatingPointError: a prediction is not finite.
@@ -56,10 +56,10 @@ def training_losses(
 
 
 def _told(model: ODISE, batch: Batch) -> AbstractContextManager[None]:
-    """For the ablation that is told what is in an image: tells it.
+    """Give the captions of the batch to a model that uses given captions (an ablation).
 
-    The backward pass needs no captions: what the text encoder made of them is an input of whatever is
-    recomputed. A batch without captions is for callers that give them themselves.
+    The backward pass needs no captions, because recomputed modules receive the text embeddings as inputs. A
+    batch without captions is for callers that give the captions themselves.
     """
     captions = [target.caption for target in batch.targets]
     if not isinstance(model.captioner, GivenCaptioner) or not any(captions):
@@ -68,7 +68,7 @@ def _told(model: ODISE, batch: Batch) -> AbstractContextManager[None]:
 
 
 def training_pyramid(model: ODISE, images: Tensor, *, checkpointing: bool = False) -> tuple[Tensor, ...]:
-    """(s2, s3, s4, s5) of uint8 images (B, 3, H, W), zero-padded to `preset.divisor`, with gradients."""
+    """Compute (s2, s3, s4, s5), with gradients, of uint8 images (B, 3, H, W) padded to `preset.divisor`."""
     padded = model.pad(images.float() / 255)
     if not (checkpointing and torch.is_grad_enabled()):
         return image_features(model.backbone, padded)
@@ -78,7 +78,7 @@ def training_pyramid(model: ODISE, images: Tensor, *, checkpointing: bool = Fals
 
 @contextmanager
 def recomputed(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """In this context these modules keep their inputs alone, and run again in the backward pass."""
+    """Store only the inputs of these modules in this context, and run them again in the backward pass."""
     wrapped: list[Any] = list(modules)
     for module in wrapped:
         module.forward = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
@@ -90,7 +90,7 @@ def recomputed(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _costly(backbone: nn.Module) -> Iterator[nn.Module]:
-    """The projections, and the residual and attention blocks of the UNet where there is one."""
+    """Yield the projections, and the residual and attention blocks of the UNet if there is one."""
     yield from getattr(backbone, "feature_projections", ())
     unet: Any = getattr(getattr(backbone, "diffusion", None), "unet", None)
     if unet is not None:

@@ -1,4 +1,4 @@
-"""Softmax attention: the one place where the model computes it."""
+"""Softmax attention. All attention of the model is computed here."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch.nn import functional as F
 
 from reference.model.precision import at_least_float32
 
-#: Added to the score of a blocked pair. Finite, so that a row that blocks everything stays finite, and
-#: within half precision; exp(-10000) is exactly zero, so a blocked pair counts for nothing.
+#: Added to the score of a blocked pair. It is finite, so that a row in which every pair is blocked stays
+#: finite, and it fits half precision. exp(-10000) is exactly zero, so a blocked pair has no weight.
 BLOCKED = -1.0e4
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + mask) v, per head.
 
-    Eager models take PyTorch's fused kernel, which never holds the scores: at the UNet's 64 x 64 tokens
-    that is three times faster on a CPU and saves half a gigabyte per window, at the same distance to
-    float64. Its softmax is in at least fp32, also in half precision. Export takes the steps one by one: the
-    graph then holds plain MatMul and Softmax at any opset, with the softmax in at least fp32 as well.
+    Eager models use PyTorch's fused kernel, which does not store the scores. At the UNet's 64 x 64 tokens
+    it is three times faster on a CPU and saves half a gigabyte per window, with the same error against
+    float64. Its softmax is in at least fp32, also in half precision. Export uses separate steps, so that the
+    graph has plain MatMul and Softmax at any opset; its softmax is in at least fp32 as well.
 
     Args:
         q: (B, heads, N, d).

@@ -1,4 +1,4 @@
-"""Windows of an image to the feature pyramid of the mask head."""
+"""The backbone: from windows of an image to the feature pyramid of the mask head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PYRAMID = (4, 8, 16, 32)
 
 
 class Backbone(nn.Module):
-    """Diffusion features, projected to one width and added up per stride.
+    """Diffusion features, projected to the same width and summed per stride.
 
     Shapes:
         windows      (W, 3, S, S)  RGB in [0, 1], S <= P
@@ -44,7 +44,7 @@ class Backbone(nn.Module):
         return self.project(raw, windows.shape[-1])
 
     def project(self, raw: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
-        """The pyramid of windows of `side` pixels, from their eight raw features."""
+        """Make the pyramid of windows of `side` pixels from their eight raw features."""
         pyramid: dict[int, Tensor] = {}
         for feature, nominal, projection in zip(raw, STRIDES, self.feature_projections, strict=True):
             stride = min(max(nominal, PYRAMID[0]), PYRAMID[-1])

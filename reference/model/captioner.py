@@ -1,4 +1,4 @@
-"""Implicit captioner: what the diffusion model is told about a window (paper section 3.3)."""
+"""Implicit captioner: conditions the diffusion model on a window (paper section 3.3)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from reference.preset import Preset
 
 
 class Captioner(nn.Module):
-    """CLIP looks at a window; its embedding stands in for a caption and shifts the time embedding.
+    """Projects the CLIP embedding of a window to a text embedding and to a shift of the time embedding.
 
-    Both go through a gate, tanh of a learned value that starts at zero: an untrained captioner says
-    what the empty caption says.
+    Both are multiplied by a gate, the tanh of a learned value that starts at zero. So an untrained captioner
+    gives the embedding of the empty caption.
 
     Shapes:
         windows      (W, 3, S, S)  RGB in [0, 1], S <= P
@@ -42,7 +42,7 @@ class Captioner(nn.Module):
         return self.condition(self.clip.embed_image(self.view(windows)))
 
     def view(self, windows: Tensor) -> Tensor:
-        """What CLIP sees of the windows: (W, 3, I, I), RGB in [0, 1] but for overshoot of the resizing."""
+        """Resize windows to CLIP's input (W, 3, I, I), RGB in [0, 1] up to the overshoot of resizing."""
         side = self.clip.preset.image_size
         image = resize_bicubic(windows, self.window)
         return resize_bicubic(image, side)
@@ -55,7 +55,7 @@ class Captioner(nn.Module):
 
 
 class PositionalLinear(nn.Module):
-    """One vector to a sequence: its projection plus a learned embedding of the place.
+    """Turns a vector into a sequence: its projection plus a learned embedding of the position.
 
     Shapes:
         (W, inputs) -> (W, length, outputs)
@@ -72,5 +72,5 @@ class PositionalLinear(nn.Module):
 
 
 def resize_bicubic(image: Tensor, side: int) -> Tensor:
-    """To (..., side, side) without antialiasing or clamping; exactly the input where it has that size."""
+    """Resize to (..., side, side), without antialiasing or clamping. An input of that size is unchanged."""
     return F.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)

@@ -1,4 +1,4 @@
-"""The training criterion, as far as the weights know of it."""
+"""The class weights of the training criterion, a tensor of the official checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_OBJECT_WEIGHT = 0.1
 
 
 class Criterion(nn.Module):
-    """Class weights of the classification loss, which the official checkpoints hold.
+    """Class weights of the classification loss. The official checkpoints contain them.
 
     Attributes:
         empty_weight: (classes + 1,), one per class and `NO_OBJECT_WEIGHT` for "no object", last.

@@ -1,7 +1,7 @@
 """CLIP (arXiv 2103.00020) with a vision transformer, on open_clip's modules and weights.
 
-The forward passes are written out here: the same transformer layers serve the image embedding, the text
-embedding and MaskCLIP's mask tokens, export to plain operators, and leave out what nobody reads.
+The forward passes are written out here. So the same transformer layers compute the image embedding, the text
+embedding and MaskCLIP's mask tokens; they export to plain operators, and unused results are not computed.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Clip(open_clip.CLIP):
         self.requires_grad_(False)
 
     def scale(self) -> Tensor:
-        """What cosine similarities are multiplied by: min(exp(logit_scale), 100), a scalar."""
+        """Return the factor of cosine similarities: min(exp(logit_scale), 100), a scalar."""
         return self.logit_scale.exp().clamp(max=100.0)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """RGB in [0, 1] to what the vision transformer was trained on."""
+        """Normalise RGB in [0, 1] by the mean and deviation of CLIP's training images."""
         return (image - self.mean) / self.std
 
     def image_tokens(self, image: Tensor) -> Tensor:
-        """The tokens before the first layer: CLS, then patches in row-major order, (B, 1 + N, width).
+        """Return the tokens before the first layer: CLS, then patches in row-major order, (B, 1 + N, width).
 
         Args:
             image: (B, 3, I, I), RGB in [0, 1].
@@ -79,30 +79,30 @@ class Clip(open_clip.CLIP):
         return visual.ln_pre(torch.cat((cls, patches), dim=1) + visual.positional_embedding)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """From the vision transformer's last layer to the space shared with texts, (..., E)."""
+        """Project tokens after the last vision layer into the space shared with texts, (..., E)."""
         return self.visual.ln_post(tokens) @ self.visual.proj
 
     def embed_image(self, image: Tensor) -> Tensor:
-        """`image_embed` (B, E), not normalised, of `image` (B, 3, I, I) in [0, 1]."""
+        """Embed `image` (B, 3, I, I) in [0, 1]: `image_embed` (B, E), not normalised."""
         *layers, last = self.visual.transformer.resblocks
         tokens = self.image_tokens(image)
         for layer in layers:
             tokens = advance(layer, tokens, *key_value(layer, tokens))
-        # Only CLS is read, so only CLS passes the last layer.
+        # Only CLS is used, so only CLS passes the last layer.
         return self.project(advance(last, tokens[:, :1], *key_value(last, tokens)))[:, 0]
 
     def embed_text(self, tokens: Tensor) -> Tensor:
-        """`clip_text_embed` (N, E), not normalised, of `tokens` int64 (N, 77), padded with zeros."""
+        """Embed `tokens` int64 (N, 77), padded with zeros: `clip_text_embed` (N, E), not normalised."""
         x = self.text_states(tokens)
         # The end-of-text token has the highest id of the vocabulary.
         end = tokens.argmax(dim=1).view(-1, 1, 1).expand(-1, 1, x.shape[-1])
         return self.ln_final(x.gather(1, end)[:, 0]) @ self.text_projection
 
     def text_states(self, tokens: Tensor) -> Tensor:
-        """What the text transformer makes of every token, before the last norm: (N, L, text width).
+        """Return the state of every token after the last text layer, before the norm: (N, L, text width).
 
         Args:
-            tokens: int64 (N, L). Attention is causal: padding that is left out changes nothing before it.
+            tokens: int64 (N, L). Attention is causal, so omitting the padding changes no token before it.
         """
         length = tokens.shape[1]
         causal = torch.full((length, length), BLOCKED, device=tokens.device).triu(1)
@@ -113,7 +113,7 @@ class Clip(open_clip.CLIP):
 
 
 def key_value(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of a transformer layer for `tokens` (B, N, width): (B, heads, N, d) each."""
+    """Return keys and values of a transformer layer for `tokens` (B, N, width), each (B, heads, N, d)."""
     attn, width = layer.attn, tokens.shape[-1]
     both = F.linear(layer.ln_1(tokens), attn.in_proj_weight[width:], attn.in_proj_bias[width:])
     key, value = both.chunk(2, dim=-1)
@@ -121,7 +121,7 @@ def key_value(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def advance(layer: Any, tokens: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """`tokens` (B, N, width) after a transformer layer in which they attend to `key` and `value`."""
+    """Apply a transformer layer to `tokens` (B, N, width), which attend to `key` and `value`."""
     attn, width = layer.attn, tokens.shape[-1]
     query = F.linear(layer.ln_1(tokens), attn.in_proj_weight[:width], attn.in_proj_bias[:width])
     read = attention(split_heads(query, attn.num_heads), key, value, mask)

@@ -1,4 +1,4 @@
-"""MaskCLIP (arXiv 2208.08984): a CLIP image embedding for every mask, in one pass over the image."""
+"""MaskCLIP (arXiv 2208.08984): a CLIP image embedding of every mask, in one pass over the image."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reference.model.clip import Clip, advance, key_value
 class ClipPool(nn.Module):
     """Mask tokens that start as CLS and attend to CLS and to the patches under their mask.
 
-    Nothing attends to a mask token, so the image passes the plain vision transformer, and in every layer
-    the mask tokens read its keys and values. The official code gets the same from one sequence of
-    Q + 1 + N tokens and a large mask.
+    No token attends to a mask token. So the image tokens pass the plain vision transformer, and in every
+    layer the mask tokens attend to their keys and values. The official code computes the same with one
+    sequence of Q + 1 + N tokens and a large attention mask.
 
-    The image comes without the padding to multiples of 64 and the masks with it, and both are stretched
-    to one square: misaligned wherever there is padding. The official model does so, and the fusion of its
-    two classifiers was tuned to it.
+    The image has no padding, the masks include the padding to multiples of 64, and both are resized to the
+    same square. They are misaligned wherever there is padding. The official model does the same, and the
+    fusion of its two classifiers was tuned to it.
 
     Shapes:
         clip_image (1, 3, I, I)        RGB in [0, 1], resized by the caller (bilinear, no antialiasing)
@@ -52,5 +52,5 @@ class ClipPool(nn.Module):
             key, value = key_value(layer, tokens)
             masks = advance(layer, masks, key, value, mask=blocked)
             tokens = advance(layer, tokens, key, value)
-        # Only the masks are read, so the image stops before the last layer.
+        # Only the mask tokens are used, so the image tokens skip the last layer.
         return self.clip.project(advance(last, masks, *key_value(last, tokens), mask=blocked))

@@ -1,4 +1,4 @@
-"""Who measures a model passes a clock through it: a context manager per stage."""
+"""The interface of a clock that times the stages of a model."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ Clock = Callable[[str], AbstractContextManager[None]]
 
 
 def untimed(stage: str) -> AbstractContextManager[None]:
-    """The clock of those who measure nothing."""
+    """Measure nothing; the default clock."""
     return nullcontext()

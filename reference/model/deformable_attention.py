@@ -18,8 +18,8 @@ Size = tuple[int, int]  # height, width
 def sample_gather(value: Tensor, size: Size, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of bilinear samples of one level, by explicit row gathers.
 
-    Some engines run GridSample silently wrong here; gathers are the same arithmetic in the open.
-    Outside the map is zero, as with `grid_sample(padding_mode="zeros")`. Indices stay int64.
+    Some engines compute GridSample wrong here, without an error. Gathers do the same arithmetic explicitly.
+    The map is zero outside, as with `grid_sample(padding_mode="zeros")`. Indices are int64.
 
     Shapes:
         value    (B, h*w, heads, d)
@@ -48,10 +48,11 @@ def sample_gather(value: Tensor, size: Size, x: Tensor, y: Tensor, weights: Tens
 
 
 def sample_grid(value: Tensor, size: Size, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """The same as `sample_gather` through `grid_sample`; same arguments and shapes."""
+    """Compute the same as `sample_gather` with `grid_sample`; same arguments and shapes."""
     height, width = size
     batch, _, heads, channels = value.shape
-    # The operator wants one dtype for both, and half is too coarse for positions: the values are widened.
+    # The operator takes one dtype for values and positions. Half is too coarse for positions, so both are
+    # float32.
     maps = at_least_float32(value.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width))
     grid = (2 * torch.stack([x, y], dim=-1) - 1).transpose(1, 2).flatten(0, 1).to(maps.dtype)
     share = weights.transpose(1, 2).flatten(0, 1).to(maps.dtype)
@@ -61,7 +62,7 @@ def sample_grid(value: Tensor, size: Size, x: Tensor, y: Tensor, weights: Tensor
 
 
 class DeformableAttention(nn.Module):
-    """Every query looks at `num_points` learned places per head and level.
+    """Every query samples `num_points` learned positions per head and level.
 
     Attributes:
         lowering: "grid_sample" (fastest in PyTorch) or "gather" (elementary operators only, for export).

@@ -1,8 +1,9 @@
 """Stable Diffusion 1.x as a feature extractor: raw features of one denoising step at t = 0.
 
-diffusers holds the modules and the weights; the passes are walked here block by block, so that they hand
-out the inputs of the blocks ODISE reads and stop after the last of them: the UNet before its twelfth
-output block, the decoder in its second stage of four. `reference.oracle.official_pass` runs everything.
+The modules and their weights are those of diffusers. The forward passes are written out here, block by block.
+They return the inputs of the blocks that ODISE reads, and they skip what comes after the last of these: the
+UNet stops before its twelfth output block, the decoder in its second stage of four.
+`reference.oracle.official_pass` runs every block.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from reference.model.attention import attention, merge_heads, split_heads
 from reference.noise_schedule import FIRST_ALPHA_CUMPROD
 from reference.preset import CondStagePreset, Preset, UNetPreset, VaePreset
 
-#: Stride of each raw feature, in the order they are handed out.
+#: Stride of each raw feature, in the order in which they are returned.
 STRIDES = (4, 8, 64, 32, 16, 8, 8, 4)
 
 
 class Diffusion(nn.Module):
-    """The frozen UNet and autoencoder, and the noise every window is given.
+    """The frozen UNet and autoencoder, and the noise that is added to every window.
 
     Shapes:
         image        (W, 3, P, P)  RGB in [0, 1]
@@ -41,7 +42,7 @@ class Diffusion(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         self.scale_factor = preset.vae.scale_factor
-        # Any: diffusers and transformers do not type the modules that theirs are made of.
+        # Any: diffusers and transformers do not annotate the submodules of their models.
         self.unet: Any = build_unet(preset.unet)
         self.vae: Any = build_vae(preset.vae)
         self.cond_stage = None if preset.cond_stage is None else build_cond_stage(preset.cond_stage)
@@ -50,23 +51,23 @@ class Diffusion(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, cond_inputs: Tensor, cond_emb: Tensor) -> tuple[Tensor, ...]:
-        """The raw features, see the class and `STRIDES`."""
+        """Return the raw features, see the class and `STRIDES`."""
         mean, encoder = self.encode(image)
         latent = self.add_noise(mean * self.scale_factor)
         return *encoder, *self.denoise(latent, cond_inputs, cond_emb), *self.decode(mean)
 
     def add_noise(self, latent: Tensor, kept: float | Tensor = FIRST_ALPHA_CUMPROD) -> Tensor:
-        """A sample of the forward process, whose noise is the same for every window.
+        """Sample the forward process: add noise, the same to every window.
 
         Args:
             latent: (W, 4, P/8, P/8).
-            kept: how much of the latent's variance is left (`alphas_cumprod`); as at t = 0 by default.
+            kept: share of the latent's variance that remains (`alphas_cumprod`). Default: that of t = 0.
         """
         signal, noise = kept**0.5, (1 - kept) ** 0.5
         return signal * latent + noise * self.shared_noise
 
     def encode(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The mean of the posterior (W, 4, P/8, P/8), and the inputs of two residual blocks."""
+        """Return the mean of the posterior (W, 4, P/8, P/8) and the inputs of two residual blocks."""
         encoder, taps = self.vae.encoder, []
         x = encoder.conv_in(image * 2 - 1)
         for level, block in enumerate(encoder.down_blocks):
@@ -85,9 +86,9 @@ class Diffusion(nn.Module):
     def denoise(
         self, latent: Tensor, cond_inputs: Tensor, cond_emb: Tensor, time_emb: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """The input of the last block of every level of the UNet's upward half, deepest first.
+        """Return the input of the last block of every upsampling level of the UNet, deepest first.
 
-        `time_emb` (1, T) is the embedding of the step; that of t = 0 by default.
+        `time_emb` (1, T) is the embedding of the step. Default: that of t = 0.
         """
         unet, taps = self.unet, []
         emb = (self.time_embedding() if time_emb is None else time_emb) + cond_emb
@@ -122,9 +123,9 @@ class Diffusion(nn.Module):
         return self.unet.time_embedding(sinusoid)
 
     def decode(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs of the last residual block of the decoder's first two levels.
+        """Return the inputs of the last residual block of the decoder's first two levels.
 
-        The decoder is given the clean latent, so nothing here depends on the UNet.
+        The decoder reads the latent without noise, so its features do not depend on the UNet.
         """
         decoder = self.vae.decoder
         first, second = decoder.up_blocks[:2]
@@ -142,14 +143,14 @@ def raw_channels(preset: Preset) -> tuple[int, ...]:
     """Widths of the raw features, in their order."""
     unet = [preset.unet.model_channels * m for m in preset.unet.channel_mult]
     vae = [preset.vae.channels * m for m in preset.vae.channel_mult]
-    # A UNet feature is the level's width joined with the skip from the start of the level, once per run.
+    # A UNet feature has the channels of its level and those of the skip connection, once per run.
     runs = preset.ablation.runs
     joined = [runs * (width + unet[max(level - 1, 0)]) for level, width in enumerate(unet)]
     return (vae[-2], vae[-1], *reversed(joined), vae[-1], vae[-2])
 
 
 def build_unet(preset: UNetPreset) -> UNet2DConditionModel:
-    """LDM's UNet in diffusers' terms, without weights."""
+    """Build LDM's UNet from diffusers' modules, without weights."""
     down = ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in preset.attention_levels]
     up = ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(preset.attention_levels)]
     unet: Any = UNet2DConditionModel(
@@ -169,7 +170,7 @@ def build_unet(preset: UNetPreset) -> UNet2DConditionModel:
 
 
 def build_vae(preset: VaePreset) -> AutoencoderKL:
-    """LDM's KL autoencoder in diffusers' terms, without weights."""
+    """Build LDM's KL autoencoder from diffusers' modules, without weights."""
     levels = len(preset.channel_mult)
     vae: Any = AutoencoderKL(
         latent_channels=preset.latent_channels,
@@ -185,7 +186,7 @@ def build_vae(preset: VaePreset) -> AutoencoderKL:
 
 
 def build_cond_stage(preset: CondStagePreset) -> nn.Module:
-    """Stable Diffusion's text encoder, without weights."""
+    """Build Stable Diffusion's text encoder, without weights."""
     config = CLIPTextConfig(
         vocab_size=preset.vocab_size,
         hidden_size=preset.width,
@@ -201,7 +202,7 @@ def build_cond_stage(preset: CondStagePreset) -> nn.Module:
 
 
 class AttentionProcessor:
-    """diffusers' attention blocks through `reference.model.attention`, with their weights as they are."""
+    """Makes diffusers' attention blocks compute with `reference.model.attention`, with their own weights."""
 
     def __call__(
         self,
@@ -211,9 +212,9 @@ class AttentionProcessor:
         attention_mask: None = None,
         temb: None = None,
     ) -> Tensor:
-        """Self or cross attention of tokens (W, N, width), or of a map (W, width, H, W) with its residual.
+        """Attend: tokens (W, N, width), or a map (W, width, H, W) with its residual connection.
 
-        diffusers passes the last two by name; Stable Diffusion 1.x uses neither.
+        diffusers passes `attention_mask` and `temb` by name; Stable Diffusion 1.x uses neither.
         """
         x = hidden_states
         if x.ndim == 4:
@@ -244,5 +245,5 @@ def _middle(block: Any, x: Tensor) -> Tensor:
 
 
 def _upsample(upsampler: Any, x: Tensor) -> Tensor:
-    # diffusers' own forward asks for the size of the batch, which a dynamic batch does not have.
+    # The forward pass of diffusers reads the batch size, which a graph with a dynamic batch does not know.
     return upsampler.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))

@@ -18,12 +18,12 @@ MAX_LOGIT_SCALE = 100.0
 
 
 class Prediction(NamedTuple):
-    """What the queries say after a decoder layer (or before the first).
+    """The prediction of all queries after a decoder layer, or before the first one.
 
     Attributes:
         pred_masks: (B, Q, H/4, W/4) logits, at least float32.
         mask_embed: (B, Q, D), compared with text embeddings, at least float32.
-        pred_logits: (B, Q, 2), object and no object; None for label models, whose null embedding says it.
+        pred_logits: (B, Q, 2), object and no object. None for label models, which have a null embedding.
         mask_pooled_features: (B, Q, D), pooled pixels plus query, from which `mask_embed` is made.
     """
 
@@ -55,7 +55,7 @@ class MultiheadAttention(nn.Module):
 
 
 class CrossAttentionLayer(nn.Module):
-    """Queries look at the pixels of one level that lie in their own mask."""
+    """Every query attends to the pixels of one level that lie in its own mask."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class CrossAttentionLayer(nn.Module):
 
 
 class SelfAttentionLayer(nn.Module):
-    """Queries look at one another."""
+    """Queries attend to one another."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class ThreeLayers(nn.Module):
 
 
 class PooledMaskEmbed(nn.Module):
-    """Embedding of what a mask covers: the mean of its pixels' features plus the query (ODISE, sec. 3.4)."""
+    """Embedding of a mask: the mean feature of its pixels, plus the query (ODISE, sec. 3.4)."""
 
     def __init__(self, hidden_dim: int, mask_dim: int, embed_dim: int) -> None:
         super().__init__()
@@ -139,12 +139,12 @@ class PooledMaskEmbed(nn.Module):
         return at_least_float32(self.mask_embed(pooled)), pooled
 
     def scale(self) -> Tensor:
-        """Temperature of the cosine with a text embedding, (): at most 100 (as CLIP's)."""
+        """Return the factor of the cosine with a text embedding, a scalar of at most 100, as in CLIP."""
         return at_least_float32(self.logit_scale).exp().clamp(max=MAX_LOGIT_SCALE)
 
 
 class MaskDecoder(nn.Module):
-    """Queries refined level by level; every layer attends inside the mask the previous one predicted."""
+    """Refines queries level by level. A layer attends inside the masks that the previous layer predicted."""
 
     def __init__(self, preset: HeadPreset, kind: str) -> None:
         super().__init__()
@@ -174,9 +174,9 @@ class MaskDecoder(nn.Module):
         Args:
             pixels: output of the pixel decoder.
             aux: also predict before the first layer and after every layer but the last.
-            resize_masks: resize masks of stride 4 to a level to get its attention masks. Otherwise the mask
-                features are resized, once per level, and the masks made from those: resizing is linear,
-                so they are the same up to rounding, for 4 to 64 times less work.
+            resize_masks: how the attention masks of a level are made. True: masks of stride 4 are resized to
+                the level. False: the mask features are resized once per level, and masks are made from
+                them. Resizing is linear, so both agree up to rounding; False needs 4 to 64 times less work.
 
         Returns:
             The last prediction alone, or all `dec_layers + 1` of them in order.
@@ -232,9 +232,10 @@ class MaskDecoder(nn.Module):
 
 
 def attention_mask(masks: Tensor) -> Tensor:
-    """Additive attention mask that keeps a query inside its mask; a query with an empty mask sees everything.
+    """Make the additive mask that lets a query attend inside its mask only, or everywhere if that is empty.
 
-    Arithmetic instead of boolean indexing: a row of nothing but blocked pixels would be NaN after softmax.
+    It is computed by multiplication, not by boolean indexing. A row in which every pixel is blocked would be
+    NaN after softmax.
 
     Shapes:
         masks    (B, Q, h, w) logits

@@ -1,4 +1,4 @@
-"""The Mask2Former head of ODISE: feature pyramid in, masks and their embeddings out."""
+"""The Mask2Former head of ODISE: from the feature pyramid to masks and their embeddings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MaskHeadOutput(NamedTuple):
         pred_masks: (B, Q, H/4, W/4) logits, at least float32.
         mask_embed: (B, Q, D), at least float32.
         pred_logits: (B, Q, 2), object and no object; None for label models.
-        aux: the predictions before the last one, when asked for.
+        aux: the predictions before the last one; empty unless requested.
     """
 
     pred_masks: Tensor
@@ -29,7 +29,7 @@ class MaskHeadOutput(NamedTuple):
 
     @classmethod
     def of(cls, predictions: list[Prediction]) -> MaskHeadOutput:
-        """The last prediction, with those before it as `aux`."""
+        """Return the last prediction, with the earlier ones as `aux`."""
         *aux, last = predictions
         return cls(last.pred_masks, last.mask_embed, last.pred_logits, tuple(aux))
 
@@ -56,7 +56,7 @@ class MaskHead(nn.Module):
 
         Args:
             s2, s3, s4, s5: (B, projection_dim, H/k, W/k) with k = 4, 8, 16, 32.
-            aux: also return the intermediate predictions (training reads them).
+            aux: also return the intermediate predictions, for training.
             resize_masks: see `MaskDecoder`.
         """
         pixels = self.pixel_decoder(s2, s3, s4, s5)

@@ -1,4 +1,4 @@
-"""ODISE, whole: the stages under the official parameter names, and an image segmented with them."""
+"""The whole ODISE model: its stages under the official parameter names, and `segment`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TEXT_BATCH = 256
 class ODISE(nn.Module):
     """Open-vocabulary diffusion-based panoptic segmentation (arXiv 2303.04803).
 
-    The trainable modules carry the official names. The stages the exporter takes apart are
-    `captioner`, `features`, `mask_head`, `clip_pool` and `text_encoder`.
+    The trainable modules have the official names. The exporter exports the stages `captioner`,
+    `features`, `mask_head`, `clip_pool` and `text_encoder` one by one.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -54,7 +54,7 @@ class ODISE(nn.Module):
 
     @property
     def clip(self) -> Clip:
-        """The one CLIP: the captioner's, the texts' and the mask pooling's."""
+        """The CLIP that the captioner, the text encoder and the mask pooling share."""
         return self.clip_head.clip
 
     @property
@@ -89,7 +89,7 @@ class ODISE(nn.Module):
 
     @torch.no_grad()
     def encode(self, labels: Labels | EncodedTexts) -> EncodedTexts:
-        """Embed every synonym of every category; texts that are encoded already stay as they are."""
+        """Embed every synonym of every category. Encoded texts are returned unchanged."""
         if isinstance(labels, EncodedTexts):
             return labels
         preset = self.preset
@@ -109,16 +109,16 @@ class ODISE(nn.Module):
         batch: int | None = None,
         clock: Clock = untimed,
     ) -> Segmentation:
-        """Segment one image as it is; `reference.inference` brings a photo to the right size first.
+        """Segment one image at its own size. `reference.inference.segment_photo` resizes a photo first.
 
         Args:
             image: uint8 (H, W, 3) or (3, H, W), RGB.
-            labels: categories with their synonyms, or what `encode` made of them.
-            things: the categories whose objects are told apart.
-            out_hw: height and width of the results; those of the image by default.
+            labels: categories with their synonyms, or the result of `encode`.
+            things: indices of the thing categories; each of their objects is a segment of its own.
+            out_hw: height and width of the results. Default: those of the image.
             overlap_threshold: see `postprocess.panoptic`.
-            batch: windows that run at once; None: all of them.
-            clock: measures the stages.
+            batch: number of windows that run at once. None: all of them.
+            clock: times the stages.
         """
         encoded = self.encode(labels)
         planes = as_planes(image)
@@ -140,12 +140,14 @@ class ODISE(nn.Module):
         *,
         overlap_threshold: float = 0.8,
     ) -> Segmentation:
-        """The last part of `segment`: masks at the size of the result; arguments as there, and
+        """Resize the masks to the size of the result; the last part of `segment`.
+
+        The arguments `things`, `out_hw` and `overlap_threshold` are those of `segment`.
 
         Args:
             planes: (1, 3, H, W), the image in [0, 1], without padding.
             head: the masks of the padded image.
-            mask_cls: (Q, K+1) class log-probabilities, of `classify`.
+            mask_cls: (Q, K+1) class log-probabilities, from `classify`.
         """
         image_hw = planes.shape[2], planes.shape[3]
         padded = self.pad(planes)

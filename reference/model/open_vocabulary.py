@@ -19,10 +19,10 @@ Labels = Sequence[Sequence[str]]  # categories, each with its synonyms
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """A vocabulary as the model compares masks with it; made once, used for any number of images.
+    """The embeddings of a vocabulary. They are computed once and used for any number of images.
 
     Attributes:
-        labels: the categories with their synonyms; a row of a table is one synonym, in order.
+        labels: the categories with their synonyms. A row of the tables below is one synonym, in order.
         names_embed: (K', E), CLIP embeddings of the texts for the head (`preset.category_prompt`).
         text_embed: (K', D), their projection.
         clip_text_embed: (K', E), CLIP embeddings of the texts for CLIP (`preset.clip_prompt`).
@@ -36,14 +36,14 @@ class EncodedTexts:
 
 @dataclass(frozen=True)
 class Classification:
-    """What the masks of one image are.
+    """The classification of the masks of one image, with its intermediate results.
 
     Attributes:
         category_logits: (B, Q, K), of the head; label models append the logit of "none": (B, Q, K+1).
         open_patches: (B, Q, N), the patches each mask attends to, see `ClipPool`.
         clip_mask_embed: (B, Q, E).
         clip_logits: (B, Q, K), of CLIP.
-        fused: (B, Q, K), both together, unnormalised log-probabilities.
+        fused: (B, Q, K), both classifiers combined, unnormalised log-probabilities.
         mask_cls: (B, Q, K+1), log-probabilities, "no object" last.
     """
 
@@ -56,7 +56,7 @@ class Classification:
 
 
 class CategoryHead(nn.Module):
-    """Text side of label models: a projection, and a learned text that means "none of the categories"."""
+    """Text head of label models: a projection, and a learned embedding of "none of the categories"."""
 
     def __init__(self, clip_dim: int, mask_dim: int) -> None:
         super().__init__()
@@ -64,12 +64,12 @@ class CategoryHead(nn.Module):
         self.text_proj = nn.Linear(clip_dim, mask_dim)
 
     def null(self) -> Tensor:
-        """Projected embedding of "none", (1, D)."""
+        """Return the projected embedding of "none", (1, D)."""
         return self.text_proj(self.null_embed)
 
 
 class WordHead(nn.Module):
-    """Text side of caption models: a projection."""
+    """Text head of caption models: a projection."""
 
     def __init__(self, clip_dim: int, mask_dim: int) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class WordHead(nn.Module):
 
 
 def prompted(labels: Labels, template: str | None) -> list[str]:
-    """Every synonym of every category in order, in the template ("a photo of a {}.") where there is one."""
+    """List every synonym of every category in order, in the template ("a photo of a {}.") if given."""
     names = [name for synonyms in labels for name in synonyms]
     return names if template is None else [template.format(name) for name in names]
 
 
 def tokenize(names: Sequence[str], length: int) -> Tensor:
-    """Tokens of CLIP, padded with zeros to `length` and cut off there: int64 (N, length)."""
+    """Tokenize for CLIP, padded with zeros or truncated to `length`: int64 (N, length)."""
     return _tokenizer()(list(names), length)
 
 
@@ -93,7 +93,7 @@ def _tokenizer() -> open_clip.SimpleTokenizer:
 
 
 def overlaps(labels: Labels, train_labels: Labels) -> Tensor:
-    """Which categories share a name, letter by letter, with a training category: bool (K,)."""
+    """Return bool (K,): whether a category shares a name, letter by letter, with a training category."""
     seen = {name for synonyms in train_labels for name in synonyms}
     return torch.tensor([not seen.isdisjoint(synonyms) for synonyms in labels])
 
@@ -104,16 +104,16 @@ def similarity(embed: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 def best_synonym(logits: Tensor, labels: Labels) -> Tensor:
-    """The logit of a category is that of its best synonym: (B, Q, K') -> (B, Q, K)."""
+    """Give every category the logit of its best synonym: (B, Q, K') -> (B, Q, K)."""
     parts = logits.split([len(synonyms) for synonyms in labels], dim=-1)
     return torch.stack([part.amax(-1) for part in parts], dim=-1)
 
 
 def fuse(category_logits: Tensor, clip_logits: Tensor, seen: Tensor, alpha: float, beta: float) -> Tensor:
-    """Geometric mean of both classifiers; CLIP weighs `alpha` for seen categories, `beta` for the others.
+    """Combine both classifiers by a geometric mean; CLIP weighs `alpha` for seen categories, else `beta`.
 
-    In logarithms throughout. The official code takes the logarithm of a product of powers, which is NaN
-    where a probability underflows to zero; here it stays the finite number that is meant.
+    All steps are in logarithms. The official code takes the logarithm of a product of powers, which is NaN if
+    a probability underflows to zero. Here the result is the correct finite number.
 
     Args:
         category_logits, clip_logits: (B, Q, K).
@@ -128,13 +128,13 @@ def fuse(category_logits: Tensor, clip_logits: Tensor, seen: Tensor, alpha: floa
 
 
 def with_void(fused: Tensor, void: Tensor) -> Tensor:
-    """Class log-probabilities with "no object" last.
+    """Append "no object" to the class log-probabilities.
 
     Args:
         fused: (B, Q, K), from `fuse`.
         void: (B, Q, 1), probability that a query is no object.
 
     Returns:
-        (B, Q, K+1). The added 1e-8 is the official model's: post-processing takes a softmax of this.
+        (B, Q, K+1). The official model adds 1e-8 too; post-processing takes the softmax of this.
     """
     return torch.log(torch.cat([fused.softmax(-1) * (1 - void), void], dim=-1) + 1e-8)

@@ -1,4 +1,4 @@
-"""Mask2Former's pixel decoder (arXiv 2112.01527, sec. 3.2): four feature maps in, finer-grained ones out."""
+"""Mask2Former's pixel decoder (arXiv 2112.01527, sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reference.preset import HeadPreset
 
 
 class PixelDecoderOutput(NamedTuple):
-    """What the mask decoder reads.
+    """The input of the mask decoder.
 
     Attributes:
-        mask_features: (B, mask_dim, H/4, W/4), dotted with a query's embedding to give its mask.
+        mask_features: (B, mask_dim, H/4, W/4). The product with a query's embedding is the query's mask.
         levels: (B, conv_dim, ...) at strides 32, 16 and 8, attended by the queries in turn.
     """
 
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
 
 class DeformableTransformer(nn.Module):
-    """Encodes the levels as one sequence, in which a learned embedding tells them apart."""
+    """Encodes all levels as one sequence. A learned embedding per level is added to their positions."""
 
     def __init__(self, preset: HeadPreset) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class PixelDecoder(nn.Module):
 
 
 def reference_points(sizes: list[Size], like: Tensor) -> Tensor:
-    """Centre of every pixel of every level, x and y in [0, 1]: (sum of h*w, 2), at least float32."""
+    """Centres of all pixels of all levels, x and y in [0, 1]: (sum of h*w, 2), at least float32."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     points = []
     for height, width in sizes:

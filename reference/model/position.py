@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def sine_position(height: int, width: int, dim: int, like: Tensor) -> Tensor:
-    """Embedding of every pixel: the first half of the channels tells the row, the second the column.
+    """Embed the position of every pixel: the row in the first half of the channels, the column in the second.
 
-    Positions are normalised to (0, 2 pi]. Computed in float32 from the sizes alone, so that a graph
-    exported with symbolic sizes holds for all of them.
+    Positions are normalised to (0, 2 pi]. They are computed in float32 from the sizes alone, so a graph that
+    was exported with symbolic sizes is correct for all sizes.
 
     Returns:
         (1, height*width, dim), dtype and device of `like`.

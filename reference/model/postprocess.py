@@ -38,7 +38,7 @@ class Panoptic:
 
 @dataclass(frozen=True)
 class Instances:
-    """Objects, in no order: scores (N,), classes int64 (N,), masks bool (N, H, W)."""
+    """Objects in no particular order: scores (N,), classes int64 (N,), masks bool (N, H, W)."""
 
     scores: Tensor
     classes: Tensor
@@ -48,9 +48,10 @@ class Instances:
 def resize_masks(
     masks: Tensor, padded_hw: tuple[int, int], image_hw: tuple[int, int], out_hw: tuple[int, int]
 ) -> Tensor:
-    """Mask logits at the size of the result.
+    """Resize mask logits to the size of the result.
 
-    Two bilinear steps, as the official model: to the padded image, cropped to the image, to the result.
+    Two bilinear steps, as in the official model: to the padded image, which is cropped to the image, then to
+    the result.
 
     Args:
         masks: (Q, padded height / 4, padded width / 4).
@@ -65,7 +66,7 @@ def resize_masks(
 
 
 def semantic(mask_cls: Tensor, mask_pred: Tensor) -> Tensor:
-    """Score of every category at every pixel, (K, H, W); their sum is not 1."""
+    """Score every category at every pixel, (K, H, W). The scores of a pixel do not sum to 1."""
     return torch.einsum("qk,qhw->khw", mask_cls.softmax(-1)[:, :-1], mask_pred.sigmoid())
 
 
@@ -76,13 +77,13 @@ def panoptic(
     object_mask_threshold: float = 0.0,
     overlap_threshold: float = 0.8,
 ) -> Panoptic:
-    """One segment per pixel (Mask2Former's merging, arXiv 2107.06278 sec. 3.4).
+    """Give every pixel at most one segment (the merging of MaskFormer, arXiv 2107.06278 sec. 3.4).
 
     Args:
         mask_cls, mask_pred: see the module.
         things: categories with one segment per object; the segments of any other category merge.
-        object_mask_threshold: queries must score higher.
-        overlap_threshold: a segment must keep this share of its mask once the others took theirs.
+        object_mask_threshold: queries with a score up to this are dropped.
+        overlap_threshold: a segment is dropped if it wins a smaller share of its mask than this.
     """
     ids = torch.zeros(mask_pred.shape[-2:], dtype=torch.int32, device=mask_pred.device)
     scores, classes = mask_cls.softmax(-1).max(-1)
@@ -96,8 +97,8 @@ def panoptic(
     for query, category in enumerate(classes[kept].tolist()):
         won, mask = owner == query, masks[query] >= 0.5
         visible = won & mask
-        # `visible` is not empty, so the division is safe. The share counts the pixels won, also those
-        # outside the mask: the official rule.
+        # `visible` is not empty, so the division is safe. As in the official code, the share counts all
+        # pixels that were won, also those outside the mask.
         if not visible.any() or int(won.sum()) / int(mask.sum()) < overlap_threshold:
             continue
         isthing = category in things
@@ -114,12 +115,12 @@ def panoptic(
 def instances(
     mask_cls: Tensor, mask_pred: Tensor, topk: int, things: Collection[int] | None = None
 ) -> Instances:
-    """The best `topk` pairs of query and category; one query may appear with several categories.
+    """Take the `topk` best pairs of query and category. One query may appear with several categories.
 
     Args:
         mask_cls, mask_pred: see the module.
-        topk: pairs to look at, before `things` are picked from them.
-        things: keep these categories only; None keeps all.
+        topk: number of pairs, before those of other categories than `things` are dropped.
+        things: categories to keep. None keeps all.
     """
     probabilities = mask_cls.softmax(-1)[:, :-1]
     categories = probabilities.shape[1]

@@ -1,4 +1,4 @@
-"""The results of a segmentation: what the model found, and what post-processing makes of it."""
+"""The result of a segmentation: the output of the model, and its panoptic, semantic and instance forms."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Segmentation:
     Attributes:
         mask_cls: (Q, K+1) class log-probabilities, "no object" last.
         mask_pred: (Q, H, W) mask logits at the size of the result.
-        things: the categories whose objects are told apart.
-        topk: instances at most.
+        things: indices of the thing categories; each of their objects is a segment of its own.
+        topk: largest number of instances.
         overlap_threshold: see `postprocess.panoptic`.
     """
 

@@ -1,4 +1,4 @@
-"""An image larger than a window: cut it up, run the windows, join their features."""
+"""Sliding windows: cut an image into windows, run them, and stitch their features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Origin = tuple[int, int]
 def window_origins(height: int, width: int, side: int) -> list[Origin]:
     """Top left corners (y, x) of the square windows that cover an image, row by row.
 
-    Windows touch; the last of a row or column is moved back to end at the border, and overlaps there.
+    Neighbours touch. The last window of a row or column ends at the border, and overlaps the one before it.
     """
     return [(y, x) for y in _starts(height, side) for x in _starts(width, side)]
 
@@ -28,7 +28,7 @@ def extract_windows(image: Tensor, largest: int) -> tuple[Tensor, list[Origin]]:
         image: (B, 3, H, W), H and W multiples of 64.
 
     Returns:
-        windows (B * N, 3, side, side), all of the first image first, and their N origins.
+        windows (B * N, 3, side, side), image by image, and the N origins of one image.
     """
     height, width = image.shape[-2:]
     side = min(largest, height, width)
@@ -38,7 +38,7 @@ def extract_windows(image: Tensor, largest: int) -> tuple[Tensor, list[Origin]]:
 
 
 def stitch(windows: Tensor, origins: Sequence[Origin], stride: int, height: int, width: int) -> Tensor:
-    """Join a feature map of windows; where they overlap, take the mean.
+    """Join the feature maps of windows. Where windows overlap, take the mean.
 
     Args:
         windows: (B * N, C, side/stride, side/stride), in the order of `extract_windows`.
@@ -64,7 +64,7 @@ def image_features(
     """(s2, s3, s4, s5) of whole images (B, 3, H, W) in [0, 1], H and W multiples of 64.
 
     Args:
-        batch: windows that run at once; None: all of them.
+        batch: number of windows that run at once. None: all of them.
     """
     windows, origins = extract_windows(image, backbone.window)
     pyramids = []

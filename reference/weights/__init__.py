@@ -1,1 +1,1 @@
-"""Weights on disk: the official names, the file format, seeded weights, and those that are shipped."""
+"""Weights on disk: official names, file format, seeded random weights, and the shipped demo weights."""

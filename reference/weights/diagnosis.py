@@ -1,4 +1,4 @@
-"""What a file is that was given as weights and is no safetensors file, and what to do about it."""
+"""Diagnoses a file that was given as weights but is not a safetensors file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OFFICIAL = "give a safetensors file under the official names"
 _AGAIN = "download it again"
 _UNPACK = "unpack it, and give the safetensors file in it"
 
-#: How files begin, with what they are and the way out.
+#: The first bytes of a file, what it is then, and the hint.
 _BEGINNINGS = (
     (b"version https://git-lfs.github.com/", "is a pointer of Git LFS, not the file itself", "git lfs pull"),
     (b"/annex/objects/", "is a pointer of git-annex, not the file itself", "git annex get"),
@@ -32,11 +32,11 @@ _HEADER = 100_000_000
 
 
 def unreadable(path: Path, error: object = "") -> WeightsError:
-    """The error for a file that the safetensors library refused.
+    """Return the error for a file that the safetensors library refused.
 
     Args:
         path: of the file.
-        error: what the library said.
+        error: the message of the library.
     """
     try:
         if path.is_dir():
@@ -51,20 +51,20 @@ def unreadable(path: Path, error: object = "") -> WeightsError:
 def misfit(
     have: Collection[str], missing: Collection[str], unexpected: Collection[str], trainable: Collection[str]
 ) -> str:
-    """What to do about tensors that do not fit a model, by what they seem to be.
+    """Return the hint for tensors that do not fit a model, by what the names suggest.
 
     Args:
         have: the names in the file.
-        missing, unexpected: what it lacks, and has too many, of those that the model needs.
-        trainable: the names of what is trained, or goes with it.
+        missing, unexpected: names that the file lacks, and names that the model does not have.
+        trainable: names of the trainable part.
     """
     if missing and not unexpected and set(trainable).isdisjoint(missing):
         return (
-            "the file has the trained part alone, the released checkpoints leave the frozen parts out: give"
-            " those as well (--frozen of training), or a complete file"
+            "the file has the trained part only, as released checkpoints do: give the frozen part as well"
+            " (--frozen of training), or a complete file"
         )
     if missing and not unexpected and set(trainable) >= set(missing):
-        return "the file lacks what is trained: give a complete file, or train from it with --frozen"
+        return "the file lacks the trained part: give a complete file, or train from this one with --frozen"
     for prefix in ("module.", "model.", "_orig_mod.", "state_dict."):
         if all(name.startswith(prefix) for name in have):
             wanted = {name.removeprefix(prefix) for name in have}
@@ -124,7 +124,7 @@ def _json(path: Path, text: bytes) -> tuple[str, str]:
 
 
 def _cut_off(path: Path, header: int, size: int, error: object) -> tuple[str, str]:
-    """A safetensors file says in its header how long it is."""
+    """Compare the size of a safetensors file with the size that its header states."""
     if size < 8 + header:
         return f"{path} is cut off: {size} bytes, its header alone has {8 + header}", _AGAIN
     try:

@@ -1,7 +1,7 @@
-"""What the official files call a tensor, and what it is called here: one table.
+"""The key table: from the parameter names of this code to the names in the official checkpoints.
 
-The trainable part has its official names here too. The frozen parts live in diffusers, transformers and
-open_clip, which name the same modules differently; each row maps one of their modules.
+The trainable part has its official names here too. The frozen parts are modules of diffusers, transformers
+and open_clip, which name them differently. Each row maps one of their modules.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _DIFFUSION = "backbone.diffusion"
 
 @dataclass(frozen=True)
 class Row:
-    """One module.
+    """One module of the table.
 
     Attributes:
         ours: its path here.
         official: its paths in the official files, which may hold several copies.
         parts: submodules that are named differently, ours -> official.
-        pointwise: its linear layers are 1x1 convolutions officially.
+        pointwise: its linear layers are 1x1 convolutions in the official files.
     """
 
     ours: str
@@ -38,7 +38,7 @@ class Row:
     pointwise: bool = False
 
     def names(self, tail: str) -> tuple[str, ...]:
-        """The official names of the tensor `tail` ("conv1.weight") of this module."""
+        """Return the official names of the tensor `tail` ("conv1.weight") of this module."""
         for ours, official in self.parts.items():
             if tail.startswith(f"{ours}."):
                 tail = official + tail[len(ours) :]
@@ -47,20 +47,20 @@ class Row:
 
 
 class ConversionTable:
-    """The rows of a preset. A tensor belongs to the row with the longest path that fits its name."""
+    """The rows of a preset. A tensor belongs to the row with the longest matching path."""
 
     def __init__(self, preset: Preset) -> None:
         self._rows = {row.ours: row for row in _rows(preset)}
 
     def row(self, name: str) -> Row | None:
-        """The row of the tensor called `name` here; None: it has its official name."""
+        """Return the row of the tensor called `name` here. None: the official name is the same."""
         path = name
         while path not in self._rows and "." in path:
             path = path.rpartition(".")[0]
         return self._rows.get(path)
 
     def official_names(self, name: str) -> tuple[str, ...]:
-        """The official names of the tensor called `name` here, one per copy."""
+        """Return the official names of the tensor called `name` here, one per copy."""
         row = self.row(name)
         return (name,) if row is None else row.names(name[len(row.ours) + 1 :])
 
@@ -100,8 +100,8 @@ def _unet_rows(preset: UNetPreset) -> Iterator[tuple[str, str, Mapping[str, str]
     yield "mid_block.resnets.0", "middle_block.0", _UNET_RESNET
     yield "mid_block.attentions.0", "middle_block.1", {}
     yield "mid_block.resnets.1", "middle_block.2", _UNET_RESNET
-    # LDM counts blocks through: on the way down a level is its residual blocks and a downsampler, after
-    # the first convolution; on the way up it is one residual block more, the last with the upsampler.
+    # LDM numbers blocks across levels. Downwards, after the first convolution, a level is its residual blocks
+    # and a downsampler. Upwards, it has one residual block more, and the last one holds the upsampler.
     for level in range(levels):
         for block in range(blocks):
             official = f"input_blocks.{1 + level * (blocks + 1) + block}"
@@ -133,7 +133,7 @@ def _vae_rows(preset: VaePreset) -> Iterator[tuple[str, str, Mapping[str, str]]]
     for level in range(levels):
         down, up = f"encoder.down_blocks.{level}", f"decoder.up_blocks.{level}"
         official_down = f"encoder.down.{level}"
-        # LDM numbers the decoder's levels by resolution, diffusers in the order they run.
+        # LDM numbers the decoder's levels by resolution, diffusers in the order of execution.
         official_up = f"decoder.up.{levels - 1 - level}"
         yield f"{down}.downsamplers.0.conv", f"{official_down}.downsample.conv", {}
         yield f"{up}.upsamplers.0.conv", f"{official_up}.upsample.conv", {}

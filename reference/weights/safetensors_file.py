@@ -23,14 +23,14 @@ TrainLabels = tuple[tuple[str, ...], ...]
 
 
 class WeightsFile(Mapping[str, Tensor]):
-    """An open safetensors file, whose tensors are read when asked for; a context manager.
+    """An open safetensors file, a context manager. A tensor is read when it is requested.
 
     Attributes:
-        labels: the categories the weights were trained on with their synonyms, if the file says so; the
-            official ones do not.
+        labels: the categories of training with their synonyms; None if the file does not state them, as
+            official files do not.
 
     Raises:
-        WeightsError: on entry, where it is no safetensors file.
+        WeightsError: on entry, if it is not a safetensors file.
     """
 
     labels: TrainLabels | None
@@ -70,8 +70,8 @@ class WeightsFile(Mapping[str, Tensor]):
             labels = None
         if not (isinstance(labels, list) and labels and all(map(_is_category, labels))):
             raise WeightsError(
-                f"{self._path} does not say properly which labels it was trained on",
-                f"its metadata {_LABELS!r} is to be a JSON list of lists of names",
+                f"{self._path} states its training labels in another form",
+                f"its metadata {_LABELS!r} must be a JSON list of lists of names",
             )
         return tuple(tuple(names) for names in labels)
 

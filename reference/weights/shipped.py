@@ -1,9 +1,9 @@
-"""Where the weights that come with the product lie."""
+"""Paths of the weights that come with the product."""
 
 from pathlib import Path
 
 _FOLDER = Path(__file__).with_name("files")
-#: The label model, whole.
+#: The whole label model.
 LABEL = _FOLDER / "demo.safetensors"
-#: What the caption model has of its own; its frozen part is that of `LABEL`.
+#: The trainable part of the caption model; its frozen part is that of `LABEL`.
 CAPTION = _FOLDER / "demo-caption.safetensors"

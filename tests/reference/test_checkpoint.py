@@ -152,7 +152,7 @@ def test_a_released_checkpoint_without_frozen_parts_is_refused_with_what_is_miss
     frozen = sum("ldm_extractor" in name for name in golden_weights("label"))
     assert f"missing: {clips + frozen} (" in str(error.value)
     assert "unexpected: 0" in str(error.value)
-    assert "leave the frozen parts out" in str(error.value)
+    assert "give the frozen part as well" in str(error.value)
 
 
 def test_a_file_in_half_precision_is_used_in_single(demo, demo_file):

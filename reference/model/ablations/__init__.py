@@ -1,1 +1,1 @@
-"""The parts of the paper's ablations: what takes the place of a part of the model."""
+"""The ablations of the paper: modules that replace a part of the model."""

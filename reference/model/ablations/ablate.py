@@ -1,4 +1,4 @@
-"""An ablated model from one that has weights."""
+"""Makes an ablated model from a model that has weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reference.model.odise import ODISE
 
 
 def ablate(model: ODISE, ablation: Ablation) -> ODISE:
-    """The ablated model, with the weights of `model` in every part that both have.
+    """Return the ablated model, with the weights of `model` in every part that both have.
 
-    The tensors are shared, so it takes no memory, and `model` is not to be used after. What `model` does
-    not have starts as PyTorch makes it, and needs training: projections whose inputs are others, and the
-    learnable step. Weights of a model that was trained with an ablation are loaded for its own preset,
+    The two models share their tensors, which saves memory; do not use `model` afterwards. Parts that `model`
+    lacks start with the initial values of PyTorch and need training: projections with other inputs, and the
+    learnable step. To load the weights of a model that was trained with an ablation, call
     `load_weights(preset.with_ablation(ablation), path)`.
 
     Args:
-        model: the paper's.
-        ablation: what is to be different.
+        model: the paper's model.
+        ablation: the changes.
 
     Raises:
         AblationError: the ablation does not fit the preset, or `model` is ablated itself.
@@ -48,9 +48,9 @@ def ablate(model: ODISE, ablation: Ablation) -> ODISE:
 
 
 def new_parts(ablation: Ablation) -> list[str]:
-    """Paths of the modules that the paper's model does not have, or not of this size."""
+    """Return the paths of modules that the paper's model lacks or has in another size."""
     if ablation.features == "clip":
         return ["backbone.feature_projections"]
-    # Projections of the UNet's features; the autoencoder runs once whatever the steps.
+    # Projections of the UNet's features. The autoencoder runs once for any number of steps.
     parts = [f"backbone.feature_projections.{index}" for index in range(2, 6)] if ablation.runs > 1 else []
     return [*parts, "backbone.diffusion.step"] if ablation.time_steps == LEARNABLE else parts

@@ -15,8 +15,8 @@ from reference.preset import Preset
 class ClipBackbone(Backbone):
     """Patch tokens of a frozen CLIP at four depths, shallow ones for the fine levels of the pyramid.
 
-    There is no diffusion model in it and nothing to condition, so `feature_extractor` says nothing and
-    `backbone(windows, *backbone.feature_extractor(windows))` is one expression for both backbones.
+    It has no diffusion model and needs no condition, so `feature_extractor` returns an empty tuple. Then
+    `backbone(windows, *backbone.feature_extractor(windows))` is the same call for both backbones.
 
     Shapes:
         windows (W, 3, S, S)  RGB in [0, 1], S <= P
@@ -30,7 +30,7 @@ class ClipBackbone(Backbone):
         width, projected = preset.clip.vision_width, preset.head.projection_dim
         self.feature_projections = nn.ModuleList(nn.Sequential(Bottleneck(width, projected)) for _ in PYRAMID)
         layers = preset.clip.vision_layers
-        #: Numbers of the layers that are read, from 1.
+        #: Numbers of the layers whose tokens are used, from 1.
         self.depths = tuple(-(-layers * part // len(PYRAMID)) for part in range(1, len(PYRAMID) + 1))
 
     @property
@@ -43,8 +43,8 @@ class ClipBackbone(Backbone):
         return self.project(self.raw(windows), windows.shape[-1])
 
     def raw(self, windows: Tensor) -> tuple[Tensor, ...]:
-        """Tokens of the patches after four layers, as maps: (W, vision width, I/patch, I/patch) each."""
-        # The window CLIP sees is the captioner's.
+        """Return the patch tokens after four layers as maps, each (W, vision width, I/patch, I/patch)."""
+        # The captioner resizes windows in the same two steps.
         image = resize_bicubic(resize_bicubic(windows, self.window), self.clip.preset.image_size)
         tokens = self.clip.image_tokens(image)
         side = self.clip.preset.image_size // self.clip.preset.patch_size
@@ -55,9 +55,10 @@ class ClipBackbone(Backbone):
         return tuple(maps[depth - 1] for depth in self.depths)
 
     def project(self, raw: tuple[Tensor, ...], side: int) -> tuple[Tensor, ...]:
-        """The pyramid of windows of `side` pixels, from the four raw features.
+        """Make the pyramid of windows of `side` pixels from the four raw features.
 
-        Bilinear, where diffusion features take the nearest pixel: patches fit none of the strides.
+        Resizing is bilinear, because the size of a patch fits none of the strides. Diffusion features are
+        resized to the nearest pixel.
         """
         pyramid = []
         for feature, stride, projection in zip(raw, PYRAMID, self.feature_projections, strict=True):
@@ -68,7 +69,7 @@ class ClipBackbone(Backbone):
 
 
 class _Silent(nn.Module):
-    """No captioner, in its place; it holds the CLIP, which the official files have there."""
+    """Takes the place of the captioner and returns no condition. The official files have the CLIP here."""
 
     def __init__(self, clip: Clip) -> None:
         super().__init__()

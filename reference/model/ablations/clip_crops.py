@@ -1,6 +1,6 @@
-"""CLIP looks at one crop per mask (ablation): what MaskCLIP's single pass over the image replaces.
+"""CLIP embeds one crop per mask (ablation), where `ClipPool` needs a single pass over the image.
 
-With a hundred masks it is a hundred passes, which made the paper's model run at 0.38 images per second.
+A hundred masks need a hundred passes. In the paper, such a model runs at 0.38 images per second.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ BATCH = 25
 def embed_crops(clip: Clip, image: Tensor, pred_masks: Tensor, *, masked: bool = False) -> Tensor:
     """Embed the bounding box of every mask.
 
-    A crop is stretched to CLIP's input as the whole image is for `ClipPool`. A mask without a pixel has no
-    box: it stands for the whole image, as a mask token without a patch reads CLS alone.
+    A crop is resized to the square input of CLIP, as the whole image is for `ClipPool`. A mask without a
+    pixel has no box, so the whole image is embedded; in `ClipPool` such a mask attends to CLS alone.
 
     Args:
         clip: the CLIP.
         image: (1, 3, H, W), RGB in [0, 1], without padding.
         pred_masks: (1, Q, h, w), logits; 4h x 4w is the size of the padded image.
-        masked: show CLIP the mean colour of its training where the mask is not.
+        masked: replace pixels outside the mask by the mean colour of CLIP's training.
 
     Returns:
         clip_mask_embed (1, Q, E), not normalised.
@@ -44,7 +44,7 @@ def embed_crops(clip: Clip, image: Tensor, pred_masks: Tensor, *, masked: bool =
 
 
 def bounding_box(mask: Tensor) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of a bool (H, W), the last two exclusive; all of it if it is empty."""
+    """Return top, left, bottom, right of bool (H, W), the last two exclusive; all of it if it is empty."""
     rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
     if not len(rows):
         return 0, 0, *mask.shape
@@ -54,7 +54,7 @@ def bounding_box(mask: Tensor) -> tuple[int, int, int, int]:
 def _crop(image: Tensor, mask: Tensor, background: Tensor | None, side: int) -> Tensor:
     top, left, bottom, right = bounding_box(mask)
     crop = image[..., top:bottom, left:right]
-    # An empty mask shows everything.
+    # An empty mask: the whole image, without a background.
     if background is not None and mask.any():
         crop = torch.where(mask[top:bottom, left:right], crop, background)
     return F.interpolate(crop, size=(side, side), mode="bilinear", align_corners=False)

@@ -1,7 +1,7 @@
-"""Captioners that do not look at the image: the empty caption, and captions from elsewhere (ablations).
+"""Captioners that do not read the image: the empty caption, and given captions (ablations).
 
-Both keep the parameters of the implicit captioner, frozen and unread, so that weights of the paper's model
-fit. Neither shifts the time embedding.
+Both keep the parameters of the implicit captioner, frozen and unused, so that weights of the paper's model
+fit. Neither of them shifts the time embedding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reference.preset import Preset
 
 
 class EmptyCaptioner(Captioner):
-    """Every window is called "".
+    """Gives every window the caption "".
 
     Shapes: as `Captioner`.
     """
@@ -35,7 +35,7 @@ class EmptyCaptioner(Captioner):
         return self.uncond_inputs.expand(len(windows), -1, -1), self._unshifted(windows)
 
     def unread(self) -> Iterator[nn.Parameter]:
-        """The parameters of the implicit captioner, which serve for nothing here."""
+        """Yield the parameters of the implicit captioner, which are unused here."""
         yield self.alpha_cond
         yield self.alpha_cond_time_embed
         yield from self.clip_project.parameters()
@@ -47,12 +47,12 @@ class EmptyCaptioner(Captioner):
 
 
 class GivenCaptioner(EmptyCaptioner):
-    """Captions come with the images: people's, or those of a captioning model.
+    """Uses captions that are given with the images, written by people or by a captioning model.
 
         with model.captioner.given(["a cat on a sofa"]):
             model.segment(image, ...)
 
-    The text encoder is Stable Diffusion's, and CLIP's where a preset has none.
+    The text encoder is Stable Diffusion's, or CLIP's if the preset has none.
 
     Shapes: as `Captioner`.
     """
@@ -66,15 +66,15 @@ class GivenCaptioner(EmptyCaptioner):
                 f"the texts of preset {preset.name!r} are {width} wide, its UNet reads {read}",
                 "captions can be given where both are the same",
             )
-        # Any: transformers' class has no type of its own for its result.
+        # Any: the result of transformers' class has no type.
         self.cond_stage: Any = cond_stage
         self._captions: tuple[str, ...] = ()
 
     @contextmanager
     def given(self, captions: Sequence[str]) -> Iterator[None]:
-        """Captions of the images that are run in this context, one per image of a batch.
+        """Give the captions of the images that run in this context, one per image of a batch.
 
-        With activation checkpointing the backward pass belongs into the context as well.
+        With activation checkpointing, run the backward pass in the context as well.
 
         Raises:
             AblationError: contexts are nested, or there is no caption.
@@ -90,7 +90,7 @@ class GivenCaptioner(EmptyCaptioner):
             self._captions = ()
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """(cond_inputs, cond_emb) of a batch of windows, all of the first image first.
+        """Return (cond_inputs, cond_emb) of a batch of windows, image by image.
 
         Raises:
             AblationError: no captions are given, or not one for every image.
@@ -109,11 +109,11 @@ class GivenCaptioner(EmptyCaptioner):
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tensor:
-        """Text embeddings (N, 77, C) of captions; what is beyond 77 tokens is cut off."""
+        """Embed captions, each truncated to 77 tokens: (N, 77, C)."""
         tokens = tokenize(captions, self.clip.preset.context_length).to(self.uncond_inputs.device)
         if self.cond_stage is None:
             return self.clip.ln_final(self.clip.text_states(tokens))
-        # Stable Diffusion's tokenizer goes on with the end of text, the highest id, where CLIP's has zeros.
+        # Stable Diffusion's tokenizer pads with the end of text, the highest id; CLIP's pads with zeros.
         end = tokens.argmax(dim=1, keepdim=True)
         after = torch.arange(tokens.shape[1], device=tokens.device) > end
         tokens = torch.where(after, tokens.amax(dim=1, keepdim=True), tokens)

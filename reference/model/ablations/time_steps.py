@@ -1,4 +1,4 @@
-"""Diffusion steps other than t = 0, several at once, or one that is learnt (ODISE, ablations)."""
+"""Diffusion steps other than t = 0, several steps, or one that is learnt (ODISE, ablations)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reference.preset import Preset
 class SteppedDiffusion(Diffusion):
     """`Diffusion` at the steps of `preset.ablation.time_steps`.
 
-    The encoder and the decoder see the clean image whatever the step, and run once; the UNet runs once per
-    step, with the same noise, and its features are joined along channels in the order of the steps.
+    The encoder and the decoder read the image without noise, so they run once for all steps. The UNet runs
+    once per step with the same noise. Its features are concatenated along channels in the order of the steps.
 
-    Shapes: as `Diffusion`, with as many times the channels in the UNet's features as there are steps.
+    Shapes: as `Diffusion`; the UNet's features have as many times the channels as there are steps.
     """
 
     alphas_cumprod: Tensor
@@ -41,16 +41,16 @@ class SteppedDiffusion(Diffusion):
         return *encoder, *unet, *self.decode(mean)
 
     def kept(self, step: int | Tensor) -> float | Tensor:
-        """`alphas_cumprod` at a step; between two whole steps on the line that joins their values."""
+        """Return `alphas_cumprod` at a step, linearly interpolated between whole steps."""
         if not isinstance(step, Tensor):
             return FIRST_ALPHA_CUMPROD if step == 0 else float(alphas_cumprod()[step])
-        # Up to the last but one, so that there is a next.
+        # At most the last step but one, so that a next step exists.
         below = step.detach().floor().long().clamp(max=STEPS - 2)
         first, second = self.alphas_cumprod[below], self.alphas_cumprod[below + 1]
         return first + (step - below) * (second - first)
 
     def embed_step(self, step: int | Tensor) -> Tensor:
-        """The UNet's embedding of a step, (1, T); a step need not be whole."""
+        """Return the UNet's embedding of a step, (1, T). The step may be a fraction."""
         weight = self.unet.time_embedding.linear_1.weight
         time = step if isinstance(step, Tensor) else torch.tensor(float(step), device=weight.device)
         return self.unet.time_embedding(self.unet.time_proj(time[None]).to(weight.dtype))
@@ -59,9 +59,9 @@ class SteppedDiffusion(Diffusion):
 class LearnableStep(nn.Module):
     """One diffusion step as a parameter.
 
-    The step is 999 times the sigmoid of the parameter: it stays in range, and a learning rate that suits
-    weights moves it. It starts anywhere in the range, all steps equally likely. The gradient reaches it
-    through how much noise is added and through the UNet's time embedding.
+    The step is 999 times the sigmoid of the parameter. So it stays in range, and the learning rate of the
+    weights suits it. It starts at a random step, all equally likely. Its gradient comes from the amount of
+    noise and from the UNet's time embedding.
     """
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class LearnableStep(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """A random step."""
+        """Draw a random step."""
         with torch.no_grad():
             self.position.copy_(torch.rand(()).logit(eps=1e-3))
 
     def forward(self) -> Tensor:
-        """The step, a scalar in [0, 999]."""
+        """Return the step, a scalar in [0, 999]."""
         return (STEPS - 1) * self.position.sigmoid()

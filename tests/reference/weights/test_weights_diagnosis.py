@@ -188,7 +188,7 @@ TRAINED = {"category_head.null_embed", "criterion.empty_weight"}
 @pytest.mark.parametrize(
     ("have", "missing", "unexpected", "way"),
     [
-        (TRAINED, {"clip_head.clip.clip.logit_scale"}, set(), "has the trained part alone"),
+        (TRAINED, {"clip_head.clip.clip.logit_scale"}, set(), "has the trained part only"),
         ({"clip_head.clip.clip.logit_scale"}, TRAINED, set(), "train from it with --frozen"),
         ({"module." + name for name in TRAINED}, TRAINED, {"module.x"}, "remove the beginning 'module.'"),
         ({"model.diffusion_model.x", "y"}, TRAINED, {"y"}, "this is a Stable Diffusion model"),

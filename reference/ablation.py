@@ -1,10 +1,10 @@
-"""The paper's ablations as configuration: what of a model is left out or done another way.
+"""The ablations of the paper as configuration: the parts of a model that are removed or replaced.
 
     ablation = Ablation.parse(captioner="empty", timesteps="0+100+200")
     model = ODISE(PRESETS["odise-label"].with_ablation(ablation))
 
-`Ablation()` is the paper's model. `Ablation.parse` reads the words of a command line,
-`reference.model.ablations.ablate` changes a model that has weights; `docs/ablations.md` has the table.
+`Ablation()` is the paper's model. `Ablation.parse` reads the options of a command line.
+`reference.model.ablations.ablate` changes a model that has weights. `docs/ablations.md` has a table of all.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ CaptionerKind = Literal["implicit", "empty", "given"]
 FeatureKind = Literal["diffusion", "clip"]
 ClipMasks = Literal["pool", "crop", "crop-masked"]
 
-#: `Ablation.time_steps` of a model that learns its step.
+#: Value of `Ablation.time_steps` for a model that learns its step.
 LEARNABLE: Literal["learnable"] = "learnable"
 _CLASSIFIERS = {"both": None, "diffusion": (0.0, 0.0), "discriminative": (1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What differs from the paper's model; nothing, by default.
+    """The differences from the paper's model. Default: none.
 
     Attributes:
-        captioner: what conditions the UNet. "implicit": CLIP's view of the window. "empty": the caption "".
-            "given": the captions that come with the images, see `reference.model.ablations.given_captions`.
-        time_steps: the diffusion steps whose features are read, in [0, 999], joined along channels if there
-            is more than one; or "learnable", one step that is trained, see `ablations.time_steps`.
-        classifier: weights of CLIP in the fusion, for categories seen in training and for the others; None:
-            the preset's alpha and beta.
-        clip_masks: how CLIP looks at a mask. "pool": mask tokens, all in one pass. "crop": the mask's
-            bounding box, a pass for each. "crop-masked": the same with the background taken out.
-        features: "diffusion", or "clip": four depths of CLIP's vision transformer instead.
+        captioner: the condition of the UNet. "implicit": from CLIP's embedding of the window. "empty": the
+            caption "". "given": captions of the images, see `reference.model.ablations.given_captions`.
+        time_steps: the diffusion steps whose features are used, in [0, 999]. Several are concatenated along
+            channels. Or "learnable": one step that is trained, see `ablations.time_steps`.
+        classifier: weights of CLIP in the fusion, for categories seen in training and for other categories.
+            None: the preset's alpha and beta.
+        clip_masks: how CLIP embeds a mask. "pool": all masks in one pass, by mask tokens. "crop": the
+            bounding box of the mask, one pass per mask. "crop-masked": the same without the background.
+        features: "diffusion", or "clip": features at four depths of CLIP's vision transformer.
     """
 
     captioner: CaptionerKind = "implicit"
@@ -77,7 +77,7 @@ class Ablation:
         clip_masks: str = "pool",
         features: str = "diffusion",
     ) -> Ablation:
-        """From the words of a command line.
+        """Make an ablation from the options of a command line.
 
         Args:
             captioner: "implicit", "empty" or "given".
@@ -88,7 +88,7 @@ class Ablation:
             features: "diffusion" or "clip".
 
         Raises:
-            AblationError: a word that means nothing, or options that exclude each other.
+            AblationError: an unknown value, or options that exclude each other.
         """
         steps = LEARNABLE if timesteps == LEARNABLE else _steps(timesteps)
         # The dataclass checks the words.
@@ -96,16 +96,16 @@ class Ablation:
 
     @property
     def runs(self) -> int:
-        """How many times the UNet runs for a window, and its features are widened."""
+        """Number of runs of the UNet per window; its features have as many times the channels."""
         return 1 if self.time_steps == LEARNABLE else len(self.time_steps)
 
     @property
     def is_paper(self) -> bool:
-        """The stages are those of the paper's model; only the weights of the classifiers may differ."""
+        """Whether the stages are those of the paper's model. The weights of the classifiers may differ."""
         return replace(self, classifier=None) == Ablation()
 
     def refuse(self, what: str) -> None:
-        """Raise if `what` is for the paper's model alone and this is another.
+        """Raise AblationError unless this is the paper's model; `what` begins the message.
 
         Raises:
             AblationError
@@ -116,7 +116,7 @@ class Ablation:
             )
 
     def refuse_export(self) -> None:
-        """Raise unless the stages of this model are those that are exported.
+        """Raise ExportError unless the stages of this model can be exported.
 
         Raises:
             ExportError
@@ -128,7 +128,7 @@ class Ablation:
             )
 
     def summary(self) -> str:
-        """What differs, as the options of a command line; "the paper's model" if nothing does."""
+        """Return the differences as options of a command line, or "the paper's model" if there are none."""
         default, words = Ablation(), []
         if self.captioner != default.captioner:
             words.append(f"--captioner {self.captioner}")

@@ -1,4 +1,4 @@
-"""Weights in and out, under the official names.
+"""Loading and saving weights, under the official names.
 
 Loading is strict: every tensor of the model is in the file, every tensor of the file is in the model,
 every shape fits, copies agree and constants are the ones this code computes.
@@ -35,26 +35,26 @@ _DEMO = {"demo": shipped.LABEL, "demo-caption": shipped.CAPTION}
 _NAMES_SHOWN = 5
 _SOURCES = "give a safetensors file, demo, or random:SEED"
 _CLASS_WEIGHTS = "criterion.empty_weight"
-#: What weights are kept in; all of it is computed with in single precision.
+#: Types of stored weights. The model computes in single precision.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _CAPTIONER = tuple(
     f"backbone.feature_extractor.{part}" for part in ("alpha_cond", "clip_project.", "time_embed_project.")
 )
-#: Beginnings of the names that models of both kinds have.
+#: Prefixes of names that models of both kinds have.
 _SHARED = ("backbone.", "clip_head.")
 
-#: "trainable" is what the released checkpoints hold, "frozen" is the rest: UNet, VAE, CLIP, their constants.
+#: "trainable": the tensors of released checkpoints. "frozen": the others, UNet, VAE, CLIP, their constants.
 Part = Literal["whole", "trainable", "frozen"]
 
 
 class WeightsDescription(TypedDict):
-    """Where weights came from, for a manifest.
+    """The source of weights, for a manifest.
 
     Attributes:
         source: "random:SEED", "demo", or the name of the file.
-        sha256: of the file, or of the text that seeded weights were made from.
-        seeded: they are random numbers, not a trained model.
+        sha256: of the file, or of the text "random:SEED".
+        seeded: the weights are random numbers, not a trained model.
     """
 
     source: str
@@ -63,13 +63,13 @@ class WeightsDescription(TypedDict):
 
 
 class Slot(NamedTuple):
-    """A tensor of the model, in the terms of the official files.
+    """A tensor of the model, with its names and its shape in the official files.
 
     Attributes:
         tensor: the parameter or buffer itself.
         names: its official names, one per copy.
         shape: its official shape.
-        trainable: it is learnt, or goes with what is.
+        trainable: it belongs to the trainable part.
     """
 
     tensor: Tensor
@@ -92,15 +92,15 @@ def find_preset(preset: Preset | str) -> Preset:
 
 
 def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None) -> ODISE:
-    """A model in evaluation mode, fp32, on the CPU.
+    """Load a model in evaluation mode, fp32, on the CPU.
 
-    A file that says which labels it was trained on (`WeightsFile.labels`) replaces those of the preset.
+    If a file states its training labels (`WeightsFile.labels`), they replace those of the preset.
 
     Args:
         preset: a preset or its name.
         source: "random:SEED", "demo", or the path of a safetensors file under the official names, in
             half (float16, bfloat16), single or double precision.
-        frozen: where the frozen part is, if `source` is a file without it: the same choices.
+        frozen: source of the frozen part, if `source` is a file without it. The same choices.
 
     Raises:
         WeightsError: unknown preset or source, or a file that does not fit the preset exactly.
@@ -127,9 +127,9 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
 
 
 def load_frozen(preset: Preset | str, source: str) -> ODISE:
-    """A model whose frozen part is that of `source`, a file with or without the rest.
+    """Load a model with the frozen part of `source`, a file with or without the trainable part.
 
-    The trainable part is whatever memory held: `reference.training.initialise` gives it a start.
+    The trainable part is not initialised; call `reference.training.initialise`.
 
     Raises:
         WeightsError: as `load_weights`.
@@ -149,9 +149,9 @@ def save_weights(path: Path, model: ODISE, *, part: Part = "whole", **metadata: 
     """Write the weights of a model under the official names, with the labels it was trained on.
 
     Args:
-        path: of the file; it appears when it is complete.
-        part: "whole" is what `load_weights` takes alone; "trainable" needs `frozen` there.
-        metadata: more facts for the header of the file.
+        path: of the file. It exists only when it is complete.
+        part: `load_weights` takes a "whole" file alone, and a "trainable" one with `frozen`.
+        metadata: further entries for the header of the file.
 
     Raises:
         OutputError: it cannot be written.
@@ -162,11 +162,10 @@ def save_weights(path: Path, model: ODISE, *, part: Part = "whole", **metadata: 
 
 
 def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
-    """What a manifest records of `source`; takes the same arguments as `load_weights`.
+    """Describe `source` for a manifest; arguments as for `load_weights`.
 
     Raises:
-        WeightsError: unknown preset or source, or a file that cannot be read. What is in it is for
-            `load_weights` to judge.
+        WeightsError: unknown preset or source, or a file that cannot be read. Its content is not checked.
     """
     preset = find_preset(preset)
     if _seed(source) is not None:
@@ -192,13 +191,13 @@ def fill_random(model: ODISE, seed: int) -> None:
 
 
 def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "whole") -> None:
-    """Copy official tensors into a model, strictly. Tensors of another part than asked for are not read.
+    """Copy official tensors into a model, strictly. Tensors outside `part` are not read.
 
-    Of copies (CLIP is in the official files three times) one must be there; all that are must be equal.
+    The official files have CLIP three times. One copy is enough; if there are more, they must be equal.
 
     Raises:
-        WeightsError: a tensor is missing, left over, of another shape, differs from its copy, or is a
-            constant with another value. The model is not to be used then.
+        WeightsError: a tensor is missing, unknown, of another shape, unequal to its copy, or a constant with
+            another value. Do not use the model then.
     """
     known = slots(model)
     wanted = [slot for slot in known if _belongs(slot, part)]
@@ -208,7 +207,7 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
     if part == "trainable":
         constants = {}
     elif part == "frozen":
-        # A label model and a caption model have one frozen part, and heads of other names.
+        # Label and caption models have the same frozen part, but heads with other names.
         unexpected = {name for name in unexpected if name.startswith(_SHARED)}
     missing = [slot.names[0] for slot in wanted if have.isdisjoint(slot.names)]
     missing += [name for name in constants if name not in have]
@@ -242,12 +241,12 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
 
 
 def official_state_dict(model: ODISE, *, copies: bool = True, part: Part = "whole") -> dict[str, Tensor]:
-    """The tensors of a model under their official names and in their official shapes.
+    """Return the tensors of a model under their official names and in their official shapes.
 
     Args:
-        copies: name CLIP three times (all views of one tensor), as the official files do. Without, once;
+        copies: True: CLIP three times (views of the same tensors), as in the official files. False: once.
             `load_official` accepts both.
-        part: which tensors.
+        part: the tensors to return.
     """
     state = {}
     for slot in slots(model):
@@ -259,7 +258,7 @@ def official_state_dict(model: ODISE, *, copies: bool = True, part: Part = "whol
 
 
 def slots(model: ODISE) -> list[Slot]:
-    """The parameters and persistent buffers of a model, each once."""
+    """List the parameters and persistent buffers of a model, each once."""
     table = ConversionTable(model.preset)
     aliases: dict[int, list[str]] = {}
     tensors = model.state_dict(keep_vars=True)
@@ -267,13 +266,13 @@ def slots(model: ODISE) -> list[Slot]:
         aliases.setdefault(id(tensor), []).append(name)
     found = []
     for names in aliases.values():
-        # A shared module (CLIP) appears under every module that uses it; the table knows one of the paths.
+        # A shared module (CLIP) appears under every module that uses it. The table has one of the paths.
         name = next((name for name in names if table.row(name) is not None), names[0])
         row, tensor = table.row(name), tensors[name]
         pointwise = row is not None and row.pointwise and tensor.ndim == 2
         shape = (*tensor.shape, 1, 1) if pointwise else tuple(tensor.shape)
-        # The weights of the classes are no parameter, but stand in the released checkpoints; so does the
-        # captioner, which an ablated model may hold unread.
+        # Released checkpoints also have the class weights, a buffer, and the captioner, which some ablated
+        # models have but do not use.
         trainable = (
             tensor.requires_grad or tensor is model.criterion.empty_weight or name.startswith(_CAPTIONER)
         )
@@ -282,7 +281,7 @@ def slots(model: ODISE) -> list[Slot]:
 
 
 def derived_constants(preset: Preset) -> dict[str, Tensor]:
-    """What official files hold and the model computes: the noise schedule, and positions of tokens."""
+    """Return the constants of official files that the model computes: noise schedule, token positions."""
     constants = {f"{SCHEDULE}.{name}": torch.from_numpy(values) for name, values in schedule().items()}
     if preset.cond_stage is not None:
         positions = torch.arange(preset.cond_stage.max_length)[None]
@@ -295,7 +294,7 @@ def _belongs(slot: Slot, part: Part) -> bool:
 
 
 def _allocated(preset: Preset) -> ODISE:
-    # Here, so that writing and describing weights does not import the whole model.
+    # Imported here, so that saving and describing weights does not import the whole model.
     from reference.model import ODISE
 
     with SkipInitialisation():
@@ -330,7 +329,7 @@ def _existing(preset: Preset, source: str) -> Path:
 
 
 def _try_to_read(path: Path) -> None:
-    """Open a file and close it again: libraries say "No such file" of one that may not be read.
+    """Open a file and close it again, because libraries report "No such file" for a file without permission.
 
     Raises:
         WeightsError: it is not there, is no file, or may not be read.
@@ -373,7 +372,7 @@ def _real(name: str, tensor: Tensor) -> Tensor:
 
 
 def _other_labels(theirs: int, ours: int) -> WeightsError:
-    """For class weights of another number: files of this program say which categories they are for."""
+    """Return the error for another number of categories. Files of this program state their categories."""
     return WeightsError(
         f"the weights were trained on {theirs} categories and the preset is for {ours}"
         f" ({_CLASS_WEIGHTS} has shape ({theirs + 1},)), and the file does not name its categories",

@@ -1,4 +1,4 @@
-"""The device that PyTorch computes on."""
+"""The device of PyTorch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from reference.errors import DeviceError
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The device of that name, or a GPU where there is one.
+    """Return the device of that name. Default: a GPU if there is one, else the CPU.
 
-    On a GPU, float32 is float32 from here on: cuDNN's convolutions would round it to TF32's 10 bits.
+    For a GPU this turns TF32 off, because cuDNN's convolutions would round float32 to TF32's 10 bits.
 
     Raises:
-        DeviceError: there is no such device, or all of many processes were given the same one.
+        DeviceError: there is no such device, or several processes were given the same one.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,7 +20,7 @@ class DatasetError(OdiseError):
 
 
 class DeviceError(OdiseError):
-    """A device for PyTorch that does not exist, or that many processes were given at once."""
+    """A device for PyTorch does not exist, or several processes were given the same one."""
 
 
 class TrainingError(OdiseError):
@@ -28,7 +28,7 @@ class TrainingError(OdiseError):
 
 
 class DivergedError(TrainingError):
-    """Numbers that are not finite any more: the same recipe would come to the same again."""
+    """Numbers are not finite any more; the same recipe would fail again."""
 
 
 class LoaderError(TrainingError):

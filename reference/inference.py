@@ -1,4 +1,4 @@
-"""A photo in, its segmentation at the photo's size out: the official evaluation's way with images."""
+"""Segmentation of a photo, with the image sizes of the official evaluation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reference.preset import Preset
 def segment_photo(
     model: ODISE, image: ImageSource, vocabulary: Vocabulary, *, encoded: EncodedTexts | None = None
 ) -> Segmentation:
-    """Resize a photo as the official evaluation does and segment it.
+    """Resize a photo as the official evaluation does, and segment it.
 
     Args:
         model: in evaluation mode.
         image: a path, a Pillow image, or a uint8 array (H, W, 3).
         vocabulary: what to look for.
-        encoded: what `model.encode(vocabulary.synonyms)` gave, so that many photos encode it once; None:
+        encoded: the result of `model.encode(vocabulary.synonyms)`, to encode it once for many photos. None:
             encode it now.
 
     Returns:
@@ -31,7 +31,7 @@ def segment_photo(
 
     Raises:
         ImageError: not an image.
-        ValueError: `encoded` is of other names than those of the vocabulary.
+        ValueError: `encoded` is of another vocabulary.
     """
     if encoded is not None and tuple(encoded.labels) != tuple(map(tuple, vocabulary.synonyms)):
         raise ValueError("the encoded texts are of another vocabulary")
@@ -42,7 +42,7 @@ def segment_photo(
 
 
 def resized_photo(image: ImageSource, preset: Preset) -> tuple[Tensor, tuple[int, int]]:
-    """A photo at the size the model sees: uint8 (H, W, 3), and the height and width it had.
+    """Resize a photo for the model: uint8 (H, W, 3); and return the height and width of the photo.
 
     Raises:
         ImageError: not an image.
@@ -60,12 +60,12 @@ def things_of(vocabulary: Vocabulary) -> set[int]:
 
 
 def evaluation_size(height: int, width: int, short_side: int, max_side: int) -> tuple[int, int]:
-    """Height and width of an image whose shorter side becomes `short_side`, the longer at most `max_side`.
+    """Return the height and width for a shorter side of `short_side` and a longer one of at most `max_side`.
 
-    The rounding is that of detectron2's ResizeShortestEdge; a very long image keeps at least one pixel.
+    Rounding is that of detectron2's ResizeShortestEdge. A very long image keeps at least one pixel.
     """
     scale = short_side / min(height, width)
-    # The shorter side exactly: scaling it would round.
+    # The shorter side is set, not scaled, so that it is exact.
     sizes = (scale * height, float(short_side)) if width <= height else (float(short_side), scale * width)
     shrink = min(1.0, max_side / max(sizes))
     new_height, new_width = (max(1, int(size * shrink + 0.5)) for size in sizes)

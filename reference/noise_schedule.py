@@ -6,17 +6,17 @@ import numpy as np
 
 STEPS = 1000
 BETA_FIRST, BETA_LAST = 0.00085, 0.012
-#: The only entry ODISE uses but for its ablations: its denoising step is at t = 0.
+#: alphas_cumprod at t = 0, the denoising step of ODISE. Only ablations use other steps.
 FIRST_ALPHA_CUMPROD = 1.0 - BETA_FIRST
 
 
 def alphas_cumprod() -> np.ndarray:
-    """How much of the signal's variance is left at every step: (STEPS,) float64."""
+    """Return the share of the signal's variance that remains at every step: (STEPS,) float64."""
     return np.cumprod(1.0 - _betas())
 
 
 def schedule() -> dict[str, np.ndarray]:
-    """The constants an LDM checkpoint carries, by their names there: (STEPS,) float32 each."""
+    """Return the constants of an LDM checkpoint by their names there, each (STEPS,) float32."""
     betas = _betas()
     alphas = 1.0 - betas
     kept = np.cumprod(alphas)
@@ -32,7 +32,7 @@ def schedule() -> dict[str, np.ndarray]:
         "sqrt_recip_alphas_cumprod": np.sqrt(1.0 / kept),
         "sqrt_recipm1_alphas_cumprod": np.sqrt(1.0 / kept - 1.0),
         "posterior_variance": variance,
-        # The first variance is zero: its logarithm is cut off.
+        # The first variance is zero, so its logarithm is clipped.
         "posterior_log_variance_clipped": np.log(np.maximum(variance, 1e-20)),
         "posterior_mean_coef1": betas * np.sqrt(kept_before) / (1.0 - kept),
         "posterior_mean_coef2": (1.0 - kept_before) * np.sqrt(alphas) / (1.0 - kept),

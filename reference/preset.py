@@ -1,4 +1,4 @@
-"""The sizes of a model. A preset is one frozen dataclass; nothing else in the code knows sizes."""
+"""The sizes of a model. A preset is a frozen dataclass; no other code has sizes in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ClipPreset:
 class UNetPreset:
     """The denoising UNet of Stable Diffusion 1.x, in LDM's terms.
 
-    `attention_levels` says per level whether its blocks have attention; the middle block always has.
+    `attention_levels` is True for levels whose blocks have attention. The middle block always has it.
     """
 
     model_channels: int = 320
@@ -62,8 +62,8 @@ class VaePreset:
 class CondStagePreset:
     """Stable Diffusion's text encoder.
 
-    ODISE reads one constant of it, the embedding of "". A preset without it can still do everything
-    but run as wastefully as the official code does.
+    ODISE uses one constant of it, the embedding of "". The official code also runs it on every window. The
+    official forward pass of a preset without this encoder omits that run.
     """
 
     width: int = 768
@@ -91,17 +91,17 @@ class HeadPreset:
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole model, and how images enter and leave it.
+    """The sizes of a whole model and of its images, with its prompts and labels.
 
     Attributes:
-        kind: "label" or "caption" (which supervision, and so which heads).
-        window: side of the square windows the frozen part sees, and of its input after resizing.
+        kind: "label" or "caption": the supervision, which decides the heads.
+        window: side of the square windows of the frozen part, and of its input after resizing.
         short_side, max_side: image size, see `odise_trt.bundle.manifest.ModelSpec`.
         train_labels: name of a vocabulary preset, or the labels themselves with their synonyms.
-        category_prompt, clip_prompt: what names are put into before they are encoded, for the category head
-            and for CLIP; None: the bare name.
-        alpha, beta: the weight of CLIP in the fusion, for categories seen in training and for the others.
-        ablation: what differs from the paper's model.
+        category_prompt, clip_prompt: the templates of the texts for the category head and for CLIP. None:
+            the name alone.
+        alpha, beta: weight of CLIP in the fusion, for categories seen in training and for other categories.
+        ablation: the differences from the paper's model.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Preset:
 
     @property
     def latent_side(self) -> int:
-        """Side of the latent of one window: the VAE halves once less than it has levels."""
+        """Side of the latent of one window. The VAE has one downsampling step less than levels."""
         return self.window // 2 ** (len(self.vae.channel_mult) - 1)
 
     def with_ablation(self, ablation: Ablation) -> Preset:

@@ -1,9 +1,8 @@
-"""Lets open_clip, timm and diffusers import where torchvision's compiled part cannot load.
+"""Makes open_clip, timm and diffusers importable if torchvision's compiled part cannot be loaded.
 
-They import torchvision for image transforms that this project does not use. torchvision tolerates that
-its compiled operators are missing, but it registers fake implementations for two of them, and PyTorch
-refuses those for operators that nobody declared. Declaring them is enough.
-Import this module before any of the three.
+They import torchvision for image transforms that this project does not use. torchvision works without its
+compiled operators, but it registers fake implementations for two of them. PyTorch refuses that for operators
+that are not declared, so this module declares them. Import it before any of the three.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ _SCHEMAS = {"torchvision::nms": _NMS, "torchvision::qnms": _NMS}
 
 
 def declare_operators() -> None:
-    """Declare the operators torchvision needs for its import, if its compiled part does not."""
+    """Declare the operators that the import of torchvision needs, unless its compiled part declares them."""
     package = importlib.util.find_spec("torchvision")
     if package is None or package.submodule_search_locations is None:
         return
-    # The compiled part goes first: loading it after our declaration would declare them twice.
+    # The compiled part is loaded first. After our declaration, it would declare the operators twice.
     if not any(_loads(folder) for folder in package.submodule_search_locations):
         for name, schema in _SCHEMAS.items():
             torch.library.define(name, schema)

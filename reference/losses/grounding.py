@@ -13,7 +13,8 @@ def image_text_similarity(mask_embed: Tensor, word_embed: Tensor, scale: Tensor)
     """Score every pair of image and caption (ODISE, eq. 7).
 
     S = scale * cos(mask, word). The score of a word is the mean of S over the queries, weighted by the
-    softmax of S over the queries. The score of a caption is the mean over its words: mean_k sum_q softmax_q(S) S.
+    softmax of S over the queries. The score of a caption is the mean over its words:
+    mean_k sum_q softmax_q(S) S.
 
     Args:
         mask_embed: (L, B, Q, D), of B images in L predictions.

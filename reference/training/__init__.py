@@ -1,4 +1,4 @@
-"""Training ODISE as the paper has it: recipe, data on the way in, steps, checkpoints.
+"""Training of ODISE with the recipe of the paper: configuration, data loading, steps, checkpoints.
 
 `python -m reference.train` is the command; `docs/training.md` is the page for users.
 """

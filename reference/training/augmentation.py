@@ -1,8 +1,9 @@
-"""Large scale jittering: an example as it is, to a training image of fixed size with its truth.
+"""Large scale jittering: from an example to a training image of fixed size, with its truth.
 
-As detectron2's `RandomFlip`, `ResizeScale` and `FixedSizeCrop` do it in the official configuration: a flip
-with probability 1/2; the image scaled to fit into a box of `scale` times the size, its shape kept; then a
-random crop, with one random number for both axes; and grey below and to the right where it is smaller.
+The steps are those of detectron2's `RandomFlip`, `ResizeScale` and `FixedSizeCrop` in the official
+configuration. The image is flipped with probability 1/2. It is scaled to fit into a box of `scale` times the
+size, with its aspect ratio. It is cropped at random, with one random number for both axes. If it is smaller
+than the size, it is padded with grey at the bottom and right.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ PADDING = 128
 
 @dataclass(frozen=True)
 class Jitter:
-    """One draw of large scale jittering.
+    """The random numbers of one augmentation.
 
     Attributes:
-        flip: left and right are exchanged.
-        scale: of the box the image is fitted into.
-        crop: where the crop lies of where it could, 0 at the top left and 1 at the bottom right.
+        flip: mirror the image horizontally.
+        scale: of the box into which the image is fitted.
+        crop: position of the crop, from 0 (top left) to 1 (bottom right).
     """
 
     flip: bool
@@ -39,11 +40,11 @@ class Jitter:
 
     @classmethod
     def draw(cls, random: np.random.Generator, scales: tuple[float, float]) -> Jitter:
-        """From the distribution of the recipe."""
+        """Draw from the distribution of the recipe."""
         return cls(bool(random.random() < 0.5), float(random.uniform(*scales)), float(random.random()))
 
     def image(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3) to (size, size, 3); bilinear, with antialiasing where it shrinks."""
+        """Augment an image: uint8 (H, W, 3) to (size, size, 3), bilinear, with antialiasing if it shrinks."""
         height, width = self._scaled(image.shape[:2], size)
         top, left = self._corner((height, width), size)
         if self.flip:
@@ -57,7 +58,7 @@ class Jitter:
         return canvas
 
     def map(self, values: NDArray[Any], size: int, outside: int) -> NDArray[Any]:
-        """(..., H, W) to (..., size, size), nearest; `outside` where there is no image."""
+        """Augment maps: (..., H, W) to (..., size, size), nearest, with `outside` in the padding."""
         scaled = self._scaled(values.shape[-2:], size)
         rows, columns = (
             _sources(length, to, start, size)
@@ -82,14 +83,14 @@ class Jitter:
 def training_sample(
     example: Example, jitter: Jitter, size: int, words: tuple[str, ...], caption: str = ""
 ) -> tuple[Tensor, Target]:
-    """The image, uint8 (3, size, size), and its truth.
+    """Return the augmented image, uint8 (3, size, size), and its truth.
 
-    The truth is the panoptic map if there is one, else the objects, else a segment for every category of
-    the semantic map. Crowds are left out, and what the crop leaves nothing of.
+    The truth is taken from the panoptic map. Without one, it is the instances; without these, every category
+    of the semantic map is a segment. Crowds are omitted, and segments outside the crop.
 
     Args:
-        words: of the caption.
-        caption: the sentence itself.
+        words: nouns and noun phrases of the caption.
+        caption: the sentence.
     """
     image = torch.from_numpy(jitter.image(example.image, size).transpose(2, 0, 1).copy())
     masks, classes = _segments(example, jitter, size)
@@ -117,6 +118,6 @@ def _segments(example: Example, jitter: Jitter, size: int) -> tuple[NDArray[np.b
 
 
 def _sources(length: int, scaled: int, start: int, size: int) -> NDArray[np.int64]:
-    """Index in a line of `length` pixels for each that shows of it at `scaled` pixels, from `start` on."""
+    """Return the source index, in a line of `length` pixels, of each visible pixel of the scaled line."""
     places = np.arange(start, min(scaled, start + size))
     return ((places + 0.5) * length / scaled).astype(np.int64)

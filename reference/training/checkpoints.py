@@ -1,6 +1,6 @@
-"""Checkpoints of a run: all that the next step depends on, in a folder that appears whole or not at all.
+"""Checkpoints of a run: the state that the next step depends on, in a folder that is complete or absent.
 
-Random numbers are not in it: those of a step follow from the seed and the step, so none are carried over.
+They hold no state of random generators: the random numbers of a step follow from the seed and the step.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ _NAME = re.compile(r"step-(\d{6,18})")
 
 
 class Snapshots:
-    """The checkpoints in a folder.
+    """The checkpoints of a run, in a folder.
 
     Args:
-        folder: where they are.
-        keep: the newest so many stay,
-        every: and as many of those after a multiple of so many steps; 0: no others.
+        folder: the folder.
+        keep: number of the newest checkpoints to keep.
+        every: keep that many of those at multiples of `every` steps as well. 0: only the newest.
     """
 
     def __init__(self, folder: Path, keep: int, every: int = 0) -> None:
         self._folder, self._keep, self._every = folder, keep, every
 
     def steps(self) -> list[int]:
-        """The steps there are checkpoints of, in order."""
+        """Return the steps that have a checkpoint, in order."""
         if not self._folder.is_dir():
             return []
         names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir() if path.is_dir())
         return sorted(int(name[1]) for name in names if name)
 
     def path(self, step: int) -> Path:
-        """The folder of a checkpoint."""
+        """Return the folder of a checkpoint."""
         return self._folder / f"step-{step:06d}"
 
     def save(self, step: int, model: ODISE, state: dict[str, Any]) -> Path:
         """Write a checkpoint after `step` steps, then remove those that are too old.
 
         Args:
-            state: what else to keep; of what `torch.save` takes, tensors and plain data.
+            state: further tensors and plain data, as `torch.save` takes them.
 
         Raises:
-            OutputError: it cannot be written; older ones are left as they were.
+            OutputError: it cannot be written. Older checkpoints stay unchanged.
         """
         target = self.path(step)
         if target.exists():
-            # Taken up there and stopped before the next step: nothing has changed since.
+            # The run resumed here and stopped before the next step, so nothing has changed.
             return target
         with writing(target, _hint), unfinished_folder(self._folder) as temporary:
             save_weights(temporary / WEIGHTS, model, part="trainable", step=str(step))
@@ -71,10 +71,11 @@ class Snapshots:
     def load(
         self, step: int, model: ODISE, use: Callable[[dict[str, Any]], object] = lambda _: None
     ) -> dict[str, Any]:
-        """Put a checkpoint's weights into a model and return its state, with all tensors on the CPU.
+        """Load the weights of a checkpoint into a model and return its state, with all tensors on the CPU.
 
         Args:
-            use: is given the state before; any error of it but `TrainingError` is one of the file.
+            use: called with the state before the weights are loaded. Its errors, except `TrainingError`, mean
+                that the file is damaged.
 
         Raises:
             TrainingError: it cannot be read, or is of another model.

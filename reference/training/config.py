@@ -9,39 +9,40 @@ from typing import Literal
 from reference.errors import TrainingError
 from reference.losses import LossConfig
 
-#: What matrix products and convolutions are computed in; "none" is float32 throughout.
+#: The type of matrix products and convolutions. "none": float32 everywhere.
 Autocast = Literal["none", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The paper's recipe (ODISE, sec. 4.1), but for what only the official code tells.
+    """The recipe of the paper (ODISE, sec. 4.1). Numbers that the paper omits are those of the official code.
 
     Attributes:
         steps: of the optimizer.
         batch: images per step, over all processes.
-        accumulate: parts a process does its share of a step in, one after the other.
-        learning_rate, weight_decay: of AdamW. Normalisations and parameters called "bias" have no decay,
-            all others do, embeddings too (official code).
+        accumulate: number of parts into which a process splits its images of a step, to save memory.
+        learning_rate, weight_decay: of AdamW. Normalisations and parameters named "bias" have no decay.
+            All others have it, embeddings too (official code).
         milestones: steps before which the learning rate is multiplied by `gamma`.
-        warmup_steps, warmup_factor: the learning rate grows linearly from that factor of itself. The
-            official code warms up for 500 / 184,375 of a run.
+        warmup_steps, warmup_factor: the learning rate starts at `warmup_factor` times its value and grows
+            linearly. The official code warms up for 500 / 184,375 of a run.
         clip_norm: largest norm of the gradient of all trainable parameters together.
         image_size: side of the square training images, pixels.
         scales: smallest and largest scale of large scale jittering, see `reference.training.augmentation`.
         autocast: see `Autocast`; "fp16" scales the loss.
-        losses: weights and numbers of points of the losses, and whether activations are recomputed in the
-            backward pass instead of kept.
+        losses: weights of the losses, numbers of points, and whether the backward pass recomputes
+            activations.
         seed: of the initialisation, the order of the images, their augmentation and the sampled points.
-        workers: processes per trainer that read images; 0: the trainer itself.
+        workers: processes per trainer that read images. 0: the trainer reads them itself.
         log_steps: steps between two lines of the log.
-        checkpoint_steps: steps between two checkpoints; 0: by time alone.
-        checkpoint_minutes: longest time between two checkpoints; 0: by steps alone.
-        keep: checkpoints to keep: the newest so many, and as many at multiples of `checkpoint_steps`.
-        skip_bad_images: leave pictures out that cannot be read; else they end the run.
+        checkpoint_steps: steps between two checkpoints. 0: by time only.
+        checkpoint_minutes: longest time between two checkpoints. 0: by steps only.
+        keep: number of checkpoints to keep: that many of the newest, and that many of those at multiples of
+            `checkpoint_steps`.
+        skip_bad_images: skip images that cannot be read. Otherwise they end the run.
 
     Raises:
-        TrainingError: a number that makes no sense.
+        TrainingError: a number is out of range.
     """
 
     steps: int = 90_000
@@ -82,9 +83,9 @@ class TrainConfig:
             raise TrainingError(f"scales are {self.scales}", "give two above 0, the smaller first")
 
     def of_length(self, steps: int) -> TrainConfig:
-        """The same recipe in another number of steps: the learning rate falls at the same shares of them.
+        """Return the same recipe for another number of steps. Milestones keep their share of the steps.
 
-        The warm-up is kept, up to a tenth of the run.
+        The warm-up keeps its length, but takes at most a tenth of the run.
         """
         milestones = tuple(round(milestone * steps / self.steps) for milestone in self.milestones)
         warmup = min(self.warmup_steps, steps // 10)

@@ -1,4 +1,4 @@
-"""TensorBoard, where it is installed. The log has the same numbers, so no trouble of it ends a run."""
+"""TensorBoard, if it is installed. The log has the same numbers, so an error here never ends a run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Curves:
-    """The numbers of a run as TensorBoard shows them; after the first trouble it is given up.
+    """Writes the numbers of a run for TensorBoard, until the first error.
 
     A context manager.
 
     Args:
-        folder: of its files.
-        start: the steps that are done.
-        warn: called once with why it is given up.
+        folder: for TensorBoard's files.
+        start: number of finished steps.
+        warn: called once, with the reason why writing stopped.
     """
 
     def __init__(self, folder: Path, start: int, warn: Callable[[str], object]) -> None:
@@ -47,7 +47,7 @@ class Curves:
             threading.excepthook = self._hook
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Show numbers of a step."""
+        """Add the numbers of a step."""
         try:
             for name, value in values.items():
                 if not self._given_up:
@@ -56,7 +56,7 @@ class Curves:
             self._give_up(error)
 
     def _thread_failed(self, failure: Any) -> None:
-        # Its writing goes on in a thread of its own, whose errors would be printed with their traceback.
+        # TensorBoard writes in its own thread, whose errors would be printed with their traceback.
         module = type(failure.thread).__module__
         if module.startswith(("tensorboard.", "torch.utils.tensorboard")):
             self._give_up(failure.exc_value)
@@ -64,7 +64,7 @@ class Curves:
             self._hook(failure)
 
     def _give_up(self, why: object) -> None:
-        # Both its thread and the call that finds it dead tell of one trouble.
+        # The writing thread and the next call both report the same error; warn once.
         if not self._given_up:
             self._given_up = True
             first = (str(why).strip().splitlines() or [""])[0]

@@ -1,4 +1,4 @@
-"""The processes that train together: one, or those that `torchrun` started."""
+"""The processes of a training run: one process, or those that `torchrun` started."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from reference.errors import TrainingError
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those that train together.
+    """One of the processes that train together.
 
     Attributes:
-        device: what this one computes on.
-        rank, world: which of how many.
+        device: the device of this process.
+        rank, world: number of this process from 0, and number of all processes.
     """
 
     device: torch.device
     rank: int = 0
     world: int = 1
-    # Messages about the run itself; on the CPU, so that they never wait for a GPU.
+    # Group for messages about the run. It is on the CPU, so that messages never wait for a GPU.
     _messages: Any = None
 
     @property
     def first(self) -> bool:
-        """This is the one that writes and prints."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module, with its gradients averaged over the processes."""
+        """Wrap a module so that its gradients are averaged over the processes."""
         if self.world == 1:
             return module
         # Buffers are constants here, and every trainable parameter is used in every step.
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def largest(self, *values: int) -> list[int]:
-        """The largest of the processes' values, one by one."""
+        """Return the elementwise maximum of the values of all processes."""
         if self.world == 1:
             return list(values)
         tensor = torch.tensor(values)
@@ -53,10 +53,10 @@ class Processes:
         return tensor.tolist()
 
     def agree(self, error: Exception | None) -> None:
-        """Go on, unless one of the processes has an error: then all of them end here.
+        """Raise in all processes if one of them has an error.
 
         Raises:
-            Exception: the own error, or a `TrainingError` where another process has one.
+            Exception: the error of this process, or a `TrainingError` if another process has one.
         """
         (failed,) = self.largest(int(error is not None))
         if error is not None:
@@ -65,10 +65,10 @@ class Processes:
             raise TrainingError("another process of this run cannot go on", "its message says why")
 
     def by_first(self, work: Callable[[], object]) -> None:
-        """Let the first process do something that the others wait for.
+        """Run `work` in the first process, while the others wait.
 
         Raises:
-            Exception: its error; in the others a `TrainingError`.
+            Exception: the error of `work`; in the other processes a `TrainingError`.
         """
         error = None
         if self.first:
@@ -79,7 +79,7 @@ class Processes:
         self.agree(error)
 
     def gather(self, values: list[Any]) -> list[Any]:
-        """The values of all processes, in their order."""
+        """Concatenate the lists of all processes in the order of ranks."""
         if self.world == 1:
             return values
         lists: list[Any] = [None] * self.world
@@ -87,7 +87,7 @@ class Processes:
         return [value for one in lists for value in one]
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean of the processes' values, without gradient."""
+        """Return the mean of a tensor over the processes, without gradient."""
         if self.world > 1:
             dist.all_reduce(values)
         return values / self.world
@@ -95,11 +95,11 @@ class Processes:
 
 @contextmanager
 def processes(device: str | None = None) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started, or be the only one.
+    """Join the processes that `torchrun` started, or run as a single process.
 
     Args:
-        device: "cpu", "cuda" or "cuda:1"; a GPU where there is one, by default. Of many processes each
-            takes the GPU of its local rank.
+        device: "cpu", "cuda" or "cuda:1". Default: a GPU if there is one. If there are several processes,
+            each takes the GPU of its local rank.
 
     Raises:
         DeviceError: there is no such device.

@@ -1,4 +1,4 @@
-"""What the trainable part of ODISE starts from, as the official training has it."""
+"""Initialises the trainable part of ODISE as the official training does."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _Fill = Callable[[Tensor, torch.Generator], object]
 
 
 def initialise(model: ODISE, seed: int) -> None:
-    """Overwrite every trainable parameter; the frozen part is to be there already.
+    """Overwrite every trainable parameter. Load the frozen part before.
 
     The numbers of a parameter depend on `seed` and on its name alone. Sources: the constructors of the
     official model, of Mask2Former (convolutions of its pixel decoder, transformer weights, queries), of
     Deformable DETR (attention) and of detectron2 (`BottleneckBlock`, the feature projections).
 
     Args:
-        model: with the weights of CLIP, whose embedding of "" is where the null embedding starts.
+        model: with the weights of CLIP. The null embedding starts as CLIP's embedding of "".
         seed: any number.
     """
     directions = {
@@ -60,9 +60,9 @@ def initialise(model: ODISE, seed: int) -> None:
 
 
 def sampling_directions(attention: DeformableAttention) -> Tensor:
-    """Bias of the sampling offsets: every head looks in a direction of its own, point i at i + 1 pixels.
+    """Return the bias of the sampling offsets. Every head has its own direction, point i at i + 1 pixels.
 
-    Directions are evenly spread over the circle and reach the edge of the unit square.
+    Directions are evenly spread over the circle, and scaled to the edge of the unit square.
 
     Returns:
         (2 * heads * levels * points,), x before y.
@@ -92,7 +92,7 @@ def _position(tensor: Tensor, generator: torch.Generator) -> None:
 
 
 def _caffe2_xavier(tensor: Tensor, generator: torch.Generator) -> None:
-    # Named so in detectron2 and Mask2Former: a uniform distribution that looks at the fan-in alone.
+    # The name in detectron2 and Mask2Former: a uniform distribution scaled by the fan-in only.
     nn.init.kaiming_uniform_(tensor, a=1, generator=generator)
 
 
@@ -101,13 +101,13 @@ def _caffe2_msra(tensor: Tensor, generator: torch.Generator) -> None:
 
 
 def _diffusion_step(tensor: Tensor, generator: torch.Generator) -> None:
-    # All steps equally likely, as `reference.model.ablations.time_steps.LearnableStep` has it.
+    # All steps are equally likely, as in `reference.model.ablations.time_steps.LearnableStep`.
     tensor.copy_(torch.rand(tensor.shape, generator=generator).logit(eps=1e-3))
 
 
 _TRANSFORMERS = r"(pixel_decoder\.transformer|predictor\.transformer_\w+)\..*"
 
-#: By name; the first that fits holds. The rest are linear layers as PyTorch makes them.
+#: By name; the first match applies. Other parameters are linear layers, initialised as in PyTorch.
 _RULES: tuple[tuple[re.Pattern[str], _Fill], ...] = tuple(
     (re.compile(pattern), fill)
     for pattern, fill in (

@@ -16,15 +16,15 @@ class Log:
         self.path = path
 
     def cut(self, start: int) -> int:
-        """Drop the lines of steps that will be done again, and what is no entry of a log.
+        """Remove the lines of steps after `start`, and lines that are not entries of a log.
 
         Returns:
-            How many lines were no entries, but for a last one that was cut off.
+            The number of lines that were not entries; a truncated last line is not counted.
 
         Raises:
             OutputError: the file cannot be read or written.
         """
-        if self.path.is_char_device():  # it has no lines of old, and reading some never ends
+        if self.path.is_char_device():  # it has no earlier lines, and reading it may never end
             return 0
         with writing(self.path, _hint):
             try:

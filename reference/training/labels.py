@@ -1,4 +1,4 @@
-"""The categories a model learns are those of the data it is trained on."""
+"""The training labels of a model are the categories of its data set."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from reference.weights.safetensors_file import TrainLabels
 
 
 def labels_of(dataset: Dataset) -> TrainLabels:
-    """The categories of a data set with their synonyms."""
+    """Return the categories of a data set with their synonyms."""
     return tuple(tuple(names) for names in dataset.vocabulary.synonyms)
 
 
 def use_labels(model: ODISE, labels: TrainLabels) -> None:
-    """From now on the model is trained on these categories.
+    """Set the training labels of a model.
 
-    Nothing that was learnt depends on their number: categories are texts. What does is the list itself,
-    which says where CLIP weighs alpha, and the class weights of the loss.
+    Categories are texts, so no learnt parameter depends on their number. Two things do: the list of
+    categories for which CLIP has the weight alpha, and the class weights of the loss.
     """
     if tuple(map(tuple, model.train_labels)) == labels:
         return
@@ -32,11 +32,7 @@ def use_labels(model: ODISE, labels: TrainLabels) -> None:
 
 
 def check_labels(model: ODISE, dataset: Dataset) -> None:
-    """Whether the classes of the data are those of the model.
-
-    Raises:
-        TrainingError: they are not.
-    """
+    """Raise TrainingError unless the categories of a data set are the training labels of a model."""
     if tuple(map(tuple, model.train_labels)) != labels_of(dataset):
         raise TrainingError(
             f"the model is for {len(model.train_labels)} categories, {dataset.name} has others",

@@ -1,7 +1,7 @@
-"""Batches without end, each a function of the seed, the step and the files alone.
+"""The batches of a run. Each depends on the seed, the step and the files only.
 
-Image n of a run and its augmentation follow from (seed, n), so a run is taken up at any step without
-replaying what came before, and any number of processes sees the same images in a step.
+Image n of a run and its augmentation follow from (seed, n). So a run resumes at any step without replaying
+earlier steps, and the images of a step are the same for any number of processes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def batches(
     world: int = 1,
     skipped: Callable[[Skipped], object] = lambda _: None,
 ) -> Iterator[Batch]:
-    """The batches of one process, `config.accumulate` per step.
+    """Iterate over the batches of one process, `config.accumulate` per step.
 
     Args:
-        dataset: examples whose categories are those that are trained.
-        captions: also give a caption and its words, one per image and drawn anew each time.
-        start: the steps that are done.
-        rank, world: which of how many processes.
-        skipped: called for every picture that is left out.
+        dataset: examples with the categories of the training.
+        captions: also give a caption and its words, one per image, drawn anew each time.
+        start: number of finished steps.
+        rank, world: number of this process, and number of all processes.
+        skipped: called for every image that is skipped.
 
     Raises:
         TrainingError: there are no images, or a step does not divide into equal parts; while iterating, the
@@ -62,7 +62,7 @@ def batches(
 
 
 def part_size(config: TrainConfig, world: int) -> int:
-    """Images a process has in memory at a time.
+    """Return the number of images that a process has in memory at a time.
 
     Raises:
         TrainingError: a step does not divide into equal parts.
@@ -77,11 +77,11 @@ def part_size(config: TrainConfig, world: int) -> int:
 
 
 def check_truth(dataset: Dataset, *, captions: bool, skip_bad_images: bool = False) -> None:
-    """Whether a data set has what a model learns from, as its first image shows.
+    """Raise TrainingError unless the first image of a data set has the truth that training needs.
 
     Raises:
-        TrainingError: it has not.
-        ImageError, DatasetError: that image cannot be read.
+        TrainingError: it has no segments, or no captions where they are needed.
+        ImageError, DatasetError: the image cannot be read.
     """
     example = dataset[readable(dataset, skip_bad_images)]
     if example.panoptic is None and example.instances is None and example.semantic is None:
@@ -91,7 +91,7 @@ def check_truth(dataset: Dataset, *, captions: bool, skip_bad_images: bool = Fal
     if captions and not example.captions:
         raise TrainingError(
             f"{dataset.name} has no captions",
-            "use coco-captions, or train a label model (--preset odise-label) that is told none",
+            "use coco-captions, or train a label model without captions (--preset odise-label)",
         )
 
 
@@ -143,10 +143,10 @@ def _cause(parts: Iterator[Part]) -> str:
 
 @contextmanager
 def _quiet_children() -> Iterator[None]:
-    """Processes that start here never hear of Ctrl-C, and the end of one interrupts nothing.
+    """Start child processes that ignore Ctrl-C, and whose end does not interrupt the trainer.
 
-    PyTorch would raise an error wherever the trainer is when a child dies, in the middle of an update too.
-    Asking for the next batch tells it as well.
+    PyTorch's handler of SIGCHLD raises an error at once when a child dies, even in the middle of an update.
+    Requesting the next batch raises it as well, at a safe point.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -163,8 +163,8 @@ def _quiet_children() -> Iterator[None]:
 def _apart(_: int) -> None:
     """Leave the trainer's process group.
 
-    Signals are sent to whole groups. The trainer finishes its step then, and needs its images for that; it
-    ends its workers itself, and without it they end on their own.
+    A terminal sends signals to the whole group. After a signal the trainer finishes its step, and needs its
+    workers for that. It ends them itself; if it is gone, they end on their own.
     """
     os.setpgid(0, 0)
 

@@ -1,4 +1,4 @@
-"""Which parameters are trained, and how."""
+"""The trainable parameters of a model: a table, and the groups of the optimizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from reference.model.ablations.time_steps import LearnableStep
 from reference.training.config import TrainConfig
 
-#: Parts of the model by the beginning of a parameter's name; the first that fits holds.
+#: Parts of the model by the prefix of a parameter's name; the first match applies.
 _PARTS = (
     ("backbone.feature_extractor.clip.", "CLIP"),
     ("backbone.feature_extractor.", "implicit captioner"),
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def parameter_table(model: nn.Module) -> tuple[Part, ...]:
-    """The parts of a model, those that are trained first; a parameter that is shared counts once."""
+    """Count the parameters per part of a model, trained parts first. A shared parameter counts once."""
     counts: dict[str, list[int]] = {}
     for name, parameter in model.named_parameters():
         part = next((part for prefix, part in _PARTS if name.startswith(prefix)), name.partition(".")[0])
@@ -46,13 +46,13 @@ def parameter_table(model: nn.Module) -> tuple[Part, ...]:
 
 
 def total(parts: Iterable[Part]) -> Part:
-    """The sum of the parts."""
+    """Sum up the parts."""
     parts = tuple(parts)
     return Part("total", sum(part.trainable for part in parts), sum(part.frozen for part in parts))
 
 
 def rendered(parts: Iterable[Part], title: str) -> Table:
-    """The table for the console."""
+    """Format the parts as a table for the console."""
     parts = tuple(parts)
     table = Table("part", title=title, title_justify="left")
     for column in ("trainable", "frozen"):
@@ -68,11 +68,11 @@ def rendered(parts: Iterable[Part], title: str) -> Table:
 
 
 def optimizer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The trainable parameters with and without weight decay, for `torch.optim.AdamW`.
+    """Group the trainable parameters for `torch.optim.AdamW`: with and without weight decay.
 
-    As in the official code: detectron2's rule with `weight_decay_norm` and `weight_decay_bias` zero. That
-    one goes by the last part of a name, so `in_proj_bias` decays; and Mask2Former's exception for
-    embeddings is not in it. A learnt time step has no decay either: zero is step 500, not "small".
+    The official code has detectron2's rule, with `weight_decay_norm` and `weight_decay_bias` zero. The rule
+    reads the last part of a name, so `in_proj_bias` decays. It has no exception for embeddings, unlike
+    Mask2Former. A learnable time step has no decay either, because its zero is step 500.
     """
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     seen: set[int] = set()

@@ -1,7 +1,7 @@
-"""Reading the images of a run, where the processes of the loader do it; errors come back as values.
+"""Reading the images of a run, in the processes of the loader. Errors are returned as values.
 
-PyTorch would rebuild an exception of another process with its traceback as the message. Shared memory that is
-too small (a container has 64 MB) would lose a batch for good, and the trainer wait for it for ever.
+If a worker raised an exception, PyTorch would raise it again with the traceback as its message. If shared
+memory is too small (a container has 64 MB), PyTorch loses the batch, and the trainer would wait forever.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from reference.losses.batch import Batch, Target
 from reference.training.augmentation import Jitter, training_sample
 from reference.training.config import TrainConfig
 
-#: Images that are tried in place of one that cannot be read. If none of so many can, the disk is gone.
+#: Images that are tried instead of an unreadable one. If all of them are unreadable, the disk is gone.
 TRIES = 100
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that was left out.
+    """An image that was skipped.
 
     Attributes:
         image: its file.
@@ -43,12 +43,12 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Part:
-    """What a process does at a time: a batch, or the error that took its place.
+    """The result of one request to a worker: a batch, or an error.
 
     Attributes:
-        batch: images with their truth; pickled where shared memory had no room.
-        skipped: what was left out on the way.
-        error: why there is no batch.
+        batch: images with their truth; pickled if shared memory had no room.
+        skipped: images that were skipped for this batch.
+        error: the reason why there is no batch.
     """
 
     batch: Batch | bytes | None = None
@@ -56,10 +56,10 @@ class Part:
     error: OdiseError | None = None
 
     def opened(self) -> Batch:
-        """The batch.
+        """Return the batch.
 
         Raises:
-            OdiseError: what went wrong where it was read.
+            OdiseError: the error of the worker.
         """
         if self.error is not None:
             raise self.error
@@ -76,13 +76,13 @@ class Samples:
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def read(self, number: int) -> tuple[tuple[Tensor, Target], list[Skipped]]:
-        """The image, uint8 (3, S, S), with its truth, and the pictures that were left out for it.
+        """Return image `number`, uint8 (3, S, S), with its truth, and the images that were skipped for it.
 
-        In place of a picture that cannot be read comes the one that is next in its place of a step: image
-        n + batch of the run. So what a step sees still follows from the seed, the step and the files.
+        An unreadable image n is replaced by image n + batch of the run. So the images of a step still follow
+        from the seed, the step and the files.
 
         Raises:
-            OdiseError: it cannot be read, and pictures are not to be left out; or none can.
+            OdiseError: the image is unreadable and must not be skipped, or too many in a row are unreadable.
         """
         skipped: list[Skipped] = []
         for attempt in range(TRIES if self._config.skip_bad_images else 1):
@@ -93,7 +93,7 @@ class Samples:
                 known = _typed(error, _file(self._dataset, index))
                 if not self._config.skip_bad_images:
                     raise _with_ways(known, f"step {number // self._config.batch + 1} needs it") from error
-                # A fault of the program or of the machine is not one of the picture.
+                # An error of the program or of the machine is not a reason to skip the image.
                 if isinstance(known, TrainingError):
                     raise known from error
                 skipped.append(Skipped(_file(self._dataset, index), known.message))
@@ -103,7 +103,7 @@ class Samples:
         )
 
     def index(self, number: int) -> int:
-        """Which image of the data set that is: every epoch has all of them in an order of its own."""
+        """Return the index in the data set of image `number` of the run. Every epoch has its own order."""
         epoch, place = divmod(number, len(self._dataset))
         if epoch != self._epoch:
             order = np.random.default_rng([self._config.seed, 0, epoch]).permutation(len(self._dataset))
@@ -125,13 +125,13 @@ class Samples:
 
 
 class Parts(TorchDataset[Part]):
-    """What a loader reads: the parts of a run by the numbers of their images; never raises an error."""
+    """The data set of a loader: parts of a run by the numbers of their images. Never raises an error."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
     def __getitems__(self, numbers: Sequence[int]) -> Part:
-        """The part with these images."""
+        """Return the part with these images."""
         try:
             read = [self._samples.read(number) for number in numbers]
             images, targets = zip(*(sample for sample, _ in read), strict=True)

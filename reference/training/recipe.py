@@ -1,4 +1,4 @@
-"""What a run has to agree on to be taken up again, and whose an output folder is."""
+"""The recipe of a run, which resuming must match, and the checks of its output folder."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from reference.errors import TrainingError
 from reference.training.config import TrainConfig
 from reference.training.run_log import LOG
 
-#: The trained model, whole: what the exporter and the evaluation take.
+#: The whole trained model, for the exporter and the evaluation.
 MODEL = "model.safetensors"
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 
-#: What may change when a run is taken up again: nothing that the numbers depend on.
+#: Fields that may change when a run is resumed. No result depends on them.
 _FREE = frozenset(
     {"workers", "log_steps", "checkpoint_steps", "checkpoint_minutes", "keep", "skip_bad_images", "images"}
 )
-#: What follows from the number of steps, and is no option.
+#: Fields that follow from the number of steps.
 _OF_STEPS = frozenset({"milestones", "warmup_steps"})
 
 
 def recipe_of(config: TrainConfig, facts: dict[str, Any]) -> dict[str, Any]:
-    """The recipe as JSON has it, so that what was read compares equal to what will be written."""
+    """Return the recipe in JSON's types, so that it compares equal to one that was read from a file."""
     return json.loads(json.dumps({**dataclasses.asdict(config), **facts}))
 
 
 def check_same(recipe: dict[str, Any], saved: dict[str, Any], weights: Path) -> None:
-    """Whether a checkpoint is of a run with this recipe.
+    """Raise TrainingError unless a checkpoint was written with this recipe.
 
     Args:
-        weights: those of the checkpoint, to train from if it is not.
+        weights: file with the weights of the checkpoint; the hint names it.
 
     Raises:
-        TrainingError: it is not; the message lists what differs.
+        TrainingError: the recipes differ. The message lists the differences.
     """
     differing = [
         f"{name}: {saved.get(name)} then, {recipe.get(name)} now" for name in _differing(recipe, saved)
@@ -60,7 +60,7 @@ def check_same(recipe: dict[str, Any], saved: dict[str, Any], weights: Path) -> 
 
 
 def changed_images(recipe: dict[str, Any], saved: dict[str, Any]) -> str | None:
-    """What to say if the data set of a run has changed since its checkpoint."""
+    """Return a note if the number of images of the data set has changed since the checkpoint, else None."""
     then, now = saved.get("images"), recipe.get("images")
     if then is None or then == now:
         return None
@@ -74,10 +74,10 @@ def _differing(recipe: dict[str, Any], saved: dict[str, Any]) -> list[str]:
 
 
 def prepare_output(output: Path) -> Path:
-    """Make an output folder ready; returns it.
+    """Create an output folder and return it.
 
     Raises:
-        OutputError: it or what will be written there cannot be written.
+        OutputError: the folder or a file in it cannot be written.
     """
     prepare_folder(output)
     prepare_folder(output / CHECKPOINTS)
@@ -88,10 +88,10 @@ def prepare_output(output: Path) -> Path:
 
 
 def check_free(output: Path) -> None:
-    """Whether a new run may write into a folder: nothing of others is replaced, nor a trained model.
+    """Raise OutputError if a new run would replace files of another program, or a trained model.
 
     Raises:
-        OutputError: there are files that a new run would replace.
+        OutputError: the folder has such files.
     """
     ours = _is_recipe(output / CONFIG)
     names = (MODEL,) if ours else (MODEL, CONFIG, LOG)
@@ -102,7 +102,7 @@ def check_free(output: Path) -> None:
 
 
 def check_room(output: Path, model: nn.Module, keep: int, console: Console) -> None:
-    """Whether there is room for a checkpoint; warns where there is none for all that a run writes.
+    """Raise OutputError unless the disk has room for a checkpoint. Warn if all files of the run do not fit.
 
     Raises:
         OutputError: not even one checkpoint fits.
@@ -112,7 +112,7 @@ def check_room(output: Path, model: nn.Module, keep: int, console: Console) -> N
     one = 3 * sum(sizes[id(p)] for p in model.parameters() if p.requires_grad)
     every = keep * one + sum(sizes.values())
     disk = shutil.disk_usage(output)
-    # A total of 0 is a file system that does not tell.
+    # A file system that does not report its size has a total of 0.
     if disk.total and disk.free < one:
         raise OutputError(
             f"{output} has room for {disk.free / 1e6:.1f} MB, a checkpoint takes {one / 1e6:.1f} MB",
@@ -124,7 +124,7 @@ def check_room(output: Path, model: nn.Module, keep: int, console: Console) -> N
 
 
 def _is_recipe(path: Path) -> bool:
-    """Whether a run wrote this file; one that ended before its first checkpoint leaves it, too."""
+    """Return whether a run wrote this file, even a run that ended before its first checkpoint."""
     try:
         recipe = json.loads(path.read_bytes())
     except FileNotFoundError:

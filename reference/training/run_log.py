@@ -1,4 +1,4 @@
-"""What a run says of itself: lines of JSON, TensorBoard, and the console."""
+"""The log of a run: a JSON file, TensorBoard, and the console."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from reference.training.reading import Skipped
 LOG = "log.jsonl"
 #: Seconds between two lines where there is no progress bar.
 PERIOD = 30.0
-#: Shown on the console; the losses of the layers before the last are in the log.
+#: Numbers on the console. The log also has the losses of the earlier layers.
 _SHOWN = ("loss", "loss_ce", "loss_mask", "loss_dice", "loss_mask_word", "gradient_norm")
 
 
 class Journal:
-    """Collects numbers of every step and tells their medians, as single steps jump about.
+    """Collects the numbers of every step and logs their medians, because single steps vary much.
 
-    A context manager. Nothing is written but by the first process.
+    A context manager. Only the first process writes.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Journal:
                 self.say(f"pictures left out, as they cannot be read: {len(self._skipped)}")
 
     def step(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
-        """Note what came out of a step; `step` counts from 1.
+        """Record the numbers of a step; `step` counts from 1.
 
         Raises:
             OutputError: the log cannot be written.
@@ -93,18 +93,18 @@ class Journal:
             share = f"{step / self._steps:.0%}"
             self.say(f"step {step} of {self._steps} ({share}): {self._pace()}  {self._left(step)}")
         if step == self._start + 1:
-            # Starting the processes that read images is part of the first step alone.
+            # The first step includes the start of the workers, so the remaining time is counted from here.
             self._counted, self._counted_since = step, monotonic()
 
     def skipped(self, pictures: list[Skipped]) -> None:
-        """Name the pictures that were left out, each once."""
+        """Print the name of every skipped image once."""
         for one in pictures:
             if one.image not in self._skipped:
                 self._skipped[one.image] = one.reason
                 self._warn(f"left out: {one.reason}")
 
     def say(self, text: str) -> None:
-        """A line on the console, above the progress bar."""
+        """Print a line on the console, above the progress bar."""
         if self._active:
             plain(self._console, text)
             self._spoken = monotonic()

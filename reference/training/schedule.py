@@ -6,7 +6,7 @@ from reference.training.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """The learning rate of the step that comes after `step` steps: warm-up, then falls at the milestones."""
+    """Return the learning rate after `step` finished steps: warm-up, then a fall at every milestone."""
     falls = sum(step >= milestone for milestone in config.milestones)
     rate = config.learning_rate * config.gamma**falls
     if step < config.warmup_steps:

@@ -1,4 +1,4 @@
-"""Requests to stop a run: it ends after its step, and never in the middle of an update."""
+"""Signals that stop a run. It ends after the current step, never in the middle of an update."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 class Stops:
-    """Notes SIGINT (Ctrl-C), SIGTERM and SIGHUP; the same one again ends the block by an exception.
+    """Records SIGINT (Ctrl-C), SIGTERM and SIGHUP. The second signal of a kind raises an exception.
 
-    A context manager; outside of the main thread it does nothing.
+    A context manager. Outside the main thread it does nothing.
 
     Args:
-        together: seconds in which the same signal again is no second request. `torchrun` passes on what the
-            terminal has sent to all of its processes already.
+        together: seconds in which a repeated signal is not a second request. `torchrun` forwards signals that
+            the terminal has already sent to all processes.
 
     Attributes:
-        asked: the signal that was noted; 0: none.
+        asked: number of the recorded signal. 0: none.
     """
 
     def __init__(self, together: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class Stops:
     def __enter__(self) -> Stops:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                # `nohup` has SIGHUP ignored, and wants it so.
+                # `nohup` ignores SIGHUP; it stays ignored.
                 if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                     self._handlers.callback(signal.signal, number, signal.signal(number, self._note))
         return self
@@ -45,7 +45,7 @@ class Stops:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """In this block nothing is interrupted; a second request takes effect at its end."""
+        """Protect this block: a second signal takes effect at its end."""
         self._shields += 1
         try:
             yield
@@ -55,7 +55,7 @@ class Stops:
             self.end(self._postponed)
 
     def end(self, number: int) -> None:
-        """Raise what a signal means: `KeyboardInterrupt` or `Stopped`."""
+        """Raise the exception of a signal: `KeyboardInterrupt` or `Stopped`."""
         self._postponed = 0
         if number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a training run begins with: the model, and where its weights come from."""
+"""The start of a training run: the model, and the sources of its weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """What a model is before its first step.
+    """A model before its first step.
 
     Attributes:
-        preset: its sizes.
-        ablation: what differs from the paper's model.
-        frozen: where the frozen part comes from; the rest is initialised.
-        weights: where all of it comes from, or with `frozen` the rest; of the paper's model.
+        preset: the sizes.
+        ablation: the differences from the paper's model.
+        frozen: source of the frozen part. Without `weights`, the trainable part is initialised.
+        weights: source of all weights, or with `frozen` of the trainable part; of the paper's model.
     """
 
     preset: Preset
@@ -31,7 +31,7 @@ class Start:
     weights: str | None = None
 
     def model(self, dataset: Dataset, seed: int) -> ODISE:
-        """The model, for the categories of a data set.
+        """Make the model, with the categories of a data set as training labels.
 
         Raises:
             WeightsError: the weights cannot be read or do not fit.
@@ -43,7 +43,7 @@ class Start:
         from reference.training.initialise import initialise
         from reference.training.labels import labels_of, use_labels
 
-        torch.manual_seed(seed)  # parts that only an ablated model has
+        torch.manual_seed(seed)  # for new parts of an ablated model
         if self.weights is not None:
             model = load_weights(self.preset, self.weights, frozen=self.frozen)
         elif self.frozen is not None:
@@ -58,7 +58,7 @@ class Start:
         return model
 
     def facts(self) -> dict[str, str]:
-        """What a run has to agree on to be taken up again."""
+        """Return what must be the same when the run is resumed."""
         from reference.checkpoint import describe_weights
 
         sources = {"frozen": self.frozen, "weights": self.weights}

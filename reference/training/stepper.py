@@ -21,7 +21,7 @@ from reference.training.distributed import Processes
 from reference.training.param_groups import optimizer_groups
 from reference.training.signals import Stops
 
-#: Of the loss in half precision: 65,536 halved 16 times. A scaler that is off says 1 too.
+#: Smallest scale of the loss in half precision: 65,536 halved 16 times. A disabled scaler has scale 1 too.
 _SMALLEST_SCALE = 1.0
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,9 +34,9 @@ class Stepper:
     Steps are exactly repeatable: all random numbers of a step follow from the seed and the step.
 
     Attributes:
-        done: steps done.
-        whole: model and optimizer are those of after `done` steps. An error in the middle of an update
-            leaves something else.
+        done: number of finished steps.
+        whole: model and optimizer are in the state after `done` steps. False after an error in the middle of
+            an update.
     """
 
     def __init__(self, model: ODISE, losses: Losses, config: TrainConfig, processes: Processes) -> None:
@@ -48,33 +48,33 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=config.autocast == "fp16")
 
     def state(self) -> dict[str, Any]:
-        """What the next step depends on besides the weights."""
+        """Return the state that the next step depends on, without the weights."""
         return {"optimizer": self._optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def take_up(self, done: int, state: dict[str, Any]) -> None:
-        """Go on after `done` steps with their `state`.
+        """Continue after `done` steps with their `state`.
 
         Raises:
-            ValueError, KeyError: it does not fit.
+            ValueError, KeyError: the state does not fit the model.
         """
         self._optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in self._optimizer.state.items():
             for name in ("exp_avg", "exp_avg_sq"):
                 if moments[name].shape != parameter.shape:
                     raise ValueError(f"a moment has shape {tuple(moments[name].shape)}")
-        # A scaled loss may have had every step so far skipped.
+        # With a scaled loss, every step so far may have been skipped.
         if not self._optimizer.state and not self.scaler.is_enabled():
             raise ValueError("it has no moments")
         self.scaler.load_state_dict(state["scaler"])
         self.done = done
 
     def advance(self, batches: Callable[[], Batch], rate: float, stops: Stops) -> dict[str, float]:
-        """One step; returns what there is to tell about it.
+        """Do one step and return its numbers for the log, by name.
 
         Args:
             batches: gives the next part of the step.
             rate: learning rate.
-            stops: what must not interrupt the update.
+            stops: the signals, which must not interrupt the update.
 
         Raises:
             DivergedError: predictions, loss or gradient are not finite. Nothing was updated.
@@ -115,12 +115,12 @@ class Stepper:
     def _check(self, values: dict[str, float]) -> None:
         if not np.isfinite(values["loss"]):
             raise DivergedError(f"the loss is {values['loss']} at step {self.done + 1}")
-        # With a loss scale such a step is skipped and the scale halved, which may go on for a few steps.
+        # With a scaled loss such a step is skipped and the scale is halved, for a few steps at most.
         if not np.isfinite(values["gradient_norm"]) and self.scaler.get_scale() <= _SMALLEST_SCALE:
             raise DivergedError(f"the gradient is not finite at step {self.done + 1}")
 
     def _averaged(self, last: bool) -> Any:
-        """Gradients are averaged over the processes once per step."""
+        """Average gradients over the processes in the last part of a step only."""
         learner = self._learner
         if isinstance(learner, DistributedDataParallel) and not last:
             return learner.no_sync()
@@ -128,7 +128,7 @@ class Stepper:
 
     @contextmanager
     def _finite(self) -> Iterator[None]:
-        """Predictions that are not finite are an error that names the step."""
+        """Turn FloatingPointError into a DivergedError that names the step."""
         try:
             yield
         except FloatingPointError as error:
@@ -141,7 +141,7 @@ class Stepper:
 
 
 class _Learner(nn.Module):
-    """The losses as a module's forward pass, which is where DDP listens."""
+    """The losses as the forward pass of a module, so that DDP can wrap it."""
 
     def __init__(self, model: ODISE, losses: Losses, config: TrainConfig) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _Learner(nn.Module):
 
 
 def _seed(seed: int, step: int, rank: int) -> None:
-    """Every generator there is, so that no state of theirs outlives a step."""
+    """Seed all global generators, so that none carries its state from step to step."""
     state = np.random.SeedSequence([seed, 2, step, rank]).generate_state(1, np.uint64)
     number = int(state[0]) >> 1
     random.seed(number)

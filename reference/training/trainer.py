@@ -43,10 +43,10 @@ from reference.training.stepper import Losses, Stepper
 
 
 class Trainer:
-    """A model, a data set and a recipe, and how far they have come.
+    """Trains a model on a data set with a recipe.
 
     Steps are exactly repeatable: images, augmentation and random points of a step follow from the seed and
-    the step, so a run that was stopped and taken up again computes what it would have computed.
+    the step. So a run that was stopped and resumed computes the same as one that was not.
     """
 
     def __init__(
@@ -68,11 +68,10 @@ class Trainer:
             dataset: its categories are those of `model.train_labels`.
             output: folder for checkpoints, log and the trained model.
             losses: as `reference.losses.training_losses`.
-            facts: what else a run has to agree on to be taken up again, plain data: where frozen weights
-                come from, for example.
+            facts: further data that must be the same when the run is resumed, as the source of the weights.
 
         Raises:
-            TrainingError: what was asked for does not fit together.
+            TrainingError: model, data set and recipe do not fit together.
             OutputError: the folder cannot be written to.
         """
         check_labels(model, dataset)
@@ -80,7 +79,7 @@ class Trainer:
         images = part_size(config, processes.world) * processes.world
         if model.preset.kind == "caption" and images < 2:
             raise TrainingError(
-                "a caption is told from those of the same part of a step, and there is one image in it",
+                "the caption loss compares the images of a part of a step, and there is one image in it",
                 "give a larger --batch, or a smaller --accumulate",
             )
         if config.autocast == "fp16" and processes.device.type != "cuda":
@@ -98,14 +97,14 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of finished steps."""
         return self._stepper.done
 
     def resume(self) -> int:
-        """Take up the newest checkpoint of the output folder; returns its step.
+        """Resume from the newest checkpoint of the output folder; return its step.
 
         Raises:
-            TrainingError: there is none, it is damaged, or it is of a run with another recipe.
+            TrainingError: there is none, it is damaged, or its run had another recipe.
         """
         steps = self._snapshots.steps()
         if not steps:
@@ -125,19 +124,19 @@ class Trainer:
         return self.step
 
     def run(self) -> int:
-        """Train to the end; SIGINT, SIGTERM and SIGHUP end the run after the current step.
+        """Train to the end. SIGINT, SIGTERM and SIGHUP end the run after the current step.
 
-        Whatever ends it, an error too, leaves a checkpoint of the last step.
+        A run that ends early, also by an error, leaves a checkpoint of its last step.
 
         Returns:
-            The signal that stopped it; 0 when all steps are done. Then the trained model is in the
-            output folder (`MODEL`).
+            The signal that stopped the run. 0: all steps are done, and the trained model (`MODEL`) is in the
+            output folder.
 
         Raises:
-            TrainingError: the loss is not finite, a process was lost, or a checkpoint of another run is in
-                the folder.
-            ImageError, DatasetError: a picture cannot be read.
-            OutputError: something cannot be written.
+            TrainingError: the loss is not finite, a process was lost, or the folder has a checkpoint of
+                another run.
+            ImageError, DatasetError: an image cannot be read.
+            OutputError: a file cannot be written.
         """
         self._processes.by_first(self._begin)
         self._prepare_model()
@@ -159,7 +158,7 @@ class Trainer:
             except BaseException as error:
                 known = _translated(error, self.step + 1, self._processes.world)
                 self._keep(known)
-                # The signal that ends the trainer reaches processes that have just begun as well.
+                # A signal that stops the trainer may also have ended workers that had just started.
                 if not (isinstance(known, LoaderError) and self._stops.asked):
                     raise known from (None if known is error else error)
         return 0 if self.step == self._config.steps else self._stops.asked
@@ -186,7 +185,7 @@ class Trainer:
                 self._saved_at = monotonic()
 
     def _is_due(self) -> bool:
-        """Whether a checkpoint is to be written; the first process alone goes by the time."""
+        """Return whether a checkpoint is due. Only the first process checks the time."""
         config = self._config
         if self.step == config.steps or (
             config.checkpoint_steps and self.step % config.checkpoint_steps == 0
@@ -196,7 +195,7 @@ class Trainer:
         return self._processes.first and 0 < config.checkpoint_minutes * 60 <= passed
 
     def _next(self, data: Iterator[Batch], journal: Journal) -> Batch:
-        """The next batch; an error of one process ends all of them here, where none waits for another."""
+        """Return the next batch. If a process has an error, all of them end here, where none waits."""
         batch, error = None, None
         try:
             batch = next(data)
@@ -240,7 +239,7 @@ class Trainer:
         save_weights(self._output / MODEL, self._model, step=str(self.step))
 
     def _keep(self, error: BaseException) -> None:
-        """Save what was learnt and say where it is, in the error if it is of ours; needs no other process."""
+        """Save a checkpoint after an error, and add its place to the hint. Needs no other process."""
         if not self._processes.first:
             return
         problem = ""
@@ -260,7 +259,7 @@ class Trainer:
             plain(self._console, text)
 
     def _way_on(self, error: BaseException) -> str:
-        """What to do after an error, by what there is."""
+        """Return the hint after an error, which depends on the checkpoints in the folder."""
         diverged = isinstance(error, DivergedError)
         change = "with a lower --learning-rate or without --autocast"
         steps = self._snapshots.steps()
@@ -279,7 +278,7 @@ class Trainer:
 
 
 def _translated(error: BaseException, step: int, world: int) -> BaseException:
-    """An error of PyTorch about memory or other processes, as one of ours."""
+    """Turn an error of PyTorch about memory or about other processes into a TrainingError."""
     text = str(error).lower()
     if isinstance(error, OdiseError | OSError) or not isinstance(error, MemoryError | RuntimeError):
         return error
@@ -294,7 +293,7 @@ def _translated(error: BaseException, step: int, world: int) -> BaseException:
 
 
 def _reads_captions(model: ODISE) -> bool:
-    """Whether captions supervise a model, or tell its diffusion model what is in an image (an ablation)."""
+    """Return whether a model uses captions: for its losses, or as the condition of its UNet (an ablation)."""
     return model.preset.kind == "caption" or model.preset.ablation.captioner == "given"
 
 

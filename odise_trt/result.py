@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .task import Task
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -89,8 +91,8 @@ class Result:
     source: Path | None = None
 
     @property
-    def task(self) -> str:
-        """The task that ran: "panoptic", "semantic" or "instance"."""
+    def task(self) -> Task:
+        """The task that ran."""
         if self.panoptic is not None:
             return "panoptic"
         return "semantic" if self.semantic is not None else "instance"

@@ -23,6 +23,10 @@ class DeviceError(OdiseError):
     """A device for PyTorch that does not exist, or that many processes were given at once."""
 
 
+class PresetError(OdiseError):
+    """A preset that does not exist."""
+
+
 class TrainingError(OdiseError):
     """A training run that cannot start, go on, or be resumed."""
 

@@ -63,6 +63,7 @@ def evaluation_size(height: int, width: int, short_side: int, max_side: int) -> 
     """Height and width of an image whose shorter side becomes `short_side`, the longer at most `max_side`.
 
     The rounding is that of detectron2's ResizeShortestEdge; a very long image keeps at least one pixel.
+    `odise_trt.preprocess.shortest_size` computes the same. This function is its oracle.
     """
     scale = short_side / min(height, width)
     # The shorter side exactly: scaling it would round.

@@ -1,4 +1,7 @@
-"""An image larger than a window: cut it up, run the windows, join their features."""
+"""An image larger than a window: cut it up, run the windows, join their features.
+
+`odise_trt.windows` does the same in numpy. This module is its oracle.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
 from reference.completion import presets_like
+from reference.names import EMPTY
 
-from .names import EMPTY, require_known, stages_like
+from .names import stages_like
 from .stopping import ends_soon
 
 _DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
@@ -123,9 +124,9 @@ def _refuse_empty(**options: Iterable[str | None]) -> None:
 
 
 def _default_weights(preset: str) -> str:
-    from reference.preset import PRESETS
+    from reference.preset import find_preset
 
-    require_known(preset, PRESETS, "preset")
+    find_preset(preset)
     if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(

@@ -39,6 +39,8 @@ def model_spec(preset: Preset) -> ModelSpec:
         train_labels=Vocabulary.preset(labels).synonyms if isinstance(labels, str) else labels,
         alpha=preset.alpha,
         beta=preset.beta,
+        object_mask_threshold=preset.object_mask_threshold,
+        overlap_threshold=preset.overlap_threshold,
         topk_per_image=preset.topk_per_image,
     )
 

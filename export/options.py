@@ -9,12 +9,12 @@ from odise_trt.backends.registry import find_backend
 from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.errors import ExportError, OutputError
 from odise_trt.stage_spec import Axis
-from reference.preset import Preset
+from reference.names import EMPTY
+from reference.preset import Preset, find_preset
 
 from .builders import AHEAD
-from .names import EMPTY
 from .onnx_export import require_opset
-from .plan import Request, find_preset
+from .plan import Request
 from .stages import STAGES
 
 
@@ -22,6 +22,7 @@ def check(request: Request) -> Preset:
     """Check every option of a build, and return its preset.
 
     Raises:
+        PresetError: there is no such preset.
         ExportError: an option is empty, unknown, out of range, or would do nothing.
         OutputError: the output is a bundle itself.
     """

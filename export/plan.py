@@ -16,10 +16,9 @@ from odise_trt.package_versions import package_version
 from odise_trt.stage_spec import PRECISIONS
 from reference.checkpoint import WeightsDescription
 from reference.model.deformable_attention import Lowering
-from reference.preset import PRESETS, Preset
+from reference.names import require_known
 
 from .builders import Builder, open_builder
-from .names import require_known
 from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stages import STAGES
@@ -66,7 +65,7 @@ class Request:
             ExportError: there is no such stage.
         """
         for name in self.stages:
-            require_known(name, STAGES, "stage")
+            require_known(name, STAGES, "stage", ExportError)
         return tuple(name for name in STAGES if not self.stages or name in self.stages)
 
 
@@ -92,16 +91,6 @@ class Target:
     def name(self) -> str:
         """Name of the backend."""
         return self.entry.name
-
-
-def find_preset(name: str) -> Preset:
-    """A preset by its name.
-
-    Raises:
-        ExportError: there is none.
-    """
-    require_known(name, PRESETS, "preset")
-    return PRESETS[name]
 
 
 def plan(request: Request) -> tuple[Target, ...]:

@@ -17,9 +17,10 @@ from .files.paths import each, expanded_unless_there, real_path
 from .files.writing import is_of_one_file
 from .preprocess import load_image
 from .result import Result
+from .task import Task
 
 if TYPE_CHECKING:
-    from .segmenter import Segmenter, Task
+    from .segmenter import Segmenter
 
 __all__ = [
     "Item",

@@ -1,7 +1,8 @@
 """Open-vocabulary classification of masks, in numpy (paper section 3.5; details as the official model).
 
 Two opinions per mask and category, the diffusion features' and CLIP's, are joined by a geometric mean;
-what is no object at all goes to the last column.
+what is no object at all goes to the last column. `reference.model.open_vocabulary` computes the same in
+PyTorch and is the oracle of this module.
 """
 
 from __future__ import annotations

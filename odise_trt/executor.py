@@ -11,13 +11,13 @@ import numpy as np
 from .backends import Backend, Engine, open_backend
 from .bundle import Bundle
 from .errors import BackendError, BundleError, OdiseError, reason
+from .stage_spec import split_dimension
 from .text_table import TEXT_ENCODER
 from .windows import Grid, Stitcher
 
 #: Stages that run for every image, in order.
 IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
 _LESS = "if memory ran out: Segmenter.open(..., max_windows=1) needs less; so does a smaller picture"
-_LEVELS = (("s2", 4), ("s3", 8), ("s4", 16), ("s5", 32))
 
 
 class Clock:
@@ -101,13 +101,13 @@ class Stages:
             clock: told what each stage took.
 
         Returns:
-            s2 to s5, (1, C, H / stride, W / stride) at strides 4, 8, 16 and 32, as the mask head takes them.
+            s2 to s5, (1, C, H / stride, W / stride), as the mask head takes them.
         """
         _, height, width = padded.shape
         grid = Grid.over(height, width, self._bundle.manifest.model.window)
         with clock("preprocess"):
             windows = grid.cut(padded)
-        stitchers = {name: Stitcher(grid, stride) for name, stride in _LEVELS}
+        stitchers = {name: Stitcher(grid, stride) for name, stride in self._strides().items()}
         for start in range(0, len(grid), batch):
             part = {"windows": windows[start : start + batch]}
             with clock("captioner"):
@@ -119,6 +119,11 @@ class Stages:
                     stitcher.add(maps[name])
         with clock("stitch"):
             return {name: stitcher.result() for name, stitcher in stitchers.items()}
+
+    def _strides(self) -> dict[str, int]:
+        """Feature map -> pixels of the image per element, as the stage declares it: `"side/4"`."""
+        outputs = self._bundle.manifest.stage("features").spec.outputs
+        return {tensor.name: split_dimension(str(tensor.shape[-1]))[1] for tensor in outputs}
 
     def encode_texts(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """CLIP's features of texts and their projection, float32 (N, E) and (N, D).

@@ -2,7 +2,8 @@
 
 The official model's rules (Mask2Former's inference heads), computed tile by tile: memory does not grow with
 the number of queries times the number of pixels, and queries that cannot matter in a tile are not computed.
-The pruning is exact, not a threshold.
+The pruning is exact, not a threshold. `reference.model.postprocess` computes the same at once in PyTorch, and
+is the oracle of this module.
 """
 
 from __future__ import annotations

@@ -85,7 +85,10 @@ def resize_shortest(image: np.ndarray, short_side: int, max_side: int) -> np.nda
 
 
 def shortest_size(height: int, width: int, short_side: int, max_side: int) -> tuple[int, int]:
-    """The size `resize_shortest` gives an image: detectron2's rounding, and never less than one pixel."""
+    """The size `resize_shortest` gives an image: detectron2's rounding, and never less than one pixel.
+
+    `reference.inference.evaluation_size` computes the same and is the oracle of this function.
+    """
     scale = short_side / min(height, width)
     new_height, new_width = (short_side, scale * width) if height < width else (scale * height, short_side)
     if max(new_height, new_width) > max_side:

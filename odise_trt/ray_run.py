@@ -23,7 +23,8 @@ from .files.paths import each, expanded_unless_there, is_address
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from .segmenter import Segmenter, Task
+    from .segmenter import Segmenter
+    from .task import Task
 
 _BLOCKS, _BLOCKS_PER_WORKER = 1000, 64
 #: CPU threads of a worker, unless told; more workers make better use of more cores.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 
@@ -23,14 +23,12 @@ from .postprocess import class_probabilities, instances, panoptic, semantic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
 from .result import Result
 from .table_cache import from_home, vocabulary_folder
+from .task import TASKS, Task
 from .text_table import TextTable, TextTables, encoder_identity
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
-Task = Literal["panoptic", "semantic", "instance"]
 VocabularySource = Vocabulary | str | os.PathLike[str] | Iterable[Any]
-
-_TASKS: tuple[Task, ...] = get_args(Task)
 
 
 class Segmenter:
@@ -199,7 +197,7 @@ class Segmenter:
     def results(
         self,
         image: ImageSource,
-        tasks: Task | Sequence[Task] = _TASKS,
+        tasks: Task | Sequence[Task] = TASKS,
         *,
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
@@ -216,7 +214,7 @@ class Segmenter:
         Raises:
             ArgumentError, VocabularyError, ImageError, BackendError: as for a call.
         """
-        wanted = cast(tuple[Task, ...], arguments.names("task", tasks, _TASKS))
+        wanted = cast(tuple[Task, ...], arguments.names("task", tasks, TASKS))
         model = self.bundle.manifest.model
         thresholds = (
             _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .task import Task
+
 if TYPE_CHECKING:
     from .vocabulary import Vocabulary
 
@@ -86,8 +88,8 @@ class SegmentedImage:
     source: Path | None = None
 
     @property
-    def task(self) -> str:
-        """The task that ran: "panoptic", "semantic" or "instance"."""
+    def task(self) -> Task:
+        """The task that ran."""
         if self.panoptic is not None:
             return "panoptic"
         return "semantic" if self.semantic is not None else "instance"

@@ -23,6 +23,7 @@ from .errors import BackendError, BundleError, OutputError, hint_for, reason
 from .table_cache import ensure_writable, replacing_table
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
+from .vocabulary.seen import seen_in
 
 #: Of the files; part of every key, so that files of another format are never met.
 FORMAT = 1
@@ -96,7 +97,6 @@ class TextTables:
         self._identity = identity
         self._folder = folder
         self._chunk = chunk
-        self._trained = frozenset(name for names in model.train_labels for name in names)
 
     def table(self, vocabulary: Vocabulary) -> TextTable:
         """The table of a vocabulary, read from the folder or made and written there.
@@ -123,7 +123,7 @@ class TextTables:
             text_embed=text_embed,
             row_to_category=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
             isthing=np.array(vocabulary.isthing, dtype=np.bool_),
-            seen=np.array([not self._trained.isdisjoint(c.names) for c in vocabulary], dtype=np.bool_),
+            seen=np.array(seen_in(vocabulary.synonyms, self._model.train_labels), dtype=np.bool_),
         )
 
     def path(self, vocabulary: Vocabulary) -> Path | None:

@@ -2,6 +2,7 @@
 
 The diffusion features are taken window by window (the official model's sliding inference): without overlap
 where the sides divide, with the last window of a row or column shifted back to the border where they don't.
+`reference.model.windows` does the same in PyTorch and is the oracle of this module.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor
 from odise_trt.errors import WeightsError, hint_for, reason
 from reference.model.allocation import SkipInitialisation
 from reference.noise_schedule import schedule
-from reference.preset import PRESETS, Preset
+from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
@@ -78,19 +78,6 @@ class Slot(NamedTuple):
     trainable: bool
 
 
-def find_preset(preset: Preset | str) -> Preset:
-    """A preset by its name.
-
-    Raises:
-        WeightsError: there is none of that name.
-    """
-    if isinstance(preset, Preset):
-        return preset
-    if preset not in PRESETS:
-        raise WeightsError(f"there is no preset {preset!r}", f"presets: {', '.join(PRESETS)}")
-    return PRESETS[preset]
-
-
 def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None) -> ODISE:
     """Load a model in evaluation mode, fp32, on the CPU.
 
@@ -103,7 +90,8 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
         frozen: source of the frozen part, if `source` is a file without it. The same choices.
 
     Raises:
-        WeightsError: unknown preset or source, or a file that does not fit the preset exactly.
+        PresetError: unknown preset.
+        WeightsError: unknown source, or a file that does not fit the preset exactly.
     """
     preset = find_preset(preset)
     if (seed := _seed(source)) is not None:
@@ -165,7 +153,8 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     """Describe `source` for a manifest; arguments as for `load_weights`.
 
     Raises:
-        WeightsError: unknown preset or source, or a file that cannot be read. Its content is not checked.
+        PresetError: unknown preset.
+        WeightsError: unknown source, or a file that cannot be read. Its content is not checked.
     """
     preset = find_preset(preset)
     if _seed(source) is not None:

@@ -23,6 +23,10 @@ class DeviceError(OdiseError):
     """A device for PyTorch does not exist, or several processes were given the same one."""
 
 
+class PresetError(OdiseError):
+    """A preset that does not exist."""
+
+
 class TrainingError(OdiseError):
     """A training run that cannot start, go on, or be resumed."""
 

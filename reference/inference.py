@@ -63,6 +63,7 @@ def evaluation_size(height: int, width: int, short_side: int, max_side: int) -> 
     """Return the height and width for a shorter side of `short_side` and a longer one of at most `max_side`.
 
     Rounding is that of detectron2's ResizeShortestEdge. A very long image keeps at least one pixel.
+    `odise_trt.preprocess.shortest_size` computes the same. This function is its oracle.
     """
     scale = short_side / min(height, width)
     # The shorter side is set, not scaled, so that it is exact.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from reference.ablation import Ablation
+from reference.errors import PresetError
+from reference.names import require_known
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Preset:
         category_prompt, clip_prompt: the templates of the texts for the category head and for CLIP. None:
             the name alone.
         alpha, beta: weight of CLIP in the fusion, for categories seen in training and for other categories.
+        object_mask_threshold, overlap_threshold: of the panoptic merging, see `postprocess.panoptic`.
+        topk_per_image: number of pairs of query and category from which instances are taken.
         ablation: the differences from the paper's model.
     """
 
@@ -120,6 +124,8 @@ class Preset:
     clip_prompt: str = "a photo of a {}."
     alpha: float = 0.3
     beta: float = 0.7
+    object_mask_threshold: float = 0.0
+    overlap_threshold: float = 0.8
     topk_per_image: int = 100
     ablation: Ablation = field(default_factory=Ablation)
 
@@ -236,3 +242,15 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (ODISE_LABEL, ODISE_CAPTION, DEMO, DEMO_CAPTION, GOLDEN_LABEL, GOLDEN_CAPTION)
 }
+
+
+def find_preset(preset: Preset | str) -> Preset:
+    """Find a preset by its name; a preset is returned as it is.
+
+    Raises:
+        PresetError: there is none of that name.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    require_known(preset, PRESETS, "preset", PresetError)
+    return PRESETS[preset]

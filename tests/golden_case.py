@@ -112,7 +112,9 @@ class GoldenCase:
             things |= {segment["category_id"] for segment in segments if segment["isthing"]}
             things -= {segment["category_id"] for segment in segments if not segment["isthing"]}
         overlap = 0.8 if match["overlap"] is None else float(match["overlap"])
-        return postprocess.panoptic(result.mask_cls, result.mask_pred, things, overlap_threshold=overlap)
+        return postprocess.panoptic(
+            result.mask_cls, result.mask_pred, things, object_mask_threshold=0.0, overlap_threshold=overlap
+        )
 
 
 @cache

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor as Array
 
 from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
+from reference.model.backbone import PYRAMID
 from reference.preset import Preset
 
 from .axes import window_axes, window_profiles
@@ -18,7 +19,8 @@ from .wrapper import StageWrapper
 if TYPE_CHECKING:
     from reference.model import ODISE
 
-STRIDES = {"s2": 4, "s3": 8, "s4": 16, "s5": 32}
+#: Feature map -> pixels of the image per element.
+STRIDES = dict(zip(("s2", "s3", "s4", "s5"), PYRAMID, strict=True))
 
 
 class Features(StageWrapper):

@@ -49,9 +49,13 @@ class MaskHead(StageWrapper):
     @classmethod
     def declare(cls, preset: Preset) -> StageSpec:
         """See `StageWrapper.declare`."""
-        head = preset.head
+        head, finest = preset.head, min(STRIDES.values())
         outputs = [
-            Tensor("pred_masks", "float32", (1, head.num_queries, "height/4", "width/4")),
+            Tensor(
+                "pred_masks",
+                "float32",
+                (1, head.num_queries, f"height/{finest}", f"width/{finest}"),
+            ),
             Tensor("mask_embed", "float32", (1, head.num_queries, head.mask_dim)),
         ]
         if preset.kind == "caption":
@@ -73,8 +77,9 @@ class MaskHead(StageWrapper):
     ) -> tuple[Array, ...]:
         """One random scene at four strides, non-negative as sums of ReLU outputs are."""
         channels = model.preset.head.projection_dim
-        scene = fields(1, channels, sizes["height"] // 4, sizes["width"] // 4, generator)
-        pooled = (F.avg_pool2d(scene, stride // 4) for stride in STRIDES.values())
+        finest = min(STRIDES.values())
+        scene = fields(1, channels, sizes["height"] // finest, sizes["width"] // finest, generator)
+        pooled = (F.avg_pool2d(scene, stride // finest) for stride in STRIDES.values())
         return tuple(torch.relu(level / level.std()) for level in pooled)
 
     def forward(self, s2: Array, s3: Array, s4: Array, s5: Array) -> tuple[Array, ...]:

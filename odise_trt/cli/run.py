@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,7 @@ import typer
 from . import console
 from .completion import devices_like, vocabularies_like
 from .places import folder
-
-
-class Task(StrEnum):
-    """Choices of --task."""
-
-    panoptic = "panoptic"
-    semantic = "semantic"
-    instance = "instance"
+from .task import TaskName, task_of
 
 
 def run(
@@ -44,7 +36,7 @@ def run(
     stuff: Annotated[
         str | None, typer.Option(help='Categories that are stuff, one segment each: "sky, wall".')
     ] = None,
-    task: Annotated[Task, typer.Option(help="Kind of segmentation.")] = Task.panoptic,
+    task: Annotated[TaskName, typer.Option(help="Kind of segmentation.")] = "panoptic",
     output: Annotated[
         Path, typer.Option(help="Folder for the results.", parser=folder, metavar="PATH")
     ] = Path("outputs"),
@@ -89,7 +81,7 @@ def run(
         raise typer.BadParameter("--workers and --gpus are for --ray")
     if ray and device is not None and ":" in device:
         raise typer.BadParameter("Ray says which GPU: cpu or cuda", param_hint="--device")
-    if overlap_threshold is not None and task is not Task.panoptic:
+    if overlap_threshold is not None and task != "panoptic":
         raise typer.BadParameter("it is for --task panoptic", param_hint="--overlap-threshold")
     for option, names in (("--things", things), ("--stuff", stuff), ("--device", device)):
         if names is not None and not names.strip():
@@ -112,7 +104,7 @@ def run(
             engines,
             output,
             vocabulary,
-            task.value,
+            task_of(task),
             overlap_threshold,
             workers,
             gpus,
@@ -135,7 +127,7 @@ def run(
                 segmenter,
                 inputs.images,
                 output,
-                task.value,
+                task_of(task),
                 overlap_threshold=overlap_threshold,
                 overwrite=overwrite,
             )

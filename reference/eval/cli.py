@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from rich.markup import escape
 from odise_trt.cli import console
 from odise_trt.cli.completion import devices_like
 from odise_trt.cli.places import folder as folder_of
+from odise_trt.cli.task import TaskName, task_of
 from reference.completion import presets_like
 from reference.datasets.completion import datasets_like
 from reference.eval.openers import (
@@ -41,14 +41,6 @@ def _file_of(text: str) -> Path:
     if not str(text).strip():
         raise typer.BadParameter("it is empty; is a variable of the shell unset?")
     return folder_of(text)
-
-
-class TaskName(StrEnum):
-    """Choices of --task."""
-
-    panoptic = "panoptic"
-    semantic = "semantic"
-    instance = "instance"
 
 
 DatasetName = Annotated[
@@ -239,7 +231,7 @@ def _run(
                     dataset,
                     output=home / name,
                     limit=limit,
-                    tasks=None if not tasks else [one.value for one in tasks],
+                    tasks=None if not tasks else [task_of(one) for one in tasks],
                     progress=progress,
                     examined=None if picture is None else rows.of(name),
                 )

@@ -17,10 +17,11 @@ import numpy as np
 import odise_trt
 from odise_trt.errors import ImageError, OdiseError, OutputError
 from odise_trt.package_versions import package_version
+from odise_trt.task import TASKS, Task
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.example import Dataset, Example
 from reference.errors import DatasetError, counted, listed, out_of_memory
-from reference.eval.prediction import TASKS, Prediction, Predictor, Task
+from reference.eval.prediction import Prediction, Predictor
 from reference.eval.report import Report
 from reference.eval.scores import Scores
 from reference.eval.storage import (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odise_trt.task import Task
 from reference.datasets.example import IGNORED, Example, PanopticSegment
-from reference.eval.prediction import Prediction, Region, Task
+from reference.eval.prediction import Prediction, Region
 from reference.eval.rle import decode_mask
 
 #: A model lists up to a hundred objects per image, most of them of low score. Objects below this share of the

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from odise_trt.task import Task
 from reference.datasets.example import Dataset, Example
 from reference.eval.evaluation import Examined
 from reference.eval.example_maps import maps_of
 from reference.eval.metrics.matching import match_segments
-from reference.eval.prediction import Prediction, Task
+from reference.eval.prediction import Prediction
 from reference.eval.scores import Scores
 
 #: Images that are kept at most: more make a picture that is too long to look at.

@@ -96,10 +96,11 @@ def open_reference(
     def opened() -> Iterator[Predictor]:
         import torch
 
-        from reference.checkpoint import describe_weights, find_preset, load_weights
+        from reference.checkpoint import describe_weights, load_weights
         from reference.device import choose_device
         from reference.errors import AblationError
         from reference.eval.predictors import ReferencePredictor
+        from reference.preset import find_preset
 
         # Before the weights, which can take a minute to read.
         place = choose_device(device or "cpu")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
+from odise_trt.task import Task
 from odise_trt.vocabulary import Vocabulary
 from reference.eval.rle import RunLengths
-
-Task = Literal["panoptic", "semantic", "instance"]
-TASKS: tuple[Task, ...] = get_args(Task)
 
 
 @dataclass(frozen=True)

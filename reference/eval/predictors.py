@@ -11,9 +11,10 @@ import torch
 
 from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.segmenter import Segmenter
+from odise_trt.task import Task
 from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import WeightsDescription
-from reference.eval.prediction import Detection, Prediction, Region, Task
+from reference.eval.prediction import Detection, Prediction, Region
 from reference.eval.rle import encode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from odise_trt.task import Task
 from reference.datasets.example import Dataset, Example
 from reference.eval.metrics import catalogue
 from reference.eval.metrics.base import Federated, Scored
-from reference.eval.prediction import Prediction, Task
+from reference.eval.prediction import Prediction
 
 # A library that is missing is found now, before any model is loaded.
 for _metric in catalogue.METRICS:

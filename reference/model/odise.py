@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from odise_trt.vocabulary import Vocabulary
+from odise_trt.vocabulary.seen import seen_in
 from reference.model import open_vocabulary as texts
 from reference.model import postprocess
 from reference.model.ablations.clip_backbone import ClipBackbone
@@ -105,7 +106,7 @@ class ODISE(nn.Module):
         things: Collection[int],
         out_hw: tuple[int, int] | None = None,
         *,
-        overlap_threshold: float = 0.8,
+        overlap_threshold: float | None = None,
         batch: int | None = None,
         clock: Clock = untimed,
     ) -> Segmentation:
@@ -116,7 +117,7 @@ class ODISE(nn.Module):
             labels: categories with their synonyms, or the result of `encode`.
             things: indices of the thing categories; each of their objects is a segment of its own.
             out_hw: height and width of the results. Default: those of the image.
-            overlap_threshold: see `postprocess.panoptic`.
+            overlap_threshold: see `postprocess.panoptic`. None: the preset's.
             batch: number of windows that run at once. None: all of them.
             clock: times the stages.
         """
@@ -138,7 +139,7 @@ class ODISE(nn.Module):
         things: Collection[int],
         out_hw: tuple[int, int] | None = None,
         *,
-        overlap_threshold: float = 0.8,
+        overlap_threshold: float | None = None,
     ) -> Segmentation:
         """Resize the masks to the size of the result; the last part of `segment`.
 
@@ -153,8 +154,14 @@ class ODISE(nn.Module):
         padded = self.pad(planes)
         padded_hw = padded.shape[2], padded.shape[3]
         mask_pred = postprocess.resize_masks(head.pred_masks[0], padded_hw, image_hw, out_hw or image_hw)
+        preset = self.preset
         return Segmentation(
-            mask_cls, mask_pred, frozenset(things), self.preset.topk_per_image, overlap_threshold
+            mask_cls=mask_cls,
+            mask_pred=mask_pred,
+            things=frozenset(things),
+            topk=preset.topk_per_image,
+            object_mask_threshold=preset.object_mask_threshold,
+            overlap_threshold=preset.overlap_threshold if overlap_threshold is None else overlap_threshold,
         )
 
     def pad(self, planes: Tensor) -> Tensor:
@@ -187,7 +194,7 @@ class ODISE(nn.Module):
         clip_logits = texts.similarity(mask_embed, encoded.clip_text_embed, self.clip.scale())
         clip_logits = texts.best_synonym(clip_logits, labels)
 
-        seen = texts.overlaps(labels, self.train_labels).to(logits.device)
+        seen = torch.tensor(seen_in(labels, self.train_labels), device=logits.device)
         fused = texts.fuse(logits, clip_logits, seen, preset.alpha, preset.beta)
         if head.pred_logits is None:
             null = texts.similarity(head.mask_embed, self.category_head.null(), scale)

@@ -1,4 +1,7 @@
-"""From mask and text embeddings to class probabilities, for any vocabulary (ODISE, sec. 3.4)."""
+"""From mask and text embeddings to class probabilities, for any vocabulary (ODISE, sec. 3.4).
+
+`odise_trt.classify` computes the same in numpy. This module is its oracle.
+"""
 
 from __future__ import annotations
 
@@ -92,12 +95,6 @@ def _tokenizer() -> open_clip.SimpleTokenizer:
     return open_clip.SimpleTokenizer()
 
 
-def overlaps(labels: Labels, train_labels: Labels) -> Tensor:
-    """Return bool (K,): whether a category shares a name, letter by letter, with a training category."""
-    seen = {name for synonyms in train_labels for name in synonyms}
-    return torch.tensor([not seen.isdisjoint(synonyms) for synonyms in labels])
-
-
 def similarity(embed: Tensor, text: Tensor, scale: Tensor) -> Tensor:
     """Scaled cosine of every mask with every text: (B, Q, D), (K', D), () -> (B, Q, K')."""
     return scale * (F.normalize(embed, dim=-1) @ F.normalize(text, dim=-1).mT)
@@ -117,7 +114,7 @@ def fuse(category_logits: Tensor, clip_logits: Tensor, seen: Tensor, alpha: floa
 
     Args:
         category_logits, clip_logits: (B, Q, K).
-        seen: bool (K,), see `overlaps`.
+        seen: bool (K,), the categories seen in training.
         alpha, beta: weights of CLIP in [0, 1].
 
     Returns:

@@ -3,6 +3,8 @@
 All functions take one image:
     mask_cls   (Q, K+1)   class log-probabilities, "no object" last
     mask_pred  (Q, H, W)  mask logits at the size of the result
+
+`odise_trt.postprocess` computes the same in numpy, tile by tile. This module is its oracle.
 """
 
 from __future__ import annotations
@@ -74,8 +76,9 @@ def panoptic(
     mask_cls: Tensor,
     mask_pred: Tensor,
     things: Collection[int],
-    object_mask_threshold: float = 0.0,
-    overlap_threshold: float = 0.8,
+    *,
+    object_mask_threshold: float,
+    overlap_threshold: float,
 ) -> Panoptic:
     """Give every pixel at most one segment (the merging of MaskFormer, arXiv 2107.06278 sec. 3.4).
 

@@ -19,20 +19,25 @@ class Segmentation:
         mask_pred: (Q, H, W) mask logits at the size of the result.
         things: indices of the thing categories; each of their objects is a segment of its own.
         topk: largest number of instances.
-        overlap_threshold: see `postprocess.panoptic`.
+        object_mask_threshold, overlap_threshold: see `postprocess.panoptic`.
     """
 
     mask_cls: Tensor
     mask_pred: Tensor
     things: frozenset[int]
     topk: int
+    object_mask_threshold: float
     overlap_threshold: float
 
     @cached_property
     def panoptic(self) -> postprocess.Panoptic:
         """See `postprocess.panoptic`."""
         return postprocess.panoptic(
-            self.mask_cls, self.mask_pred, self.things, overlap_threshold=self.overlap_threshold
+            self.mask_cls,
+            self.mask_pred,
+            self.things,
+            object_mask_threshold=self.object_mask_threshold,
+            overlap_threshold=self.overlap_threshold,
         )
 
     @cached_property

@@ -1,4 +1,7 @@
-"""Sliding windows: cut an image into windows, run them, and stitch their features."""
+"""Sliding windows: cut an image into windows, run them, and stitch their features.
+
+`odise_trt.windows` does the same in numpy. This module is its oracle.
+"""
 
 from __future__ import annotations
 

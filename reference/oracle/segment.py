@@ -31,7 +31,7 @@ def segment_official(
     things: Collection[int],
     out_hw: tuple[int, int] | None = None,
     *,
-    overlap_threshold: float = 0.8,
+    overlap_threshold: float | None = None,
     clock: Clock = untimed,
 ) -> Segmentation:
     """Segment one image as the official code does; arguments as in `ODISE.segment`.

@@ -134,7 +134,7 @@ def train(
 ) -> None:
     """Train ODISE with the paper's recipe; every number left out is the paper's."""
     from reference.ablation import Ablation
-    from reference.checkpoint import find_preset
+    from reference.preset import find_preset
 
     chosen = find_preset(preset)
     ablation = Ablation.parse(captioner=captioner, timesteps=timesteps, features=features)

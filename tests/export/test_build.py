@@ -33,6 +33,7 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.rebuild import USUAL_TOOLS
 from odise_trt.errors import BackendError, BundleError, ExportError, ParityError, WeightsError
 from reference.checkpoint import describe_weights
+from reference.errors import PresetError
 from reference.preset import ODISE_LABEL
 
 
@@ -290,7 +291,7 @@ def test_the_command_that_is_printed_leaves_out_the_defaults_of_a_build(request_
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"preset": "odise"}, ExportError, "there is no preset 'odise'"),
+        ({"preset": "odise"}, PresetError, "there is no preset 'odise'"),
         ({"stages": ("decoder",)}, ExportError, "there is no stage 'decoder'"),
         ({"backends": ("onnx",)}, BackendError, "there is no backend 'onnx'"),
         ({"weights": "missing.safetensors"}, WeightsError, "no weights file"),

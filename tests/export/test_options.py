@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from export.cli import build
-from export.names import require_known
 from export.onnx_export import MAXIMUM_OPSET, MINIMUM_OPSET, require_opset
 from export.stages import STAGES
 from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.errors import ExportError, OdiseError
+from reference.names import require_known
 from reference.preset import PRESETS
 
 REFUSED = {
@@ -81,7 +81,7 @@ def test_one_wrong_letter_is_understood(kind: str, data: st.DataObject) -> None:
     if wrong in names:
         return
     with pytest.raises(ExportError) as caught:
-        require_known(wrong, names, kind)
+        require_known(wrong, names, kind, ExportError)
     assert f"did you mean {name}?" in str(caught.value.hint)
 
 

@@ -53,6 +53,15 @@ def test_three_colours_are_three_segments_with_their_names(segmenter: Segmenter)
         assert segment.area == pytest.approx(100 * 150, rel=0.05)
 
 
+def test_the_bundle_says_the_strides_of_its_feature_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(toy_bundle.LEVELS, "s5", 16)
+    toy = toy_bundle.make(tmp_path / "toy")
+    with Segmenter.open(toy, vocabulary=Vocabulary.parse(WORDS), cache=False) as segmenter:
+        assert [segment.name for segment in segmenter(flag()).segments] == ["red", "green", "blue"]
+
+
 @pytest.mark.parametrize(
     "size",
     [(128, 128), (150, 300), (300, 150), (9, 7), (40, 400), (400, 40), (1, 64), (1000, 1400)],

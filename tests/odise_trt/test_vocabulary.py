@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from odise_trt.errors import VocabularyError, VocabularyWarning
 from odise_trt.vocabulary import PRESETS, Category, Vocabulary
+from odise_trt.vocabulary.seen import seen_in
 
 # Categories and things, from the data sets' own descriptions; for the last three how many are things is
 # our choice, see docs/vocabularies.md.
@@ -351,3 +352,9 @@ def test_a_join_has_every_name_of_both_and_begins_with_the_first(
     assert folded == {name.casefold() for category in (*first, *second) for name in category.names}
     assert joined.names[: len(first)] == first.names
     assert all(new.names[: len(old.names)] == old.names for old, new in zip(first, joined, strict=False))
+
+
+def test_a_category_is_seen_when_any_of_its_names_equals_any_training_name() -> None:
+    categories = (("person", "people"), ("sky",), ("unicorn",))
+    assert seen_in(categories, (("human", "people"), ("Sky",), ("magic",))) == (True, False, False)
+    assert seen_in(categories, ()) == (False, False, False)

@@ -31,6 +31,8 @@ MAX_WINDOWS = 4
 _LETTERS = "abcdefghijklmnopqrstuvwxyz."
 _START, _END = 2 * len(_LETTERS) + 1, 2 * len(_LETTERS) + 2
 
+#: Feature map -> pixels of the image per element.
+LEVELS = {"s2": 4, "s3": 8, "s4": 16, "s5": 32}
 MODEL = ModelSpec(
     kind="label",
     short_side=SHORT_SIDE,
@@ -104,7 +106,6 @@ def specs() -> tuple[StageSpec, ...]:
         Tensor("cond_inputs", "float32", ("windows", CONTEXT, CHANNELS)),
         Tensor("cond_emb", "float32", ("windows", TIME)),
     )
-    levels = (("s2", 4), ("s3", 8), ("s4", 16), ("s5", 32))
     pred_masks = Tensor("pred_masks", "float32", (1, QUERIES, "height/4", "width/4"))
     window_axes = (
         Axis("windows", 1, 1, MAX_WINDOWS),
@@ -123,7 +124,7 @@ def specs() -> tuple[StageSpec, ...]:
             (windows, *condition),
             tuple(
                 Tensor(name, "float32", ("windows", 3, f"side/{stride}", f"side/{stride}"))
-                for name, stride in levels
+                for name, stride in LEVELS.items()
             ),
             window_axes,
         ),
@@ -131,7 +132,7 @@ def specs() -> tuple[StageSpec, ...]:
             "mask_head",
             tuple(
                 Tensor(name, "float32", (1, 3, f"height/{stride}", f"width/{stride}"))
-                for name, stride in levels
+                for name, stride in LEVELS.items()
             ),
             (pred_masks, Tensor("mask_embed", "float32", (1, QUERIES, MASK_DIM))),
             image_axes,
@@ -210,7 +211,7 @@ def stage_graphs() -> dict[str, onnx.ModelProto]:
         node("Mul", ["both", "trace"], ["little"]),
         node("Reshape", ["little", "block"], ["offset"]),
     ]
-    for name, stride in (("s2", 4), ("s3", 8), ("s4", 16), ("s5", 32)):
+    for name, stride in LEVELS.items():
         features += [
             node(
                 "AveragePool",

@@ -24,6 +24,7 @@ from reference.checkpoint import (
     official_state_dict,
     slots,
 )
+from reference.errors import PresetError
 from reference.model import ODISE
 from reference.model.windows import image_features
 from reference.preset import DEMO, GOLDEN_LABEL, PRESETS
@@ -203,13 +204,19 @@ def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
         ("demo", "random:", "has no seed"),
         ("demo", "random:-1", "has no seed"),
         ("odise-label", "demo", "the demo weights do not fit preset 'odise-label'"),
-        ("odise-huge", "random:0", "there is no preset 'odise-huge'"),
     ],
 )
 @pytest.mark.parametrize("function", [load_weights, describe_weights])
 def test_an_impossible_source_is_named(function, preset, source, message):
     with pytest.raises(WeightsError, match=message):
         function(preset, source)
+
+
+@pytest.mark.parametrize("function", [load_weights, describe_weights])
+def test_an_unknown_preset_is_named_with_the_one_that_was_meant(function):
+    with pytest.raises(PresetError, match="there is no preset 'odise-labels'") as caught:
+        function("odise-labels", "random:0")
+    assert str(caught.value.hint).startswith("did you mean odise-label? presets: odise-label, odise-caption")
 
 
 def test_seeded_weights_are_the_same_every_time_and_differ_by_seed(demo):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from odise_trt.task import Task
 from reference.datasets.example import Dataset
 from reference.eval.metrics.base import Accumulator
-from reference.eval.prediction import Task
 
 _METRICS = "reference.eval.metrics"
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from test_object_datasets import lvis_tree
 
+from odise_trt.task import Task
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets import open_dataset
 from reference.datasets.catalogue import layout_of
 from reference.datasets.prepare.convert import carry_out
 from reference.eval.evaluation import evaluate
-from reference.eval.prediction import Prediction, Region, Task
+from reference.eval.prediction import Prediction, Region
 from tests.reference.datasets.dataset_trees import (
     ade_tree,
     city_tree,

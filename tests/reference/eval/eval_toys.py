@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from odise_trt.task import Task
 from odise_trt.vocabulary import Category, Vocabulary
 from reference.datasets.example import IGNORED, Example, Instance, PanopticSegment
-from reference.eval.prediction import Detection, Prediction, Region, Task
+from reference.eval.prediction import Detection, Prediction, Region
 from reference.eval.rle import encode_mask
 
 HEIGHT, WIDTH = 40, 60

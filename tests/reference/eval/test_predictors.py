@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from odise_trt import Segmenter, Vocabulary
+from odise_trt.task import TASKS
 from reference.checkpoint import describe_weights, load_weights
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
-from reference.eval.prediction import TASKS
 from reference.eval.rle import decode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE

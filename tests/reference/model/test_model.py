@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -13,7 +14,7 @@ from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import load_weights
 from reference.model import ODISE, Segmentation
 from reference.oracle import segment_official, segment_traced
-from reference.preset import ODISE_CAPTION, ODISE_LABEL
+from reference.preset import DEMO, ODISE_CAPTION, ODISE_LABEL
 from tests.check_golden import check
 from tests.golden_case import GOLDENS, GoldenCase, load_golden_model
 
@@ -115,3 +116,14 @@ def test_no_object_weighs_a_tenth_in_training():
     assert weight.shape == (19 + 1,)
     assert weight[:-1].unique().tolist() == [1.0]
     assert weight[-1].item() == pytest.approx(0.1)
+
+
+def test_the_thresholds_of_the_preset_apply_unless_another_one_is_given():
+    model, image = _demo(), _image(128, 128)
+    plain = model.segment(image, LABELS, {0})
+    assert (plain.object_mask_threshold, plain.overlap_threshold) == (0.0, 0.8)
+    assert model.segment(image, LABELS, {0}, overlap_threshold=0.0).overlap_threshold == 0.0
+    model = load_weights(replace(DEMO, object_mask_threshold=1.0, overlap_threshold=0.5), "random:3")
+    strict = model.segment(image, LABELS, {0})
+    assert strict.overlap_threshold == 0.5
+    assert strict.panoptic.segments == ()

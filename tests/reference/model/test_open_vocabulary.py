@@ -41,11 +41,6 @@ def test_a_category_scores_by_its_best_synonym():
     assert texts.best_synonym(logits, LABELS).tolist() == [[[5.0, 2.0, 4.0]]]
 
 
-def test_a_category_is_seen_when_any_of_its_names_equals_any_training_name():
-    train = (("human", "people"), ("Sky",), ("magic",))
-    assert texts.overlaps(LABELS, train).tolist() == [True, False, False]
-
-
 def test_fusion_is_the_geometric_mean_with_alpha_for_seen_and_beta_for_new_categories():
     category, clip = torch.tensor([[[0.6, 0.3, 0.1]]]), torch.tensor([[[0.2, 0.3, 0.5]]])
     seen = torch.tensor([True, False, True])

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.model.postprocess import SegmentInfo, instances, panoptic, resize_masks, semantic
+from reference.model import postprocess
+from reference.model.postprocess import SegmentInfo, instances, resize_masks, semantic
+
+# At the official thresholds.
+panoptic = partial(postprocess.panoptic, object_mask_threshold=0.0, overlap_threshold=0.8)
 
 IN, OUT = 4.0, -4.0
 

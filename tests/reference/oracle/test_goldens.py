@@ -118,7 +118,9 @@ def test_a_panoptic_map_is_merged_with_the_threshold_and_the_things_of_its_name(
     probabilities = torch.full((2, 7), 0.02)
     probabilities[:, 1] = 0.88
     masks = torch.tensor([[[4.0, 4.0, -4.0, -4.0]], [[1.0, 1.0, 1.0, 1.0]]])
-    result = Segmentation(probabilities.log(), masks, frozenset(), topk=1, overlap_threshold=0.8)
+    result = Segmentation(
+        probabilities.log(), masks, frozenset(), topk=1, object_mask_threshold=0.0, overlap_threshold=0.8
+    )
 
     case = _case("label_512")
     case.arrays["segments_info_ov0.3_class1stuff_json"] = np.array("[]")

@@ -20,7 +20,8 @@ from export.model_spec import model_spec
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OdiseError, WeightsError
 from reference.ablation import Ablation
-from reference.checkpoint import find_preset, load_frozen, load_weights, save_weights
+from reference.checkpoint import load_frozen, load_weights, save_weights
+from reference.preset import find_preset
 from reference.training.cli import _say_what_next, train
 from reference.training.initialise import initialise
 from reference.training.start import Start

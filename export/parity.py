@@ -28,6 +28,8 @@ from odise_trt.stage_spec import StageSpec, Tensor
 from .stages import StageWrapper
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from reference.model import ODISE
 
 SEED = 20230304
@@ -177,7 +179,7 @@ def describe(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{axis}={size}" for axis, size in sizes.items())
 
 
-def _session(path: Path, spec: StageSpec):  # type: ignore[no-untyped-def]
+def _session(path: Path, spec: StageSpec) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -25,8 +25,9 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .bundle import Bundle
-    from .result import Instance, Result, Segment
+    from .result import Result
     from .segmenter import Segmenter
+    from .segments import Instance, Segment
     from .vocabulary import Category, Vocabulary
 
 __version__ = "0.1.0"
@@ -53,9 +54,9 @@ __all__ = [
 _HOMES = {
     "Bundle": "bundle",
     "Category": "vocabulary",
-    "Instance": "result",
+    "Instance": "segments",
     "Result": "result",
-    "Segment": "result",
+    "Segment": "segments",
     "Segmenter": "segmenter",
     "Vocabulary": "vocabulary",
 }

@@ -5,7 +5,6 @@ The format is that of cocodataset/panopticapi: a pixel's id is R + 256 G + 65536
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ from .files.output_names import fitting
 from .files.own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
 from .files.paths import real_path
 from .files.writing import write_together
+from .pictures.encode import image_bytes
 from .pictures.image_file import open_picture
-from .result import Box, Result
+from .segments import SegmentedImage, bounding_box
 
 # Formats that change pixels a little, which makes other ids of them.
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
@@ -74,6 +74,23 @@ def _is_lossy_webp(image: Image.Image) -> bool:
     return b"VP8L" not in file.read()
 
 
+def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool = False) -> dict[str, Any]:
+    """What a panoptic JSON says about a segment.
+
+    Args:
+        number, category_id: its id in the map, and its category's.
+        mask: bool (H, W), not empty.
+        iscrowd: it stands for several objects that nobody has told apart.
+    """
+    return {
+        "id": number,
+        "category_id": category_id,
+        "area": int(np.count_nonzero(mask)),
+        "bbox": list(bounding_box(mask)),
+        "iscrowd": int(iscrowd),
+    }
+
+
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
     """COCO's uncompressed run-length encoding of a mask.
 
@@ -99,24 +116,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     return flat.reshape(tuple(rle["size"]), order="F")
 
 
-def id_map(result: Result) -> np.ndarray:
-    """The ids of the PNG, int32 (H, W), 0 where there is nothing.
-
-    Ids of segments (panoptic), category ids (semantic), or positions from 1 in the list of objects, the best
-    one on top (instance).
-    """
-    if result.panoptic is not None:
-        return result.panoptic
-    if result.semantic is not None:
-        return result.semantic + 1
-    ids = np.zeros(result.image.shape[:2], dtype=np.int32)
-    for number, instance in reversed(list(enumerate(result.instances or (), 1))):
-        ids[instance.mask] = number
-    return ids
-
-
 def to_json(
-    result: Result,
+    result: SegmentedImage,
     name: str,
     file_name: str | None = None,
     source: str | None = None,
@@ -163,13 +164,15 @@ def to_json(
 
 
 def save_result(
-    result: Result, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
+    result: SegmentedImage, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
 ) -> tuple[Path, Path, Path]:
     """Write the three files of `Result.save`.
 
     Raises:
         OutputError: as `Result.save`.
     """
+    from .visualize import draw_overlay
+
     if not isinstance(name, str):
         raise ArgumentError(f"name must be a str, not {type(name).__name__}", "a number becomes one by str()")
     if not name:
@@ -184,8 +187,8 @@ def save_result(
     contents = (
         # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
         text.encode(errors="backslashreplace"),
-        _png(result.overlay()),
-        _png(Image.fromarray(encode_ids(id_map(result)))),
+        image_bytes(draw_overlay(result)),
+        image_bytes(encode_ids(result.id_map())),
     )
     # The JSON comes first: it says whose the others are, should the process be killed in between.
     about, overlay, panoptic = write_together(
@@ -196,7 +199,7 @@ def save_result(
     return overlay, panoptic, about
 
 
-def _keep_source(result: Result, folder: Path, name: str) -> None:
+def _keep_source(result: SegmentedImage, folder: Path, name: str) -> None:
     if result.source is None:
         return
     for file in files_of(name):
@@ -207,7 +210,7 @@ def _keep_source(result: Result, folder: Path, name: str) -> None:
             )
 
 
-def _annotations(result: Result, image_id: int | str, file_name: str) -> list[dict[str, Any]]:
+def _annotations(result: SegmentedImage, image_id: int | str, file_name: str) -> list[dict[str, Any]]:
     if result.instances is not None:
         return [
             {
@@ -226,7 +229,7 @@ def _annotations(result: Result, image_id: int | str, file_name: str) -> list[di
     return [{"image_id": image_id, "file_name": file_name, "segments_info": rows}]
 
 
-def _segment_rows(result: Result) -> list[dict[str, Any]]:
+def _segment_rows(result: SegmentedImage) -> list[dict[str, Any]]:
     return [
         {
             "id": segment.id,
@@ -241,31 +244,8 @@ def _segment_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _category_rows(semantic: np.ndarray) -> list[dict[str, Any]]:
-    rows = []
-    for category in np.unique(semantic[semantic >= 0]).tolist():
-        mask = semantic == category
-        rows.append(
-            {
-                "id": category + 1,
-                "category_id": category + 1,
-                "area": int(np.count_nonzero(mask)),
-                "bbox": list(_bounds(mask)),
-                "iscrowd": 0,
-            }
-        )
-    return rows
-
-
-def _bounds(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+    categories = np.unique(semantic[semantic >= 0]).tolist()
+    return [segment_row(category + 1, category + 1, semantic == category) for category in categories]
 
 
 def _dump(data: Mapping[str, Any]) -> str:

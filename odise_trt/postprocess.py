@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .masks import MaskTiles, sigmoid
-from .result import Box, Instance, Segment
+from .segments import Box, Instance, Segment
 
 # Bounds are compared with this much room for rounding.
 _ROUNDING = np.float32(1 - 1e-5)
@@ -27,7 +27,7 @@ def class_probabilities(log_probabilities: np.ndarray) -> np.ndarray:
 
 
 class _Boxes:
-    """Bounding boxes of labelled pixels, grown a tile at a time."""
+    """Bounding boxes of labelled pixels, grown a tile at a time; of a whole mask as `bounding_box`."""
 
     def __init__(self, count: int) -> None:
         self._first = np.full((count, 2), np.iinfo(np.int64).max)

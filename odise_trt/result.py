@@ -2,100 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .task import Task
+from .segments import SegmentedImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .vocabulary import Vocabulary
-
-Box = tuple[int, int, int, int]
-
 
 @dataclass(frozen=True)
-class Segment:
-    """One segment of a panoptic result.
-
-    Attributes:
-        id: the value of its pixels in `Result.panoptic`, from 1.
-        category_id: index into `Result.vocabulary`.
-        name: first name of the category.
-        isthing: a countable thing (one segment per object) rather than stuff (one per category).
-        score: confidence in [0, 1].
-        area: pixels.
-        bbox: x, y, width, height in pixels.
-    """
-
-    id: int
-    category_id: int
-    name: str
-    isthing: bool
-    score: float
-    area: int
-    bbox: Box
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One object of an instance result; the masks of instances may overlap.
-
-    Attributes:
-        category_id: index into `Result.vocabulary`.
-        name: first name of the category.
-        score: confidence in [0, 1].
-        mask: bool (H, W).
-        area: pixels.
-        bbox: x, y, width, height in pixels.
-    """
-
-    category_id: int
-    name: str
-    score: float
-    mask: np.ndarray
-    area: int
-    bbox: Box
-
-
-@dataclass(frozen=True)
-class Result:
-    """A segmented image. One of `panoptic`, `semantic` and `instances` is set: the task that ran.
-
-    Attributes:
-        image: uint8 (H, W, 3), RGB, as segmented (after EXIF rotation).
-        vocabulary: the categories that `category_id` indexes.
-        panoptic: int32 (H, W), the id of each pixel's segment; 0: no segment.
-        segments: the segments of `panoptic`.
-        semantic: int32 (H, W), each pixel's index into the vocabulary; -1: none.
-        instances: objects, best first.
-        timings: seconds per stage, in the order they ran.
-        provenance: what made it: "bundle", "preset", "backend", "precision", "seeded".
-        source: the file of the image, from the root; None: it was no file.
-    """
-
-    image: np.ndarray
-    vocabulary: Vocabulary
-    panoptic: np.ndarray | None = None
-    segments: Sequence[Segment] = ()
-    semantic: np.ndarray | None = None
-    instances: Sequence[Instance] | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    source: Path | None = None
-
-    @property
-    def task(self) -> Task:
-        """The task that ran."""
-        if self.panoptic is not None:
-            return "panoptic"
-        return "semantic" if self.semantic is not None else "instance"
+class Result(SegmentedImage):
+    """A segmented image, see `SegmentedImage`, that can be drawn and saved."""
 
     def overlay(self, max_side: int = 2048) -> Image:
         """The image with its segments coloured and named, and a legend; see `odise_trt.visualize`.

@@ -99,9 +99,10 @@ class StageSpec:
     def at(self, precision: str) -> StageSpec:
         """The same stage with `COMPUTE` replaced by the dtype of `precision` ("fp32" or "fp16")."""
         dtype = PRECISIONS[precision]
-        concrete = lambda tensors: tuple(  # noqa: E731
-            replace(t, dtype=dtype) if t.dtype == COMPUTE else t for t in tensors
-        )
+
+        def concrete(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(replace(t, dtype=dtype) if t.dtype == COMPUTE else t for t in tensors)
+
         return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
 
     def axis(self, name: str) -> Axis:

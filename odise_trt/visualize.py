@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .coco_panoptic import id_map
 from .drawing.anchors import Rectangle, find_places, free_spot
 from .drawing.legend import GROUND, Entry, draw_legend
 from .drawing.palette import Rgb, category_color, tone
 from .drawing.text import Text, fit, rounded
-from .result import Instance, Result
+from .segments import Instance, SegmentedImage
 
 # Names have to be read: small pictures are enlarged to this longer side.
 _MIN_SIDE = 640
@@ -36,7 +35,7 @@ class _Region:
     color: Rgb
 
 
-def draw_overlay(result: Result, max_side: int = 2048) -> Image.Image:
+def draw_overlay(result: SegmentedImage, max_side: int = 2048) -> Image.Image:
     """Draw a result over its image.
 
     Colours belong to categories and are the same in every picture of a vocabulary; objects of one category
@@ -61,7 +60,7 @@ def draw_overlay(result: Result, max_side: int = 2048) -> Image.Image:
     return _with_legend(picture, result, regions, hidden, size)
 
 
-def _regions(result: Result) -> tuple[np.ndarray, list[_Region], int]:
+def _regions(result: SegmentedImage) -> tuple[np.ndarray, list[_Region], int]:
     """The map to draw, its regions, the largest first, and how many objects are left out."""
     shades: dict[int, int] = {}
 
@@ -74,13 +73,13 @@ def _regions(result: Result) -> tuple[np.ndarray, list[_Region], int]:
     if result.instances is not None:
         shown = _worth_showing(result.instances)
         hidden = len(result.instances) - len(shown)
-        ids = id_map(Result(result.image, result.vocabulary, instances=shown))
+        ids = SegmentedImage(result.image, result.vocabulary, instances=shown).id_map()
         regions = [
             _Region(n, one.category_id, one.name, True, one.score, one.area, color(one.category_id, True))
             for n, one in enumerate(shown, 1)
         ]
     elif result.semantic is not None:
-        ids = id_map(result)
+        ids = result.id_map()
         areas = np.bincount(ids.ravel())
         names, flags = result.vocabulary.names, result.vocabulary.isthing
         # A category is one region without outlines: its objects are not told apart.
@@ -90,7 +89,7 @@ def _regions(result: Result) -> tuple[np.ndarray, list[_Region], int]:
             if n
         ]
     else:
-        ids = id_map(result)
+        ids = result.id_map()
         regions = [
             _Region(s.id, s.category_id, s.name, s.isthing, s.score, s.area, color(s.category_id, s.isthing))
             for s in result.segments
@@ -208,7 +207,7 @@ def _draw_name(picture: Image.Image, spot: Rectangle, color: Rgb, text: Text, sc
 
 
 def _with_legend(
-    picture: Image.Image, result: Result, regions: Sequence[_Region], hidden: int, size: int
+    picture: Image.Image, result: SegmentedImage, regions: Sequence[_Region], hidden: int, size: int
 ) -> Image.Image:
     entries = _entries(result, regions)
     notes = []
@@ -229,7 +228,7 @@ def _with_legend(
     return whole
 
 
-def _heading(result: Result, regions: Sequence[_Region]) -> str:
+def _heading(result: SegmentedImage, regions: Sequence[_Region]) -> str:
     one, many = {
         "panoptic": ("segment", "segments"),
         "semantic": ("category", "categories"),
@@ -241,7 +240,7 @@ def _heading(result: Result, regions: Sequence[_Region]) -> str:
     return ", ".join(parts)
 
 
-def _entries(result: Result, regions: Sequence[_Region]) -> list[Entry]:
+def _entries(result: SegmentedImage, regions: Sequence[_Region]) -> list[Entry]:
     """One line per category, the largest first."""
     pixels = result.image.shape[0] * result.image.shape[1]
     by_category: dict[int, list[_Region]] = {}

@@ -64,7 +64,11 @@ def main(
                 exported = time.perf_counter() - started
                 model.to(chosen)
                 inputs = stage_inputs(model, name, side, chosen)
-                row = {"nodes": graph.nodes, "bytes": graph.bytes, "exported_after_seconds": exported}
+                row: dict[str, Any] = {
+                    "nodes": graph.nodes,
+                    "bytes": graph.bytes,
+                    "exported_after_seconds": exported,
+                }
                 row |= run(graph.path, spec, inputs, wrapper(*inputs))
         except Exception as error:
             row = {"error": f"{type(error).__name__}: {str(error)[:500]}"}

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from odise_trt.files.writing import write_together
 from reference.demo import raw_features, scene_store, train_clip, train_head, train_unet, train_vae
+from reference.demo.fit import Schedule
 from reference.demo.recipe import Recipe
 from reference.errors import TrainingError
 from reference.model import ODISE
@@ -149,7 +150,7 @@ def _train_odise(
     supervision: str,
     scenes: scene_store.SceneStore,
     features: raw_features.RawFeatures,
-    schedules: Sequence[train_head.Schedule],
+    schedules: Sequence[Schedule],
     output: Path,
     fitted: Fitted,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -36,10 +37,9 @@ class Batch:
     images: Tensor
     targets: tuple[Target, ...]
 
-    def to(self, device: object) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
         targets = tuple(
-            Target(t.masks.to(device), t.classes.to(device), t.words, t.caption)  # type: ignore[call-overload]
-            for t in self.targets
+            Target(t.masks.to(device), t.classes.to(device), t.words, t.caption) for t in self.targets
         )
-        return Batch(self.images.to(device), targets)  # type: ignore[call-overload]
+        return Batch(self.images.to(device), targets)

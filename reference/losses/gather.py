@@ -33,7 +33,7 @@ def gather(x: Tensor) -> Tensor:
     The gradient of a process's part is the sum over what all processes made of it. With losses and
     gradients averaged over the processes, as DDP does, that is the gradient of the whole batch.
     """
-    return x if world_size() == 1 else _Gather.apply(x)
+    return x if world_size() == 1 else _Gather.apply(x)  # type: ignore[no-untyped-call]
 
 
 class _Gather(torch.autograd.Function):

@@ -20,11 +20,11 @@ from reference.losses.points import importance_points, sample
 from reference.losses.random_points import Draws, RandomDraws
 from reference.losses.texts import embed_texts
 from reference.model import ODISE
+from reference.model.backbone import PYRAMID
 from reference.model.mask_decoder import Prediction
 from reference.model.mask_head import MaskHeadOutput
 from reference.model.open_vocabulary import prompted
 from reference.model.precision import at_least_float32
-from reference.model.windows import PYRAMID
 
 
 class Supervision(NamedTuple):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -16,6 +19,12 @@ class SkipInitialisation(TorchFunctionMode):
 
     _SKIPPED = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.trunc_normal_})
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         """Called by PyTorch for every operation."""
         return args[0] if func in self._SKIPPED else func(*args, **(kwargs or {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -18,7 +18,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     """
     with path.open("wb") as file:
         stream = _Stream(file)
-        torch.save(state, stream)
+        torch.save(state, cast("IO[bytes]", stream))
         if stream.refused is not None:
             raise stream.refused
 

@@ -13,9 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from odise_trt.coco_panoptic import decode_ids, decode_rle, encode_ids, encode_rle, id_map, read_ids, to_json
+from odise_trt.coco_panoptic import (
+    decode_ids,
+    decode_rle,
+    encode_ids,
+    encode_rle,
+    read_ids,
+    segment_row,
+    to_json,
+)
 from odise_trt.errors import ImageError, OutputError
-from odise_trt.result import Instance, Result, Segment
+from odise_trt.result import Result
+from odise_trt.segments import Instance, Segment
 from odise_trt.vocabulary import Category, Vocabulary
 
 VOCABULARY = Vocabulary((Category(("sky",), False), Category(("purse", "handbag")), Category(("猫",))))
@@ -148,7 +157,7 @@ def test_a_semantic_map_has_the_category_id_of_every_pixel(tmp_path: Path) -> No
 
 def test_instances_keep_their_whole_masks_and_the_best_is_on_top_of_the_map(tmp_path: Path) -> None:
     result = instance_result()
-    assert id_map(result).tolist() == [[2, 2, 2, 0], [2, 2, 1, 1], [2, 2, 1, 1]]
+    assert result.id_map().tolist() == [[2, 2, 2, 0], [2, 2, 1, 1], [2, 2, 1, 1]]
     _, _, about = result.save(tmp_path, "photo")
     rows = json.loads(about.read_text(encoding="utf-8"))["annotations"]
     assert [row["category_id"] for row in rows] == [2, 3]
@@ -185,3 +194,15 @@ def test_a_picture_that_is_no_map_is_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "gray.png")
     with pytest.raises(ImageError, match="no panoptic map"):
         read_ids(tmp_path / "gray.png")
+
+
+def test_a_row_about_a_segment_has_its_area_and_box() -> None:
+    mask = np.zeros((5, 7), bool)
+    mask[1, 2] = mask[3, 5] = True
+    assert segment_row(4, 9, mask, iscrowd=True) == {
+        "id": 4,
+        "category_id": 9,
+        "area": 2,
+        "bbox": [2, 1, 4, 3],
+        "iscrowd": 1,
+    }

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from odise_trt.cli import console
 from odise_trt.cli.show import show_result
-from odise_trt.result import Result, Segment
+from odise_trt.result import Result
+from odise_trt.segments import Segment
 from odise_trt.vocabulary import Vocabulary
 
 

@@ -16,7 +16,8 @@ from odise_trt.drawing.anchors import Rectangle, border_distance, find_places, f
 from odise_trt.drawing.legend import Entry, draw_legend, percentage
 from odise_trt.drawing.palette import category_color, tone
 from odise_trt.drawing.text import fit, wrap
-from odise_trt.result import Instance, Result, Segment
+from odise_trt.result import Result
+from odise_trt.segments import Instance, Segment
 from odise_trt.visualize import draw_overlay
 from odise_trt.vocabulary import Category, Vocabulary
 

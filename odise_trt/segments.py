@@ -1,0 +1,121 @@
+"""What was found in an image: segments, objects, and the maps they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .task import Task
+
+if TYPE_CHECKING:
+    from .vocabulary import Vocabulary
+
+#: x, y, width, height in pixels.
+Box = tuple[int, int, int, int]
+
+
+def bounding_box(mask: np.ndarray) -> Box:
+    """The smallest box around a mask bool (H, W), which is not empty.
+
+    `odise_trt.postprocess` grows the same boxes a tile at a time, as it never has a whole mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic result.
+
+    Attributes:
+        id: the value of its pixels in `SegmentedImage.panoptic`, from 1.
+        category_id: index into `SegmentedImage.vocabulary`.
+        name: first name of the category.
+        isthing: a countable thing (one segment per object) rather than stuff (one per category).
+        score: confidence in [0, 1].
+        area: pixels.
+        bbox: x, y, width, height in pixels.
+    """
+
+    id: int
+    category_id: int
+    name: str
+    isthing: bool
+    score: float
+    area: int
+    bbox: Box
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object of an instance result; the masks of instances may overlap.
+
+    Attributes:
+        category_id: index into `SegmentedImage.vocabulary`.
+        name: first name of the category.
+        score: confidence in [0, 1].
+        mask: bool (H, W).
+        area: pixels.
+        bbox: x, y, width, height in pixels.
+    """
+
+    category_id: int
+    name: str
+    score: float
+    mask: np.ndarray
+    area: int
+    bbox: Box
+
+
+@dataclass(frozen=True)
+class SegmentedImage:
+    """The data of a result. One of `panoptic`, `semantic` and `instances` is set: the task that ran.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB, as segmented (after EXIF rotation).
+        vocabulary: the categories that `category_id` indexes.
+        panoptic: int32 (H, W), the id of each pixel's segment; 0: no segment.
+        segments: the segments of `panoptic`.
+        semantic: int32 (H, W), each pixel's index into the vocabulary; -1: none.
+        instances: objects, best first.
+        timings: seconds per stage, in the order they ran.
+        provenance: what made it: "bundle", "preset", "backend", "precision", "seeded".
+        source: the file of the image, from the root; None: it was no file.
+    """
+
+    image: np.ndarray
+    vocabulary: Vocabulary
+    panoptic: np.ndarray | None = None
+    segments: Sequence[Segment] = ()
+    semantic: np.ndarray | None = None
+    instances: Sequence[Instance] | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    source: Path | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task that ran."""
+        if self.panoptic is not None:
+            return "panoptic"
+        return "semantic" if self.semantic is not None else "instance"
+
+    def id_map(self) -> np.ndarray:
+        """The ids of the panoptic PNG, int32 (H, W), 0 where there is nothing.
+
+        Ids of segments (panoptic), category ids (semantic), or positions from 1 in the list of objects, the
+        best one on top (instance).
+        """
+        if self.panoptic is not None:
+            return self.panoptic
+        if self.semantic is not None:
+            return self.semantic + 1
+        ids = np.zeros(self.image.shape[:2], dtype=np.int32)
+        for number, instance in reversed(list(enumerate(self.instances or (), 1))):
+            ids[instance.mask] = number
+        return ids

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odise_trt.cli import console
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -30,8 +28,7 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
         covered: of the novel category, how many segments there are, how many are covered by a mask, and what
             these masks say they are.
     """
-    from rich.progress import track
-
+    from odise_trt.cli.progress import followed
     from reference.datasets.example import IGNORED
     from reference.demo.scene_store import NOVEL
     from reference.inference import segment_photo
@@ -42,7 +39,7 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
     encoded = model.encode(scenes.vocabulary.synonyms)
     pixels = np.zeros((len(names), len(names)), np.int64)
     segments, said = 0, Counter[str]()
-    for index in track(range(count), model.preset.name, console=console.errors()):
+    for index in followed(range(count), model.preset.name, count):
         scene = scenes[index]
         result = segment_photo(model, scene.image, scenes.vocabulary, encoded=encoded)
         semantic, panoptic = scene.semantic, scene.panoptic

@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 from rich.table import Table
 
 from odise_trt.cli.console import plain
+from odise_trt.cli.progress import progress_bars
 
 from .build import BuiltBundle
 
@@ -27,16 +20,13 @@ class ConsoleReporter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
+        self._progress = progress_bars(
+            console,
+            hidden=not console.is_terminal,
             transient=True,
-            disable=not console.is_terminal,
+            counted=False,
+            elapsed=True,
+            spinner=True,
         )
         self._build: TaskID | None = None
         self._phases: dict[str, TaskID] = {}

@@ -5,7 +5,6 @@ The format is that of cocodataset/panopticapi: a pixel's id is R + 256 G + 65536
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ from .files.output_names import fitting
 from .files.own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
 from .files.paths import real_path
 from .files.writing import write_together
+from .pictures.encode import image_bytes
 from .pictures.image_file import open_picture
-from .segments import Box, SegmentedImage
+from .segments import SegmentedImage, bounding_box
 
 # Formats that change pixels a little, which makes other ids of them.
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
@@ -72,6 +72,23 @@ def _is_lossy_webp(image: Image.Image) -> bool:
         return False
     file.seek(0)
     return b"VP8L" not in file.read()
+
+
+def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool = False) -> dict[str, Any]:
+    """What a panoptic JSON says about a segment.
+
+    Args:
+        number, category_id: its id in the map, and its category's.
+        mask: bool (H, W), not empty.
+        iscrowd: it stands for several objects that nobody has told apart.
+    """
+    return {
+        "id": number,
+        "category_id": category_id,
+        "area": int(np.count_nonzero(mask)),
+        "bbox": list(bounding_box(mask)),
+        "iscrowd": int(iscrowd),
+    }
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
@@ -170,8 +187,8 @@ def save_result(
     contents = (
         # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
         text.encode(errors="backslashreplace"),
-        _png(draw_overlay(result)),
-        _png(Image.fromarray(encode_ids(result.id_map()))),
+        image_bytes(draw_overlay(result)),
+        image_bytes(encode_ids(result.id_map())),
     )
     # The JSON comes first: it says whose the others are, should the process be killed in between.
     about, overlay, panoptic = write_together(
@@ -227,31 +244,8 @@ def _segment_rows(result: SegmentedImage) -> list[dict[str, Any]]:
 
 
 def _category_rows(semantic: np.ndarray) -> list[dict[str, Any]]:
-    rows = []
-    for category in np.unique(semantic[semantic >= 0]).tolist():
-        mask = semantic == category
-        rows.append(
-            {
-                "id": category + 1,
-                "category_id": category + 1,
-                "area": int(np.count_nonzero(mask)),
-                "bbox": list(_bounds(mask)),
-                "iscrowd": 0,
-            }
-        )
-    return rows
-
-
-def _bounds(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+    categories = np.unique(semantic[semantic >= 0]).tolist()
+    return [segment_row(category + 1, category + 1, semantic == category) for category in categories]
 
 
 def _dump(data: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ def class_probabilities(log_probabilities: np.ndarray) -> np.ndarray:
 
 
 class _Boxes:
-    """Bounding boxes of labelled pixels, grown a tile at a time."""
+    """Bounding boxes of labelled pixels, grown a tile at a time; of a whole mask as `bounding_box`."""
 
     def __init__(self, count: int) -> None:
         self._first = np.full((count, 2), np.iinfo(np.int64).max)

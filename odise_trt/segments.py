@@ -14,7 +14,18 @@ from .task import Task
 if TYPE_CHECKING:
     from .vocabulary import Vocabulary
 
+#: x, y, width, height in pixels.
 Box = tuple[int, int, int, int]
+
+
+def bounding_box(mask: np.ndarray) -> Box:
+    """The smallest box around a mask bool (H, W), which is not empty.
+
+    `odise_trt.postprocess` grows the same boxes a tile at a time, as it never has a whole mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from odise_trt.backends import host_os
 from odise_trt.backends.cuda import open_cuda
 from odise_trt.backends.registry import BackendEntry
+from odise_trt.backends.tensorrt import collecting_logger
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.files.writing import write_file
 from odise_trt.stage_spec import StageSpec
@@ -103,7 +104,7 @@ def build_engine(
         ExportError: the graph does not parse, is not what `spec` declares, or does not build.
         OutputError: the engine cannot be written.
     """
-    logger = _collecting_logger(flavour)
+    logger = collecting_logger(flavour, [])
     builder = _builder(flavour, logger)
     # The parser owns the weights that the network refers to: it has to live until the engine is built.
     network, _parser = _parse(flavour, builder, logger, spec, onnx)
@@ -230,21 +231,6 @@ def _listed(messages: Sequence[str]) -> str:
     if len(messages) > _MESSAGES_SHOWN:
         shown.append(f"  and {len(messages) - _MESSAGES_SHOWN} more")
     return "\n".join(shown) or "  no reason given"
-
-
-def _collecting_logger(flavour: Any) -> Any:
-    """A logger that keeps errors for the exception they belong to, and nothing else."""
-
-    class Logger(flavour.ILogger):
-        def __init__(self) -> None:
-            flavour.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (flavour.ILogger.INTERNAL_ERROR, flavour.ILogger.ERROR):
-                self.errors.append(message)
-
-    return Logger()
 
 
 def _monitor(flavour: Any, progress: Progress) -> Any:

@@ -67,7 +67,7 @@ class TensorRTBackend:
         self._arena = Buffer(cuda)
         self._messages: list[str] = []
         try:
-            self._logger = _collecting_logger(module, self._messages)
+            self._logger = collecting_logger(module, self._messages)
             with cuda.current():
                 self._runtime: trt.Runtime | None = module.Runtime(self._logger)
         # Without a usable driver the binding raises TypeError, other failures RuntimeError.
@@ -235,16 +235,22 @@ class TensorRTEngine:
             raise BackendError(f"stage {self.spec.name}: {self._backend.name} could not {what}: {reason}")
 
 
-def _collecting_logger(trt: Any, messages: list[str]) -> Any:
-    """A logger of this flavour that keeps errors for the message of the exception they belong to."""
+def collecting_logger(flavour: Any, errors: list[str]) -> Any:
+    """Make a logger that keeps errors for the exception they belong to, and nothing else.
 
-    class Logger(trt.ILogger):
+    Args:
+        flavour: the module `tensorrt` or `tensorrt_rtx`.
+        errors: the messages go there; also the logger's attribute `errors`.
+    """
+
+    class Logger(flavour.ILogger):
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            flavour.ILogger.__init__(self)
+            self.errors = errors
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                messages.append(message.strip())
+            if severity in (flavour.ILogger.INTERNAL_ERROR, flavour.ILogger.ERROR):
+                errors.append(message.strip())
 
     return Logger()
 

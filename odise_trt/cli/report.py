@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from ..errors import OdiseError
 from . import console
 from .boundary import message_of
+from .progress import progress_bars
 from .show import show_result, show_timings
 
 if TYPE_CHECKING:
@@ -106,13 +107,4 @@ def _message(error: OdiseError) -> str:
 
 
 def _bar(screen: Console, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("segmenting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        redirect_stdout=False,
-        disable=quiet or not screen.is_terminal,
-    )
+    return progress_bars(screen, hidden=quiet or not screen.is_terminal, transient=True)

@@ -50,7 +50,6 @@ def draw_legend(
     size: int,
     width: int,
     height: int | None,
-    hidden: int = 0,
 ) -> Image.Image:
     """Draw a legend in columns.
 
@@ -61,7 +60,6 @@ def draw_legend(
         size: of the letters in pixels.
         width: of the picture in pixels.
         height: of the picture; None: what a third of `width` needs at most.
-        hidden: entries already left out, counted in with those without room.
     """
     line, margin = round(size * 1.7), size
     notes = [part for note in notes for part in wrap(note, size, width - 2 * margin)]
@@ -70,8 +68,8 @@ def draw_legend(
     fixed = line * (1 + len(notes)) + 2 * margin
     room = max(line, (width // 3 if height is None else height) - fixed)
     slots = max(1, room // line) * columns
-    shown = entries if len(entries) + (hidden > 0) <= slots else entries[: slots - 1]
-    more = len(entries) - len(shown) + hidden
+    shown = entries if len(entries) <= slots else entries[: slots - 1]
+    more = len(entries) - len(shown)
     rows = [_row(entry, size, column - margin) for entry in shown]
     if more:
         rows.append(_Row(None, fit(f"+ {more} more", size, column - margin)))

@@ -174,6 +174,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
             f"an outline goes to {math.trunc(far)}, its image is {width} x {height}",
             "the JSON is of other images, or these were resized",
         )
+    # COCO's own code decides which pixels are inside an outline.
     from pycocotools import mask as coco_mask
 
     drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))

@@ -10,11 +10,10 @@ import typer
 
 from odise_trt.cli import console
 from odise_trt.cli.places import folder as folder_of
+from odise_trt.cli.progress import progress_bars
 from reference.datasets.completion import datasets_like
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from reference.datasets.verify import Report
 
 #: So many notes of `verify` are printed; the rest are counted.
@@ -84,7 +83,7 @@ def verify(
     """Look for every file, read every image to see that the files fit each other, and count what is there."""
     from .verify import verify as verify_dataset
 
-    with _progress() as bar:
+    with progress_bars(console.errors()) as bar:
         tasks: dict[str, Any] = {}
 
         def tell(what: str, done: int, total: int) -> None:
@@ -148,7 +147,7 @@ def prepare(
         )
     check_folder(layout.name, path)
     work = layout.work(path, chosen)
-    with _progress() as bar:
+    with progress_bars(console.errors()) as bar:
         task = bar.add_task(f"{layout.name}, {chosen}", total=len(work.jobs))
         made = carry_out(
             work, overwrite=overwrite, threads=jobs, progress=lambda done: bar.advance(task, done)
@@ -156,16 +155,3 @@ def prepare(
     total = len(work.jobs)
     text = f"{layout.name}, {chosen}: {counted(made, 'image')} prepared"
     console.plain(console.output(), text if made == total else f"{text}, {total - made} were there already")
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

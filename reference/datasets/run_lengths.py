@@ -1,6 +1,7 @@
 """Check and decode COCO's run lengths, plain and compressed.
 
-pycocotools and faster-coco-eval decode in C and do not check that the runs fit the size.
+pycocotools and faster-coco-eval decode in C and do not check that the runs fit the size, so they are not used
+here. `reference.eval.rle` encodes.
 """
 
 from __future__ import annotations

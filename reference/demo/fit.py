@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from odise_trt.cli.console import plain
+from odise_trt.cli.console import output, plain
+from odise_trt.cli.progress import progress_bars
 from odise_trt.files.writing import unfinished
 from reference.errors import DivergedError, TrainingError
 from reference.training.signals import Stops
@@ -89,8 +89,7 @@ def fit(
     """
     run = _Fit(name, dict(parameters), schedule, checkpoint)
     end = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Stops() as stops, Progress(*columns) as progress, run.kept(stops):
+    with Stops() as stops, progress_bars(output()) as progress, run.kept(stops):
         task = progress.add_task(name, total=schedule.steps, completed=run.done)
         spoken = time.monotonic()
         while run.done < end and not stops.asked:

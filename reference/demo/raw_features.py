@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
+from odise_trt.cli.console import output
+from odise_trt.cli.progress import followed
 from odise_trt.files.writing import write_file
 from reference.errors import TrainingError
 from reference.model import ODISE
@@ -70,7 +71,7 @@ def compute(model: ODISE, images: np.ndarray, folder: Path) -> RawFeatures:
     if not finished.is_file():
         files: list[np.memmap] = []
         starts = range(0, len(images), _BATCH)
-        for start in track(starts, f"features of {len(images)} scenes"):
+        for start in followed(starts, f"features of {len(images)} scenes", len(starts), output()):
             planes = torch.from_numpy(np.array(images[start : start + _BATCH])).to(silent.device)
             planes = planes.permute(0, 3, 1, 2).float() / 255
             windows, _ = extract_windows(planes, backbone.window)

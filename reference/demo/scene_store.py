@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
+from odise_trt.cli.console import output
+from odise_trt.cli.progress import followed
 from odise_trt.files.writing import unfinished, write_file
 from reference.scenes import make_scene
 
@@ -81,7 +82,8 @@ def _scenes(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]:
     work = partial(_scene, size=size, without=without)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        yield from track(pool.map(work, seeds, chunksize=16), f"drawing {len(seeds)} scenes", len(seeds))
+        drawn = pool.map(work, seeds, chunksize=16)
+        yield from followed(drawn, f"drawing {len(seeds)} scenes", len(seeds), output())
 
 
 def _scene(seed: int, size: int, without: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from odise_trt.cli import console
 from odise_trt.cli.completion import devices_like
 from odise_trt.cli.places import folder as folder_of
+from odise_trt.cli.progress import progress_bars
 from odise_trt.cli.task import TaskName, task_of
 from reference.completion import presets_like
 from reference.datasets.completion import datasets_like
@@ -255,11 +256,8 @@ def _run(
 
 @contextmanager
 def _progress(notes: Console, name: str) -> Iterator[Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn(name, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
-        step = bar.add_task("", total=None)
+    with progress_bars(notes, hidden=not notes.is_terminal, transient=True) as bar:
+        step = bar.add_task(name, total=None)
 
         def advance(done: int, count: int, seconds: float | None) -> None:
             bar.update(step, completed=done, total=count)

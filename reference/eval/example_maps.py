@@ -9,8 +9,8 @@ import numpy as np
 
 from odise_trt.task import Task
 from reference.datasets.example import IGNORED, Example, PanopticSegment
+from reference.datasets.run_lengths import decode
 from reference.eval.prediction import Prediction, Region
-from reference.eval.rle import decode_mask
 
 #: A model lists up to a hundred objects per image, most of them of low score. Objects below this share of the
 #: best score of their image are not drawn, as in `odise_trt.visualize`.
@@ -70,7 +70,7 @@ def _instance(example: Example, prediction: Prediction) -> Maps:
     detections = sorted(
         (one for one in prediction.detections if one.score >= least), key=lambda one: one.score
     )
-    predicted = _painted(size, [decode_mask(one.mask) for one in detections])
+    predicted = _painted(size, [decode(one.mask) for one in detections])
     return Maps(
         truth,
         [PanopticSegment(n, objects[n - 1].category, objects[n - 1].iscrowd) for n in _ids(truth)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from odise_trt.drawing.text import fit, rounded, wrap
 from odise_trt.errors import OutputError
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
+from odise_trt.pictures.encode import image_bytes
 from reference.eval.example_maps import WORTH_DRAWING
 from reference.eval.example_rows import ExampleRow, ExampleRows, SegmentMap
 from reference.eval.report import Report
@@ -84,10 +84,10 @@ def write_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written, or there is one that is not such a picture.
     """
-    buffer, description = io.BytesIO(), PngInfo()
+    description = PngInfo()
     description.add_itxt(_MARK, _MARKED)
-    picture.save(buffer, format="PNG", optimize=True, pnginfo=description)
-    write_together(path.parent, {path.name: buffer.getvalue()}, keep=_check_replaceable)
+    content = image_bytes(picture, optimize=True, pnginfo=description)
+    write_together(path.parent, {path.name: content}, keep=_check_replaceable)
 
 
 def _check_replaceable(path: Path) -> None:

@@ -11,7 +11,6 @@ instances.json        COCO's detection results of all images
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from odise_trt.coco_panoptic import encode_ids, read_ids
 from odise_trt.errors import ImageError, OutputError
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
+from odise_trt.pictures.encode import image_bytes
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
 from reference.datasets.json_rows import read_json
+from reference.datasets.prepare.encode import category_rows
 from reference.errors import DatasetError
 from reference.eval.configuration import OTHER_PLACE, check_same
 from reference.eval.file_names import file_name
@@ -193,22 +193,18 @@ class PredictionFolder:
             objects += [{"image_id": image_id, **row} for row in record.get("instances", ())]
         files = {}
         if "panoptic" in kinds:
-            about = {"images": images, "annotations": maps, "categories": self._category_rows()}
+            about = {
+                "images": images,
+                "annotations": maps,
+                "categories": category_rows(self._vocabulary, self._ids),
+            }
             files["panoptic.json"] = _json(about)
         if "instances" in kinds:
             files["instances.json"] = _json(objects)
         write_together(self._folder, files)
 
-    def _category_rows(self) -> list[dict[str, Any]]:
-        return [
-            {"id": number, "name": category.name, "isthing": int(category.isthing)}
-            for number, category in zip(self._ids, self._vocabulary, strict=True)
-        ]
-
     def _write_map(self, kind: str, name: str, pixels: np.ndarray) -> None:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format="PNG")
-        write_together(self._folder / kind, {f"{name}.png": buffer.getvalue()})
+        write_together(self._folder / kind, {f"{name}.png": image_bytes(pixels)})
 
     def _read_map(self, kind: str, name: str, size: tuple[int, int]) -> np.ndarray:
         path = self._folder / kind / f"{name}.png"

@@ -5,7 +5,6 @@ k-means over the raw diffusion features of a photo, one panel per feature, besid
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
+from odise_trt.pictures.encode import image_bytes
 
 # The model is imported where it is used: a package that is not installed is told of by the command.
 if TYPE_CHECKING:
@@ -77,10 +77,9 @@ def write_picture(picture: Image.Image, output: Path, photo: Path, *, overwrite:
     mark = _mark_of(photo)
     said = PngInfo()
     said.add_itxt(_MARK, mark)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True, pnginfo=said)
+    content = image_bytes(picture, optimize=True, pnginfo=said)
     keep = None if overwrite else _keeper(mark)
-    write_together(output.parent, {output.name: buffer.getvalue()}, keep=keep)
+    write_together(output.parent, {output.name: content}, keep=keep)
 
 
 def check_place(output: Path, photo: Path, *, overwrite: bool = False) -> None:

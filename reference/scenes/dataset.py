@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
-from odise_trt.cli import console
+from odise_trt.cli.progress import followed
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError, hint_for
 from odise_trt.files.output import prepare_folder
@@ -90,7 +89,7 @@ def _draw(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
-    for seed in track(seeds, f"drawing {len(seeds)} scenes", console=console.errors()):
+    for seed in followed(seeds, f"drawing {len(seeds)} scenes", len(seeds)):
         scene, name = make_scene(seed, height, width, without=without), f"{seed:07}.png"
         Image.fromarray(scene.image).save(folder / "images" / name)
         Image.fromarray(encode_ids(scene.panoptic)).save(folder / "panoptic" / name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from odise_trt.segments import Box
+from odise_trt.segments import Box, bounding_box
 from odise_trt.vocabulary import Vocabulary
 
 from . import landscape
@@ -284,9 +284,7 @@ class _Painter:
             area = int(np.count_nonzero(mask))
             if area < least:
                 continue
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            x, y = int(columns[0]), int(rows[0])
-            bbox = (x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+            bbox = bounding_box(mask)
             panoptic[mask] = len(found) + 1
             isthing = SCENE_VOCABULARY[category].isthing
             found.append(SceneSegment(len(found) + 1, category, isthing, area, bbox))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from odise_trt.coco_panoptic import encode_ids
 from odise_trt.errors import OutputError
 from odise_trt.files.writing import write_together
+from odise_trt.pictures.encode import image_bytes
 
 from .scene import SCENE_VOCABULARY, Scene
 
@@ -45,10 +42,10 @@ def write_scene(scene: Scene, path: Path, *, truth: bool = False, overwrite: boo
         raise OutputError(
             f"{path} has no suffix of a picture that can be written", f"use one of: {', '.join(_FORMATS)}"
         )
-    contents = {path.name: _picture(scene.image, kind)}
+    contents = {path.name: image_bytes(scene.image, kind)}
     if truth:
         rows = [asdict(one) | {"name": SCENE_VOCABULARY[one.category_id].name} for one in scene.segments]
-        contents[path.with_suffix(".panoptic.png").name] = _picture(encode_ids(scene.panoptic), "PNG")
+        contents[path.with_suffix(".panoptic.png").name] = image_bytes(encode_ids(scene.panoptic), "PNG")
         contents[path.with_suffix(".json").name] = (json.dumps(rows, indent=1) + "\n").encode()
     write_together(path.parent, contents, keep=None if overwrite else _keeper(contents))
     return path
@@ -66,9 +63,3 @@ def _keeper(contents: Mapping[str, bytes]) -> Callable[[Path], None]:
             )
 
     return keep
-
-
-def _picture(pixels: np.ndarray, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format=kind)
-    return buffer.getvalue()

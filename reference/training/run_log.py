@@ -9,16 +9,9 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from odise_trt.cli.console import plain
+from odise_trt.cli.progress import progress_bars
 from reference.training.curves import Curves
 from reference.training.json_lines import Log
 from reference.training.reading import Skipped
@@ -47,18 +40,9 @@ class Journal:
         self._skipped: dict[str, str] = {}
         self._since = self._spoken = monotonic()
         self._counted, self._counted_since = start, self._since
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not active or not console.is_terminal,
-        )
-        self._bar = self._progress.add_task("", total=steps, completed=start)
+        hidden = not active or not console.is_terminal
+        self._progress = progress_bars(console, hidden=hidden, transient=True, elapsed=True)
+        self._bar = self._progress.add_task("training", total=steps, completed=start)
 
     def __enter__(self) -> Journal:
         if self._active:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from odise_trt.coco_panoptic import decode_ids, decode_rle, encode_ids, encode_rle, read_ids, to_json
+from odise_trt.coco_panoptic import (
+    decode_ids,
+    decode_rle,
+    encode_ids,
+    encode_rle,
+    read_ids,
+    segment_row,
+    to_json,
+)
 from odise_trt.errors import ImageError, OutputError
 from odise_trt.result import Result
 from odise_trt.segments import Instance, Segment
@@ -186,3 +194,15 @@ def test_a_picture_that_is_no_map_is_refused(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "gray.png")
     with pytest.raises(ImageError, match="no panoptic map"):
         read_ids(tmp_path / "gray.png")
+
+
+def test_a_row_about_a_segment_has_its_area_and_box() -> None:
+    mask = np.zeros((5, 7), bool)
+    mask[1, 2] = mask[3, 5] = True
+    assert segment_row(4, 9, mask, iscrowd=True) == {
+        "id": 4,
+        "category_id": 9,
+        "area": 2,
+        "bbox": [2, 1, 4, 3],
+        "iscrowd": 1,
+    }

@@ -20,6 +20,7 @@ import numpy as np
 
 from odise_trt.errors import reason
 from odise_trt.interpolate import resize_bilinear
+from odise_trt.pictures.encode import image_bytes
 from odise_trt.preprocess import load_image
 from odise_trt.vocabulary import Vocabulary
 from reference.errors import DatasetError
@@ -27,7 +28,6 @@ from reference.errors import DatasetError
 from ..needs import Need, require
 from .ade_panoptic import read_rgb
 from .convert import Job, Made, Work
-from .encode import image_bytes
 
 _SHORT_SIDE = 512
 _NONE = 65535

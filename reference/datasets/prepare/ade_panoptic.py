@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from odise_trt.coco_panoptic import segment_row
 from odise_trt.errors import ImageError
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.vocabulary import Vocabulary
@@ -22,7 +23,7 @@ from ..annotations import read_labels
 from ..images import by_stem
 from ..needs import Need, require
 from .convert import Job, Made, Row, Work
-from .encode import category_rows, map_bytes, segment_row
+from .encode import category_rows, map_bytes
 
 
 def work(root: Path, split: str, folder: str, vocabulary: Vocabulary) -> Work:

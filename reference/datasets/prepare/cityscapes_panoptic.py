@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from odise_trt.coco_panoptic import segment_row
 from odise_trt.vocabulary import Vocabulary
 
 from ..annotations import read_labels
 from ..cityscapes_ids import LABELS, SUFFIX, panoptic_of
 from ..needs import Need, require
 from .convert import Job, Made, Row, Work
-from .encode import category_rows, map_bytes, segment_row
+from .encode import category_rows, map_bytes
 
 
 def work(root: Path, split: str, target: Path, vocabulary: Vocabulary) -> Work:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from odise_trt.pictures.encode import image_bytes
 from odise_trt.vocabulary import Vocabulary
 from reference.errors import DatasetError
 
 from ..needs import Need, first_existing, is_file, names_of, require, text_of
 from .convert import Job, Made, Work
-from .encode import image_bytes
 
 _NUMBERS_59 = """
     2 9 18 19 22 23 25 31 33 34 44 45 46 59 65 68 72 80 85 98

@@ -14,8 +14,8 @@ import pytest
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.task import TASKS
 from reference.checkpoint import describe_weights, load_weights
+from reference.datasets.run_lengths import decode
 from reference.eval import BundlePredictor, Prediction, ReferencePredictor, Report
-from reference.eval.rle import decode_mask
 from reference.inference import segment_photo
 from reference.model import ODISE
 from reference.scenes import make_scene
@@ -64,7 +64,7 @@ def test_the_reference_predicts_what_segmenting_a_photo_gives(model: ODISE) -> N
             expected.instances.classes[number],
             pytest.approx(expected.instances.scores[number].item()),
         )
-        np.testing.assert_array_equal(decode_mask(one.mask), expected.instances.masks[number])
+        np.testing.assert_array_equal(decode(one.mask), expected.instances.masks[number])
 
 
 def test_the_reference_encodes_the_names_once(model: ODISE, stripes: np.ndarray) -> None:
@@ -100,7 +100,7 @@ def test_a_bundle_predicts_all_tasks_from_one_run_of_its_engines(
     assert predicted.detections is not None
     for one, expected in zip(predicted.detections, instance.instances, strict=True):
         assert (one.category, one.score) == (expected.category_id, expected.score)
-        np.testing.assert_array_equal(decode_mask(one.mask), expected.mask)
+        np.testing.assert_array_equal(decode(one.mask), expected.mask)
     # Engines that ran once for all took the same seconds in each result.
     results = segmenter.results(stripes, TASKS)
     assert len({result.timings["mask_head"] for result in results.values()}) == 1

@@ -1,0 +1,74 @@
+"""Progress bars, all of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
+
+
+def progress_bars(
+    console: Console,
+    *,
+    hidden: bool = False,
+    transient: bool = False,
+    counted: bool = True,
+    elapsed: bool = False,
+    spinner: bool = False,
+) -> Progress:
+    """Make a display for tasks: description, bar, and an estimate of the time left.
+
+    Args:
+        hidden: show nothing.
+        transient: the bars vanish at the end.
+        counted: show "3/10" beside the bar.
+        elapsed: show the time since the beginning, too.
+        spinner: begin with a sign that moves; for tasks whose steps take minutes.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        *([SpinnerColumn()] if spinner else []),
+        # Descriptions can be paths, whose brackets are no markup.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *([MofNCompleteColumn()] if counted else []),
+        *([TimeElapsedColumn(), TextColumn("left")] if elapsed else []),
+        TimeRemainingColumn(),
+        console=console,
+        transient=transient,
+        disable=hidden,
+        # What a verb prints to standard output is its result: not to be led through a bar on standard error.
+        redirect_stdout=False,
+    )
+
+
+def followed(
+    items: Iterable[Item], description: str, total: int, console: Console | None = None
+) -> Iterator[Item]:
+    """Hand on items under a progress bar.
+
+    Args:
+        total: how many there are.
+        console: None: standard error.
+    """
+    from .console import errors
+
+    with progress_bars(console or errors()) as bars:
+        task = bars.add_task(description, total=total)
+        for item in items:
+            yield item
+            bars.advance(task)

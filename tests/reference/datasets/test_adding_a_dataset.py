@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from odise_trt.cli import app as odise_trt
 from reference.datasets import catalogue
-from reference.datasets.__main__ import app as datasets
+from reference.datasets.cli import app as datasets
 from reference.datasets.verify import verify
 from tests.odise_trt import toy_bundle
 from tests.pages import Page

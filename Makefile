@@ -9,7 +9,7 @@ WORKERS ?= 2
 DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
-.PHONY: demo train-demo test test-slow lint format clean
+.PHONY: demo train-demo test test-fast test-slow lint format clean
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,8 +35,12 @@ train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE
 test: $(INSTALLED)  ## the tests; the long ones apart
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow"
 
-test-slow: $(INSTALLED)  ## the long tests
-	$(BIN)/python -m pytest -m "slow and not gpu"
+test-fast: $(INSTALLED)  ## no exports, no recorded outputs of the official code
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow and not export and not golden"
+
+test-slow: $(INSTALLED)  ## the long tests, and many more examples than usual
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "examples and not gpu" --hypothesis-profile thorough
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,70 +1,60 @@
-"""Fixtures shared by all tests: where things are."""
+"""What all tests share: places, the demo bundle, and how tests are sorted into lanes and processes."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+from tests import lanes
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-if _WORKER and hasattr(os, "sched_setaffinity"):
-    # Workers share the processors among them: thread pools of two that spin on the same cores take many
-    # times as long. Set before torch is imported, and inherited by the processes that tests start.
+if _workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Each process has processors of its own: thread pools of two that spin on the same cores take many times
+    # as long. Set before torch is imported, and inherited by the processes that tests start.
+    _own = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     _all = sorted(os.sched_getaffinity(0))
-    _workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.sched_setaffinity(0, _all[int(_WORKER.removeprefix("gw")) :: _workers] or _all)
+    os.sched_setaffinity(0, _all[_own::_workers] or _all)
 
+# A shell that starts a command in the background lets it ignore Ctrl-C, and `nohup` the end of the terminal.
+# The processes that tests start would inherit that, and miss the signals they are tested with. A handler is
+# not inherited, and pytest ignores the signal as before.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
-@cache
-def _modules_of_the_demo_bundle() -> frozenset[str]:
-    files = (ROOT / "tests").rglob("test_*.py")
-    return frozenset(
-        file.relative_to(ROOT).as_posix() for file in files if "demo_bundle" in file.read_text("utf-8")
-    )
-
-
-def _group(nodeid: str) -> str:
-    """Tests of a module stay in one process, and so do all that use the demo bundle: it is built once."""
-    module = nodeid.partition("::")[0]
-    return "demo_bundle" if module in _modules_of_the_demo_bundle() else module
+# The same examples in every run, so that a test that passed passes again. The long lane tries many new ones.
+settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=300, deadline=None, print_blob=True)
+settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest group begins first, or the others wait for it at the end."""
-    items.sort(key=lambda item: _group(item.nodeid) != "demo_bundle")
+    """Mark every test with its lane, and begin with what takes longest."""
+    for item in items:
+        for mark in lanes.marks(item):
+            item.add_marker(mark)
+    items.sort(key=lambda item: lanes.place(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Several processes take groups of tests one after the other."""
-    from xdist.scheduler import LoadScopeScheduling
+    """Several processes take the modules one after the other, in the order of the collection."""
+    from xdist.scheduler import LoadFileScheduling
 
-    class Groups(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid)
-
-    config.option.loadscopereorder = False  # the order is that of the collection
-    return Groups(config, log)
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
     return ROOT
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Development data beside the checkout; the product does not need it."""
-    folder = ROOT.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("the development data folder ../shared is not on this machine")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -75,14 +65,18 @@ def goldens() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo preset for ONNX Runtime in fp32, built once per run of the tests."""
+    """The demo preset for ONNX Runtime in fp32, built once for all processes of a run of the tests."""
     from rich.console import Console
 
     from export.build import build
     from export.console import ConsoleReporter
     from export.plan import Request
 
-    request = Request(preset="demo", weights="demo", output=tmp_path_factory.mktemp("engines"))
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    # Of two processes that build it, the second waits for the first and finds it up to date.
+    request = Request(preset="demo", weights="demo", output=place / "engines")
     with ConsoleReporter(Console(quiet=True)) as reporter:
         (built,) = build(request, reporter)
     return built.folder

@@ -52,11 +52,21 @@ def assert_same(segmenter: Segmenter, model: ODISE, photo: Path) -> Result:
     return result
 
 
-@pytest.mark.parametrize("name", ["coco.jpg", "ade.jpg", "ego4d.jpg", "purse.jpeg"])
-def test_photos_give_the_reference_panoptic_map(
-    name: str, shared: Path, segmenter: Segmenter, model: ODISE
+PHOTOS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "as it is": lambda photo: photo,
+    "half of it": lambda photo: photo.crop((0, 0, photo.width // 2, photo.height)),
+    "small": lambda photo: photo.resize((224, 171)),
+    "grayscale": lambda photo: photo.convert("L"),
+}
+
+
+@pytest.mark.parametrize("variant", PHOTOS)
+def test_a_photo_gives_the_reference_panoptic_map(
+    variant: str, root: Path, tmp_path: Path, segmenter: Segmenter, model: ODISE
 ) -> None:
-    assert_same(segmenter, model, shared / "data" / "images" / name)
+    with Image.open(root / "assets" / "photo.jpg") as photo:
+        PHOTOS[variant](photo).save(tmp_path / "photo.jpg")
+    assert_same(segmenter, model, tmp_path / "photo.jpg")
 
 
 def portrait(scene: Image.Image) -> Image.Image:

@@ -26,6 +26,7 @@ from odise_trt.errors import ImageError, OutputError
 from odise_trt.result import Result
 from odise_trt.segments import Instance, Segment
 from odise_trt.vocabulary import Category, Vocabulary
+from reference.scenes import make_scene
 
 VOCABULARY = Vocabulary((Category(("sky",), False), Category(("purse", "handbag")), Category(("猫",))))
 IMAGE = np.full((3, 4, 3), 90, np.uint8)
@@ -55,13 +56,19 @@ def instance_result() -> Result:
     return Result(IMAGE, VOCABULARY, instances=[best, Instance(2, "猫", 0.5, left, 9, (0, 0, 3, 3))])
 
 
-def test_the_official_samples_decode_to_the_ids_and_areas_their_json_lists(shared: Path) -> None:
-    folder = shared / "data" / "coco_panoptic_sample"
-    official = json.loads((folder / "panoptic_examples.json").read_text())
-    for annotation in official["annotations"]:
-        ids = read_ids(folder / "panoptic_examples" / annotation["file_name"])
-        found = dict(zip(*np.unique(ids[ids > 0], return_counts=True), strict=True))
-        assert found == {row["id"]: row["area"] for row in annotation["segments_info"]}
+def test_the_areas_of_a_file_are_those_of_the_segments_that_were_drawn(tmp_path: Path) -> None:
+    scene = make_scene(seed=3, height=96, width=130)
+    # Ids as COCO has them: of colours, so that most are beyond 65536.
+    ids = {segment.id: 7_000_003 * segment.id % (1 << 24) for segment in scene.segments}
+    red_green_blue = np.zeros((96, 130, 3), np.uint8)
+    for number, identity in ids.items():
+        red_green_blue[scene.panoptic == number] = (identity % 256, identity // 256 % 256, identity // 65536)
+    Image.fromarray(red_green_blue).save(tmp_path / "scene.png")
+    read = read_ids(tmp_path / "scene.png")
+    found = np.unique(read[read > 0], return_counts=True)
+    expected = {ids[number]: np.count_nonzero(scene.panoptic == number) for number in ids}
+    assert max(expected) > 65536
+    assert dict(zip(*found, strict=True)) == expected
 
 
 def test_an_id_is_red_plus_256_green_plus_65536_blue() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,16 +27,12 @@ from reference.model.windows import image_features
 from reference.preset import DEMO, GOLDEN_LABEL, PRESETS
 from reference.weights.shipped import CAPTION, LABEL
 from tests.reference.golden_models import golden_model, golden_weights
+from tests.reference.official_keys import official_keys
 
-KEYS = Path(__file__).parent / "keys"
 CLIP_COPIES = {
     "label": ["backbone.feature_extractor.clip.clip.", "category_head.clip.clip.", "clip_head.clip.clip."],
     "caption": ["backbone.feature_extractor.clip.clip.", "word_head.clip.clip.", "clip_head.clip.clip."],
 }
-
-
-def official_keys(preset: str) -> dict[str, Any]:
-    return json.loads(gzip.decompress((KEYS / f"{preset.replace('-', '_')}.json.gz").read_bytes()))
 
 
 def on_meta(preset: str) -> ODISE:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ from torch import distributed as dist
 
 from reference.losses.gather import gather, mean
 from reference.losses.grounding import grounding_loss
+from tests.processes import Running, free_port
 
 PROCESSES = 2
 #: The captions with words; the processes hold the first and the second half.
@@ -28,6 +25,7 @@ def _embeddings() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _process(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=PROCESSES)
     masks, words, scale = _embeddings()
     own = slice(2 * rank, 2 * rank + 2)
@@ -41,17 +39,13 @@ def _process(rank: int, port: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory, root: Path) -> list[tuple]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
     folder = tmp_path_factory.mktemp("gather")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(port), str(folder)], env=environment)
-        for rank in range(PROCESSES)
-    ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    port = free_port()
+    started = [Running(_process, rank, port, folder) for rank in range(PROCESSES)]
+    for one in started:
+        ended = one.wait()
+        assert ended.status == 0, ended.output
     return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]
 
 
@@ -83,7 +77,3 @@ def test_one_process_alone_exchanges_nothing():
     words = _embeddings()[1]
     assert gather(words) is words
     assert mean(torch.tensor(3.0)).item() == 3.0
-
-
-if __name__ == "__main__":
-    _process(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from reference.model.attention import BLOCKED, attention
 from reference.model.mask_decoder import PooledMaskEmbed, attention_mask
 from reference.model.mask_head import MaskHead
 from reference.preset import GOLDEN_CAPTION, GOLDEN_LABEL, ODISE_CAPTION, ODISE_LABEL
+from tests.reference.official_keys import official_keys
 
 
 def _head(preset=GOLDEN_LABEL) -> MaskHead:
@@ -103,9 +103,9 @@ def test_a_half_precision_head_stays_close_and_returns_float32():
         assert (ours - expected).norm() / expected.norm() < 1e-2, field
 
 
-@pytest.mark.parametrize(("preset", "kind"), [(ODISE_LABEL, "label"), (ODISE_CAPTION, "caption")])
-def test_the_full_size_head_has_exactly_the_official_names_and_shapes(shared, preset, kind):
-    keys = json.loads((shared / "keys" / f"official_keys_{kind}.json").read_text())["trainable_checkpoint"]
+@pytest.mark.parametrize("preset", [ODISE_LABEL, ODISE_CAPTION], ids=lambda preset: preset.kind)
+def test_the_full_size_head_has_exactly_the_official_names_and_shapes(preset):
+    keys = official_keys(preset.name)["trainable_checkpoint"]
     prefix = "sem_seg_head."
     official = {name.removeprefix(prefix): shape for name, shape in keys.items() if name.startswith(prefix)}
     with torch.device("meta"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +16,7 @@ from reference.oracle import segment_official, segment_traced
 from reference.preset import DEMO, ODISE_CAPTION, ODISE_LABEL
 from tests.check_golden import check
 from tests.golden_case import GOLDENS, GoldenCase, load_golden_model
+from tests.reference.official_keys import official_keys
 
 LABELS = (("person", "people"), ("sky",), ("unicorn", "magic horse"))
 
@@ -98,9 +98,9 @@ def test_texts_are_encoded_the_same_in_one_batch_or_many(monkeypatch: pytest.Mon
     torch.testing.assert_close(model.encode(labels).text_embed, together.text_embed)
 
 
-@pytest.mark.parametrize(("preset", "kind"), [(ODISE_LABEL, "label"), (ODISE_CAPTION, "caption")])
-def test_the_trainable_part_at_full_size_has_exactly_the_official_names_and_shapes(shared, preset, kind):
-    keys = json.loads((shared / "keys" / f"official_keys_{kind}.json").read_text())["trainable_checkpoint"]
+@pytest.mark.parametrize("preset", [ODISE_LABEL, ODISE_CAPTION], ids=lambda preset: preset.kind)
+def test_the_trainable_part_at_full_size_has_exactly_the_official_names_and_shapes(preset):
+    keys = official_keys(preset.name)["trainable_checkpoint"]
     with torch.device("meta"):
         model = ODISE(preset)
     frozen = ("backbone.diffusion.", "backbone.feature_extractor.clip.", "clip_head.clip.")

@@ -22,7 +22,8 @@ from reference.losses import training_losses
 from reference.training.checkpoints import Snapshots
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
-from tests.reference.training.tiny_training import CONFIG, TINY, Squares, same_draws_losses, tiny_model
+from tests.processes import Running, free_port
+from tests.reference.training.tiny_training import CONFIG, TINY, Squares, main, same_draws_losses, tiny_model
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 ALONE = Processes(torch.device("cpu"))
@@ -30,12 +31,24 @@ QUIET = Console(quiet=True)
 
 
 def train(output: Path, *options: str, processes: int = 1) -> int:
-    """Run the program; returns its exit status."""
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Run the program; returns the exit status of all its processes."""
+    port = str(free_port())
+    started = []
+    for rank in range(processes):
+        # What torchrun tells the processes that it starts.
+        together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+        environment = {**together, "RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
+        started.append(Running(main, [str(output), *options], environment=environment))
+    statuses = {one.wait().status for one in started}
+    assert len(statuses) == 1
+    return statuses.pop()
+
+
+def torchrun(output: Path, *options: str) -> int:
+    """Run the program in two processes as users do; returns the exit status."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*start, str(PROGRAM), str(output), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, timeout=300, start_new_session=True)
     return run.returncode
 
@@ -101,9 +114,9 @@ def test_two_processes_do_what_one_does_with_all_images(tmp_path):
 @pytest.mark.slow
 def test_a_bad_picture_of_one_process_ends_all_of_them_and_what_was_learnt_is_kept(tmp_path):
     options = ("--bad-image=3", "--workers=1")
-    assert train(tmp_path, *options, processes=2) == 1
+    assert torchrun(tmp_path, *options) == 1
     assert Snapshots(tmp_path / "checkpoints", 2).steps() == [1]
-    assert train(tmp_path, *options, "--resume", "--skip-bad-images", processes=2) == 0
+    assert torchrun(tmp_path, *options, "--resume", "--skip-bad-images") == 0
     assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
 
 

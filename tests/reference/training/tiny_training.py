@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def same_draws_losses(model, batch, *, generator, config):
     return training_losses(model, batch, config=config, draws=SameDraws())
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
     parser.add_argument("--resume", action="store_true")
@@ -114,7 +116,7 @@ def main() -> int:
     parser.add_argument("--skip-bad-images", action="store_true")
     parser.add_argument("--same-draws", action="store_true")
     parser.add_argument("--whole", action="store_true", help="images as they are, three segments in each")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     config = replace(
         CONFIG,

@@ -1,0 +1,80 @@
+"""Which lane a test belongs to: seen from what its module imports and which fixtures it uses.
+
+`make test-fast` leaves out `export` and `golden`; `make test` leaves out `slow`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import PurePosixPath
+from types import ModuleType
+
+import pytest
+
+#: What traces a model, writes an ONNX graph or builds an engine.
+EXPORTS = {
+    "export.build",
+    "export.build.build",
+    "export.builders.tensorrt.build_engine",
+    "export.checked_export.export_checked",
+    "export.onnx_export.export_stage",
+}
+#: What reads the recorded outputs of the official code.
+GOLDENS = {
+    "tests.check_golden.check",
+    "tests.check_golden.check_training",
+    "tests.golden_case.GoldenCase",
+    "tests.golden_case.load_golden_model",
+    "tests.golden_training.TrainingCase",
+    "tests.reference.golden_models.golden_case",
+    "tests.reference.golden_models.golden_model",
+    "tests.reference.golden_models.golden_weights",
+}
+#: Seconds after which a test is ended: a hang, on machines many times slower than ours.
+LIMIT, SLOW_LIMIT = 300, 1800
+
+#: Modules that take longest, the longest first: at the end of a run, no process waits for another.
+#: The first one builds the demo bundle; others that use it come when it is there.
+LONGEST = (
+    "test_end_to_end",
+    "test_losses_goldens",
+    "test_goldens",
+    "test_trainer",
+    "test_demo_stages",
+    "test_build",
+    "test_onnx_export",
+)
+
+
+def marks(item: pytest.Item) -> list[pytest.MarkDecorator]:
+    """The marks that a test has without being given them."""
+    found = [pytest.mark.timeout(SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT)]
+    module = getattr(item, "module", None)
+    used = uses(module.__name__) if module else frozenset()
+    if used & EXPORTS or "demo_bundle" in getattr(item, "fixturenames", ()):
+        found.append(pytest.mark.export)
+    if used & GOLDENS:
+        found.append(pytest.mark.golden)
+    if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        found.append(pytest.mark.examples)
+    return found
+
+
+def place(nodeid: str) -> int:
+    """When the module of a test is begun: the smaller, the earlier."""
+    stem = PurePosixPath(nodeid.partition("::")[0]).stem
+    return LONGEST.index(stem) if stem in LONGEST else len(LONGEST)
+
+
+@cache
+def uses(module: str) -> frozenset[str]:
+    """What a test module has imported: full names of functions and classes, and of modules."""
+    values = vars(sys.modules[module]).values()
+    modules = {value.__name__ for value in values if isinstance(value, ModuleType)}
+    things = {
+        f"{value.__module__}.{value.__qualname__}"
+        for value in values
+        if callable(value) and hasattr(value, "__qualname__")
+    }
+    return frozenset(modules | things)

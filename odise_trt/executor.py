@@ -38,8 +38,8 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-class Stages:
-    """Backend and engines of a bundle. Made by `Stages.open`, freed by `close`."""
+class Executor:
+    """Backend and engines of a bundle. Made by `Executor.open`, freed by `close`."""
 
     def __init__(
         self, bundle: Bundle, backend: Backend, engines: Mapping[str, Engine], resources: ExitStack
@@ -50,7 +50,7 @@ class Stages:
         self._resources = resources
 
     @classmethod
-    def open(cls, bundle: Bundle, device: str | None = None, threads: int | None = None) -> Stages:
+    def open(cls, bundle: Bundle, device: str | None = None, threads: int | None = None) -> Executor:
         """Load the backend of a bundle and the engines every image needs.
 
         Raises:

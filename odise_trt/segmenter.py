@@ -17,7 +17,7 @@ from .bundle.bundle import Verify
 from .bundle.manifest import Manifest
 from .classify import classify
 from .errors import ArgumentError, BackendError, VocabularyError
-from .executor import Clock, Stages
+from .executor import Clock, Executor
 from .masks import MaskTiles
 from .postprocess import class_probabilities, instances, panoptic, semantic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
@@ -48,8 +48,8 @@ class Segmenter:
         "__weakref__",
         "_closed",
         "_constants",
+        "_executor",
         "_max_windows",
-        "_stages",
         "_table",
         "_tables",
         "bundle",
@@ -64,13 +64,13 @@ class Segmenter:
     def __init__(
         self,
         bundle: Bundle,
-        stages: Stages,
+        executor: Executor,
         tables: TextTables,
         constants: dict[str, np.ndarray],
         max_windows: int,
     ) -> None:
         self.bundle = bundle
-        self._stages = stages
+        self._executor = executor
         self._tables = tables
         self._constants = constants
         self._max_windows = max_windows
@@ -116,17 +116,17 @@ class Segmenter:
         keep = _cache_folder(bundle, cache)
         constants = bundle.constants()
         tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
-        stages = Stages.open(bundle, device, threads)
+        executor = Executor.open(bundle, device, threads)
         # The encoder takes any number of texts: one miss loads its engine once, whatever the size.
         tables = TextTables(
             bundle.manifest.model,
             tokenizer,
-            stages.encode_texts,
+            executor.encode_texts,
             encoder_identity(bundle.manifest),
             keep,
             chunk=sys.maxsize,
         )
-        segmenter = cls(bundle, stages, tables, constants, limit)
+        segmenter = cls(bundle, executor, tables, constants, limit)
         if words is not None:
             try:
                 segmenter.vocabulary = words
@@ -138,7 +138,7 @@ class Segmenter:
     @property
     def runs_on(self) -> dict[str, str]:
         """What runs the engines, for people: backend, version, device."""
-        return self._stages.backend.describe()
+        return self._executor.backend.describe()
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -237,11 +237,11 @@ class Segmenter:
             resized = resize_shortest(pixels, model.short_side, model.max_side)
             picture = to_planes(resized)
             padded = pad(picture, model.divisor)
-        maps = self._stages.features(padded, self._max_windows, clock)
+        maps = self._executor.features(padded, self._max_windows, clock)
         with clock("mask_head"):
-            heads = self._stages.run("mask_head", maps)
+            heads = self._executor.run("mask_head", maps)
         with clock("clip_pool"):
-            pooled = self._stages.run(
+            pooled = self._executor.run(
                 "clip_pool",
                 {
                     "clip_image": clip_image(picture, model.clip_image_size),
@@ -272,7 +272,7 @@ class Segmenter:
     def close(self) -> None:
         """Free engines and backend; closing twice is fine."""
         self._closed = True
-        self._stages.close()
+        self._executor.close()
 
     def __enter__(self) -> Self:
         self._require_open()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 NO_OBJECT_WEIGHT = 0.1
 
 
-class Criterion(nn.Module):
+class ClassWeights(nn.Module):
     """Class weights of the classification loss. The official checkpoints contain them.
 
     Attributes:

@@ -16,7 +16,7 @@ from reference.model.ablations.clip_backbone import ClipBackbone
 from reference.model.ablations.clip_crops import embed_crops
 from reference.model.backbone import Backbone
 from reference.model.captioner import Captioner
-from reference.model.class_weights import Criterion
+from reference.model.class_weights import ClassWeights
 from reference.model.clip import Clip
 from reference.model.clip_pool import ClipPool
 from reference.model.clock import Clock, untimed
@@ -47,10 +47,10 @@ class ODISE(nn.Module):
         sizes = preset.clip.embed_dim, preset.head.mask_dim
         if preset.kind == "label":
             self.category_head = CategoryHead(*sizes)
-            self.criterion = Criterion(len(self.train_labels))
+            self.criterion = ClassWeights(len(self.train_labels))
         else:
             self.word_head = WordHead(*sizes)
-            self.criterion = Criterion(1)
+            self.criterion = ClassWeights(1)
         self.clip_head = ClipPool(clip)
 
     @property

@@ -25,7 +25,7 @@ STATE = "state.pt"
 _NAME = re.compile(r"step-(\d{6,18})")
 
 
-class Snapshots:
+class Checkpoints:
     """The checkpoints of a run, in a folder.
 
     Args:

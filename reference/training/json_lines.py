@@ -9,7 +9,7 @@ from pathlib import Path
 from odise_trt.files.writing import write_file, writing
 
 
-class Log:
+class JsonLines:
     """A log file that is appended to; one that was removed meanwhile is begun anew."""
 
     def __init__(self, path: Path) -> None:

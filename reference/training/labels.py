@@ -7,7 +7,7 @@ from dataclasses import replace
 from reference.datasets.example import Dataset
 from reference.errors import TrainingError
 from reference.model import ODISE
-from reference.model.class_weights import Criterion
+from reference.model.class_weights import ClassWeights
 from reference.weights.safetensors_file import TrainLabels
 
 
@@ -28,7 +28,7 @@ def use_labels(model: ODISE, labels: TrainLabels) -> None:
     model.train_labels = labels
     if model.preset.kind == "label":
         device = model.criterion.empty_weight.device
-        model.criterion = Criterion(len(labels)).to(device)
+        model.criterion = ClassWeights(len(labels)).to(device)
 
 
 def check_labels(model: ODISE, dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from odise_trt.cli.console import plain
 from odise_trt.cli.progress import progress_bars
 from reference.training.curves import Curves
-from reference.training.json_lines import Log
+from reference.training.json_lines import JsonLines
 from reference.training.reading import Skipped
 
 LOG = "log.jsonl"
@@ -23,7 +23,7 @@ PERIOD = 30.0
 _SHOWN = ("loss", "loss_ce", "loss_mask", "loss_dice", "loss_mask_word", "gradient_norm")
 
 
-class Journal:
+class RunLog:
     """Collects the numbers of every step and logs their medians, because single steps vary much.
 
     A context manager. Only the first process writes.
@@ -34,7 +34,7 @@ class Journal:
     ) -> None:
         self._start, self._steps, self._every, self._batch = start, steps, every, batch
         self._active, self._console = active, console
-        self._log = Log(folder / LOG)
+        self._log = JsonLines(folder / LOG)
         self._curves = Curves(folder / "tensorboard", start, self._warn)
         self._window: dict[str, list[float]] = {}
         self._skipped: dict[str, str] = {}
@@ -44,7 +44,7 @@ class Journal:
         self._progress = progress_bars(console, hidden=hidden, transient=True, elapsed=True)
         self._bar = self._progress.add_task("training", total=steps, completed=start)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLog:
         if self._active:
             foreign = self._log.cut(self._start)
             if foreign:

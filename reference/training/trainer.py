@@ -19,7 +19,7 @@ from reference.datasets.example import Dataset
 from reference.errors import DivergedError, LoaderError, TrainingError
 from reference.losses import Batch, training_losses
 from reference.model import ODISE
-from reference.training.checkpoints import WEIGHTS, Snapshots
+from reference.training.checkpoints import WEIGHTS, Checkpoints
 from reference.training.config import TrainConfig
 from reference.training.distributed import Processes
 from reference.training.labels import check_labels
@@ -36,7 +36,7 @@ from reference.training.recipe import (
     prepare_output,
     recipe_of,
 )
-from reference.training.run_log import Journal
+from reference.training.run_log import RunLog
 from reference.training.schedule import learning_rate
 from reference.training.signals import Stops
 from reference.training.stepper import Losses, Stepper
@@ -88,7 +88,7 @@ class Trainer:
         self._dataset = dataset
         self._model = model.to(processes.device)
         self._stepper = Stepper(self._model, losses, config, processes)
-        self._snapshots = Snapshots(output / CHECKPOINTS, config.keep, config.checkpoint_steps)
+        self._checkpoints = Checkpoints(output / CHECKPOINTS, config.keep, config.checkpoint_steps)
         self._saved, self._saved_at = 0, 0.0
         self._console = console or Console(stderr=True, highlight=False)
         self._facts = {"preset": model.preset.name, **(facts or {}), "dataset": dataset.name}
@@ -106,7 +106,7 @@ class Trainer:
         Raises:
             TrainingError: there is none, it is damaged, or its run had another recipe.
         """
-        steps = self._snapshots.steps()
+        steps = self._checkpoints.steps()
         if not steps:
             raise TrainingError(
                 f"there is no checkpoint in {self._output}", "start without --resume, or look at --output"
@@ -114,12 +114,12 @@ class Trainer:
 
         def use(state: dict[str, Any]) -> None:
             recipe, saved = self._recipe(), state["recipe"]
-            check_same(recipe, saved, self._snapshots.path(steps[-1]) / WEIGHTS)
+            check_same(recipe, saved, self._checkpoints.path(steps[-1]) / WEIGHTS)
             if self._processes.first and (news := changed_images(recipe, saved)):
                 plain(self._console, news, "yellow")
             self._stepper.take_up(steps[-1], state)
 
-        self._snapshots.load(steps[-1], self._model, use)
+        self._checkpoints.load(steps[-1], self._model, use)
         self._saved = self.step
         return self.step
 
@@ -140,7 +140,7 @@ class Trainer:
         """
         self._processes.by_first(self._begin)
         self._prepare_model()
-        journal = Journal(
+        run_log = RunLog(
             self._output,
             start=self.step,
             steps=self._config.steps,
@@ -151,8 +151,8 @@ class Trainer:
         )
         with self._stops:
             try:
-                with journal:
-                    self._train(journal)
+                with run_log:
+                    self._train(run_log)
                 if self.step == self._config.steps:
                     self._processes.by_first(self._write_model)
             except BaseException as error:
@@ -163,7 +163,7 @@ class Trainer:
                     raise known from (None if known is error else error)
         return 0 if self.step == self._config.steps else self._stops.asked
 
-    def _train(self, journal: Journal) -> None:
+    def _train(self, run_log: RunLog) -> None:
         data = batches(
             self._dataset,
             self._config,
@@ -177,11 +177,11 @@ class Trainer:
         stopped = 0
         while self.step < self._config.steps and not stopped:
             rate = learning_rate(self._config, self.step)
-            values = self._stepper.advance(lambda: self._next(data, journal), rate, self._stops)
-            journal.step(self.step, values, rate)
+            values = self._stepper.advance(lambda: self._next(data, run_log), rate, self._stops)
+            run_log.step(self.step, values, rate)
             stopped, due = self._processes.largest(self._stops.asked, self._is_due())
             if stopped or due:
-                self._processes.by_first(lambda: journal.say(f"checkpoint: {self._save()}"))
+                self._processes.by_first(lambda: run_log.say(f"checkpoint: {self._save()}"))
                 self._saved_at = monotonic()
 
     def _is_due(self) -> bool:
@@ -194,7 +194,7 @@ class Trainer:
         passed = monotonic() - self._saved_at
         return self._processes.first and 0 < config.checkpoint_minutes * 60 <= passed
 
-    def _next(self, data: Iterator[Batch], journal: Journal) -> Batch:
+    def _next(self, data: Iterator[Batch], run_log: RunLog) -> Batch:
         """Return the next batch. If a process has an error, all of them end here, where none waits."""
         batch, error = None, None
         try:
@@ -205,14 +205,14 @@ class Trainer:
         if self._config.skip_bad_images:
             (news,) = self._processes.largest(len(self._skipped))
             if news:
-                journal.skipped(self._processes.gather(self._skipped))
+                run_log.skipped(self._processes.gather(self._skipped))
                 self._skipped.clear()
         assert batch is not None
         return batch
 
     def _begin(self) -> None:
         if self.step == 0:
-            if self._snapshots.steps():
+            if self._checkpoints.steps():
                 raise TrainingError(
                     f"{self._output} has checkpoints of a run already",
                     "go on with --resume, or give another folder",
@@ -231,7 +231,7 @@ class Trainer:
     def _save(self) -> Path:
         with self._stops.shielded():
             state = {"recipe": self._recipe(), **self._stepper.state()}
-            path = self._snapshots.save(self.step, self._model, state)
+            path = self._checkpoints.save(self.step, self._model, state)
             self._saved = self.step
         return path
 
@@ -262,11 +262,11 @@ class Trainer:
         """Return the hint after an error, which depends on the checkpoints in the folder."""
         diverged = isinstance(error, DivergedError)
         change = "with a lower --learning-rate or without --autocast"
-        steps = self._snapshots.steps()
+        steps = self._checkpoints.steps()
         if not steps:
             state = "no checkpoint is there" if self.step else "nothing was learnt yet"
             return f"{state}: start again{f' {change}' if diverged else ''}"
-        kept = self._snapshots.path(steps[-1])
+        kept = self._checkpoints.path(steps[-1])
         if diverged:
             weights = f"the weights after step {steps[-1]} are in {kept / WEIGHTS}"
             return f"{weights}: train from them (--weights, with --frozen) into another folder, {change}"

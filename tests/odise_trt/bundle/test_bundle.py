@@ -429,7 +429,7 @@ def test_too_little_memory_in_a_stage_is_an_error_with_what_needs_less(toy: Path
         def refuse(inputs: object) -> None:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 12345678")
 
-        monkeypatch.setattr(segmenter._stages._engines["features"], "run", refuse)
+        monkeypatch.setattr(segmenter._executor._engines["features"], "run", refuse)
         with pytest.raises(
             BackendError, match=r"stage features failed: Failed to allocate.*\n.*max_windows=1"
         ):

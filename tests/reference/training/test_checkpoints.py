@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from reference.errors import TrainingError
-from reference.training.checkpoints import Snapshots
+from reference.training.checkpoints import Checkpoints
 from reference.training.distributed import Processes
 from reference.training.recipe import prepare_output
 from reference.training.trainer import Trainer
@@ -111,7 +111,7 @@ def test_what_is_no_checkpoint_is_none(tmp_path):
     for name in ("step-abc", "step-000003.bak", ".0123456789abcdef0123456789abcdef.tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / "step-000004").write_text("a file")
-    assert Snapshots(tmp_path, 2).steps() == []
+    assert Checkpoints(tmp_path, 2).steps() == []
 
 
 def test_what_a_killed_process_left_goes_before_the_next_run(tmp_path):
@@ -119,13 +119,13 @@ def test_what_a_killed_process_left_goes_before_the_next_run(tmp_path):
     mine, theirs = folder / name_of_a_dead_process(), folder / ".notes.tmp"
     mine.mkdir(parents=True)
     theirs.mkdir()
-    assert Snapshots(folder, 2).steps() == []
+    assert Checkpoints(folder, 2).steps() == []
     prepare_output(tmp_path)
     assert list(folder.iterdir()) == [theirs]
 
 
 def test_checkpoints_by_time_do_not_push_out_those_by_steps(tmp_path):
-    snapshots = Snapshots(tmp_path, 2, every=10)
+    checkpoints = Checkpoints(tmp_path, 2, every=10)
     for step in (7, 10, 13, 17, 20, 23, 24, 26):
-        snapshots.save(step, MODEL, {})
-    assert snapshots.steps() == [10, 20, 24, 26]
+        checkpoints.save(step, MODEL, {})
+    assert checkpoints.steps() == [10, 20, 24, 26]

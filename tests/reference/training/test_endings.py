@@ -17,7 +17,7 @@ from rich.console import Console
 from odise_trt.errors import ImageError, OutputError
 from reference.errors import DatasetError, DivergedError, LoaderError, TrainingError
 from reference.training import recipe
-from reference.training.checkpoints import Snapshots
+from reference.training.checkpoints import Checkpoints
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
 from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
@@ -69,7 +69,7 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 def kept(output: Path) -> list[int]:
-    return Snapshots(output / "checkpoints", 2).steps()
+    return Checkpoints(output / "checkpoints", 2).steps()
 
 
 def weights(run: Trainer) -> list[torch.Tensor]:
@@ -291,9 +291,9 @@ def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path, monkeypatch):
     now = 0.0
     monkeypatch.setattr("reference.training.trainer.monotonic", lambda: now)
     saved = []
-    save = Snapshots.save
+    save = Checkpoints.save
     monkeypatch.setattr(
-        Snapshots, "save", lambda self, step, *rest: (saved.append(step), save(self, step, *rest))[1]
+        Checkpoints, "save", lambda self, step, *rest: (saved.append(step), save(self, step, *rest))[1]
     )
 
     def later() -> None:

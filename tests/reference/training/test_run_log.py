@@ -17,9 +17,9 @@ from rich.console import Console
 
 from odise_trt.errors import OutputError
 from reference.training.curves import Curves
-from reference.training.json_lines import Log
+from reference.training.json_lines import JsonLines
 from reference.training.reading import Skipped
-from reference.training.run_log import Journal
+from reference.training.run_log import RunLog
 
 
 def entry(step: int) -> bytes:
@@ -27,7 +27,7 @@ def entry(step: int) -> bytes:
 
 
 def test_steps_that_are_done_again_and_a_last_line_that_was_cut_off_leave_the_log(tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    log = JsonLines(tmp_path / "log.jsonl")
     log.path.write_bytes(entry(1) + entry(2) + entry(3) + entry(4)[:9])
     assert log.cut(2) == 0
     assert log.path.read_bytes() == entry(1) + entry(2)
@@ -51,7 +51,7 @@ def test_steps_that_are_done_again_and_a_last_line_that_was_cut_off_leave_the_lo
     ],
 )
 def test_a_log_edited_by_hand_is_no_trouble(line, tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    log = JsonLines(tmp_path / "log.jsonl")
     log.path.write_bytes(entry(1) + line + b"\n" + entry(2))
     assert log.cut(5) == 1
     assert log.path.read_bytes() == entry(1) + entry(2)
@@ -60,7 +60,7 @@ def test_a_log_edited_by_hand_is_no_trouble(line, tmp_path):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.integers(0, 9).map(entry))), st.integers(0, 9))
 def test_whatever_is_in_a_log_only_entries_stay_that_are_not_done_again(tmp_path_factory, parts, start):
-    log = Log(tmp_path_factory.mktemp("log") / "log.jsonl")
+    log = JsonLines(tmp_path_factory.mktemp("log") / "log.jsonl")
     log.path.write_bytes(b"".join(parts))
     log.cut(start)
     log.append({"step": start + 1})
@@ -70,7 +70,7 @@ def test_whatever_is_in_a_log_only_entries_stay_that_are_not_done_again(tmp_path
 
 
 def test_a_log_that_cannot_be_read_is_named(tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    log = JsonLines(tmp_path / "log.jsonl")
     log.path.mkdir()
     with pytest.raises(OutputError, match=r"log\.jsonl cannot be written: Is a directory"):
         log.cut(0)
@@ -79,9 +79,9 @@ def test_a_log_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_the_log_is_one_message(tmp_path):
     (tmp_path / "log.jsonl").symlink_to("/dev/full")
-    assert Log(tmp_path / "log.jsonl").cut(0) == 0
+    assert JsonLines(tmp_path / "log.jsonl").cut(0) == 0
     with pytest.raises(OutputError, match="No space left on device"):
-        Log(tmp_path / "log.jsonl").append({"step": 1})
+        JsonLines(tmp_path / "log.jsonl").append({"step": 1})
 
 
 def full(file, content):
@@ -151,15 +151,15 @@ def test_errors_of_other_threads_are_shown_as_ever(tmp_path, monkeypatch):
     assert isinstance(seen[0], IndexError)
 
 
-def journal(folder: Path, console: Console, steps: int = 100, every: int = 1000) -> Journal:
-    return Journal(folder, start=0, steps=steps, every=every, batch=4, console=console, active=True)
+def run_log(folder: Path, console: Console, steps: int = 100, every: int = 1000) -> RunLog:
+    return RunLog(folder, start=0, steps=steps, every=every, batch=4, console=console, active=True)
 
 
 def test_progress_is_told_in_lines_where_the_output_is_a_file(tmp_path, monkeypatch):
     now = 0.0
     monkeypatch.setattr("reference.training.run_log.monotonic", lambda: now)
     file = io.StringIO()
-    with journal(tmp_path, Console(file=file, width=60)) as run:
+    with run_log(tmp_path, Console(file=file, width=60)) as run:
         for step in range(1, 101):
             now += 10.0
             run.step(step, {"loss": 1.0}, 0.1)
@@ -173,7 +173,7 @@ def test_progress_is_told_in_lines_where_the_output_is_a_file(tmp_path, monkeypa
 
 
 def test_the_last_step_is_logged_whatever_the_number_of_steps(tmp_path):
-    with journal(tmp_path, Console(quiet=True), steps=3, every=20) as run:
+    with run_log(tmp_path, Console(quiet=True), steps=3, every=20) as run:
         for step in range(1, 4):
             run.step(step, {"loss": float(step)}, 0.1)
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
@@ -183,7 +183,7 @@ def test_the_last_step_is_logged_whatever_the_number_of_steps(tmp_path):
 def test_pictures_that_are_left_out_are_named_once_and_counted(tmp_path):
     file = io.StringIO()
     one, other = Skipped("a[1].png", "a[1].png is damaged"), Skipped("b.png", "b.png is gone")
-    with journal(tmp_path, Console(file=file, width=60)) as run:
+    with run_log(tmp_path, Console(file=file, width=60)) as run:
         run.skipped([one, other])
         run.skipped([one])
     assert file.getvalue().splitlines() == [

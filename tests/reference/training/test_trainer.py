@@ -19,7 +19,7 @@ from reference.checkpoint import load_weights
 from reference.device import choose_device
 from reference.errors import DeviceError, TrainingError
 from reference.losses import training_losses
-from reference.training.checkpoints import Snapshots
+from reference.training.checkpoints import Checkpoints
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
 from tests.processes import Running, free_port
@@ -79,7 +79,7 @@ def whole(tmp_path_factory) -> Path:
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     assert train(tmp_path, "--checkpoint-steps=2", "--die-after=5") == -signal.SIGKILL
-    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [2, 4]
+    assert Checkpoints(tmp_path / "checkpoints", 2).steps() == [2, 4]
     assert list(losses(tmp_path)) == [1, 2, 3, 4, 5]
     assert train(tmp_path, "--checkpoint-steps=2", "--resume") == 0
     assert losses(tmp_path) == losses(whole)
@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path):
 def test_a_run_asked_to_stop_saves_first(whole, workers, tmp_path):
     # With workers: a signal to the whole group, as of Ctrl-C, leaves them alive for the step they read for.
     assert train(tmp_path, "--stop-after=3", f"--workers={workers}") == signal.SIGTERM
-    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [3]
+    assert Checkpoints(tmp_path / "checkpoints", 2).steps() == [3]
     assert not (tmp_path / "model.safetensors").exists()
     assert train(tmp_path, "--resume") == 0
     assert losses(tmp_path) == losses(whole)
@@ -115,7 +115,7 @@ def test_two_processes_do_what_one_does_with_all_images(tmp_path):
 def test_a_bad_picture_of_one_process_ends_all_of_them_and_what_was_learnt_is_kept(tmp_path):
     options = ("--bad-image=3", "--workers=1")
     assert torchrun(tmp_path, *options) == 1
-    assert Snapshots(tmp_path / "checkpoints", 2).steps() == [1]
+    assert Checkpoints(tmp_path / "checkpoints", 2).steps() == [1]
     assert torchrun(tmp_path, *options, "--resume", "--skip-bad-images") == 0
     assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6]
 
@@ -162,32 +162,32 @@ def test_classes_that_are_not_the_models_are_refused(tmp_path):
 
 
 def test_a_checkpoint_that_cannot_be_finished_leaves_the_old_ones(tmp_path):
-    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
-    snapshots.save(1, model, {"recipe": {}})
+    model, checkpoints = tiny_model(), Checkpoints(tmp_path, 2)
+    checkpoints.save(1, model, {"recipe": {}})
 
     class Full:
         def __reduce__(self):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OutputError, match="No space left"):
-        snapshots.save(2, model, {"recipe": Full()})
+        checkpoints.save(2, model, {"recipe": Full()})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
-    assert snapshots.load(1, model)["step"] == 1
+    assert checkpoints.load(1, model)["step"] == 1
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
-    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
+    model, checkpoints = tiny_model(), Checkpoints(tmp_path, 2)
     for step in (1, 2, 3):
-        snapshots.save(step, model, {})
-    assert snapshots.steps() == [2, 3]
+        checkpoints.save(step, model, {})
+    assert checkpoints.steps() == [2, 3]
 
 
 def test_a_damaged_state_is_named(tmp_path):
-    model, snapshots = tiny_model(), Snapshots(tmp_path, 2)
-    state = snapshots.save(1, model, {}) / "state.pt"
+    model, checkpoints = tiny_model(), Checkpoints(tmp_path, 2)
+    state = checkpoints.save(1, model, {}) / "state.pt"
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
-        snapshots.load(1, model)
+        checkpoints.load(1, model)
 
 
 def test_a_step_in_parts_follows_the_mean_of_their_gradients(tmp_path):

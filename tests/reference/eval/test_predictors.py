@@ -127,17 +127,8 @@ def test_other_weights_are_another_identity(model: ODISE) -> None:
 EVAL = verb("reference.eval.cli:eval_command")
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "odise_trt", "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).resolve().parents[3],
-    )
-
-
 def module(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The old name of the command, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "reference.eval", *map(str, arguments)],
         capture_output=True,
@@ -150,8 +141,8 @@ def module(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_reference_and_a_bundle_are_put_side_by_side(segmenter: Segmenter, tmp_path: Path) -> None:
     engines = segmenter.bundle.folder
     arguments = ("--dataset", "scenes", "--limit", 2, "--threads", 1, "--output", tmp_path, "--per-category")
-    done = command("--engines", engines, "--reference", "--weights", WEIGHTS, *arguments)
-    assert done.returncode == 0, done.stderr
+    done = call(EVAL, "--engines", engines, "--reference", "--weights", WEIGHTS, *arguments)
+    assert done.status == 0, done.stderr
     for text in ("PQ", "mIoU", "pixel_accuracy", "AR@100", "s per image", "toy on scenes, 2 of 100 images"):
         assert text in done.stdout
     reports = [Report.read(tmp_path / "scenes" / name) for name in ("reference", "toy")]
@@ -164,8 +155,8 @@ def test_the_reference_and_a_bundle_are_put_side_by_side(segmenter: Segmenter, t
 
 def test_python_evaluates_the_reference_alone_and_an_ablation_beside_it(tmp_path: Path) -> None:
     arguments = ["--dataset", "scenes", "--limit", "1", "--weights", WEIGHTS, "--output", str(tmp_path)]
-    done = module(*arguments, "--threads", 1)
-    assert done.returncode == 0, done.stderr
+    done = call(EVAL, "--reference", *arguments, "--threads", 1)
+    assert done.status == 0, done.stderr
     assert "reference on scenes, 1 of 100 images" in done.stdout
     beside = call(EVAL, "--reference", *arguments, "--classifier", "diffusion")
     assert beside.status == 0, beside.stderr
@@ -196,8 +187,8 @@ def test_a_device_that_is_not_there_is_named_before_weights_are_read(device: str
 
 
 def test_something_to_evaluate_has_to_be_named() -> None:
-    done = command("--dataset", "scenes")
-    assert done.returncode == 2
+    done = call(EVAL, "--dataset", "scenes")
+    assert done.status == 2
     assert "--engines" in done.stderr
 
 
@@ -206,6 +197,6 @@ def test_something_to_evaluate_has_to_be_named() -> None:
     [("--engines", "one/toy", "--engines", "two/toy"), ("--engines", "one/reference", "--reference")],
 )
 def test_models_of_one_name_are_refused(models: tuple[str, ...]) -> None:
-    done = command("--dataset", "scenes", *models)
-    assert done.returncode == 2
+    done = call(EVAL, "--dataset", "scenes", *models)
+    assert done.status == 2
     assert "cannot be told apart" in done.stderr

@@ -16,7 +16,8 @@ from reference.training.distributed import Processes
 from reference.training.recipe import prepare_output
 from reference.training.trainer import Trainer
 from tests.leftovers import name_of_a_dead_process
-from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
+from tests.reference.training.squares import CONFIG, Squares
+from tests.reference.training.tiny_training import tiny_model
 
 MODEL = tiny_model()
 

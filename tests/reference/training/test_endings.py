@@ -6,8 +6,9 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,24 @@ from rich.console import Console
 
 from odise_trt.errors import ImageError, OutputError
 from reference.errors import DatasetError, DivergedError, LoaderError, TrainingError
+from reference.model import ODISE
 from reference.training import recipe
 from reference.training.checkpoints import Checkpoints
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
-from tests.reference.training.tiny_training import CONFIG, Squares, tiny_model
+from tests.reference.training.squares import CONFIG, Damaged, Deadly, Squares
+from tests.reference.training.tiny_training import tiny_model
 
 ALONE = Processes(torch.device("cpu"))
 QUIET = Console(quiet=True)
 FOUR = replace(CONFIG, steps=4, milestones=(3,))
 
 
-MODEL = tiny_model()
-START = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
+@cache
+def the_model() -> tuple[ODISE, dict[str, torch.Tensor]]:
+    """The one model of all runs here, and its start: to build it takes longer than to train it."""
+    model = tiny_model()
+    return model, {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def quick_losses(model, batch, *, generator, config):
@@ -40,11 +46,11 @@ def quick_losses(model, batch, *, generator, config):
 def trainer(output: Path, data=None, *, losses=quick_losses, console=QUIET, **changes) -> Trainer:
     torch.set_num_threads(1)
     config = replace(FOUR, **changes)
-    # The one model of all runs here, from its start: to build it takes longer than to train it.
-    MODEL.load_state_dict(START)
-    MODEL.zero_grad()
+    model, start = the_model()
+    model.load_state_dict(start)
+    model.zero_grad()
     data = data or Squares()
-    return Trainer(MODEL, data, config, output, ALONE, console=console, losses=losses)
+    return Trainer(model, data, config, output, ALONE, console=console, losses=losses)
 
 
 def at_step(number: int, happen: Callable[[], object]):
@@ -74,30 +80,6 @@ def kept(output: Path) -> list[int]:
 
 def weights(run: Trainer) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in run._model.parameters()]
-
-
-class Damaged(Squares):
-    """Squares of which some pictures cannot be read."""
-
-    def __init__(self, bad: Iterable[int], error: Exception) -> None:
-        self._bad, self._error = frozenset(bad), error
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return (Path(f"images/{index}.png"),)
-
-    def __getitem__(self, index: int):
-        if index in self._bad:
-            raise self._error
-        return super().__getitem__(index)
-
-
-class Deadly(Squares):
-    """Squares whose fourth picture kills the process that reads it, as too little memory does."""
-
-    def __getitem__(self, index: int):
-        if index == 3 and torch.utils.data.get_worker_info() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__getitem__(index)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,8 @@ from reference.training.cli import _say_what_next, train
 from reference.training.initialise import initialise
 from reference.training.start import Start
 from reference.weights.safetensors_file import write_weights
-from tests.reference.training.tiny_training import Squares
+from tests.door import call, verb
+from tests.reference.training.squares import Squares
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The names of a user's data; none of them is a training label of the demo preset.
@@ -59,24 +57,20 @@ def own_data(tmp_path_factory) -> Path:
     return folder
 
 
-def command(*options: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    start = [sys.executable, "-m", "reference.train"]
-    return subprocess.run(
-        [*start, *map(str, options)], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+TRAIN = verb("reference.training.cli:train")
 
 
 @pytest.fixture(scope="module")
 def trained(own_data, tmp_path_factory):
     """Two steps of the demo preset on those pictures: the folder, and what was said."""
     output = tmp_path_factory.mktemp("trained")
-    run = command(
+    run = call(
+        TRAIN,
         *("--preset", "demo", "--frozen", "random:0", "--dataset", "panoptic", "--data", own_data),
         *("--output", output, "--steps", 2, "--batch", 2, "--image-size", 128, "--points", 256),
         *("--workers", 0, "--log-steps", 1, "--device", "cpu"),
     )
-    assert run.returncode == 0, run.stderr
+    assert run.status == 0, run.stderr
     return output, run
 
 
@@ -105,8 +99,8 @@ def test_training_leaves_the_frozen_part_alone(trained):
 
 
 def test_without_data_or_weights_the_command_says_what_to_give():
-    run = command("--preset", "demo")
-    assert run.returncode == 1
+    run = call(TRAIN, "--preset", "demo")
+    assert run.status == 1
     assert "give --dataset KIND and --data PATH" in run.stderr
 
 

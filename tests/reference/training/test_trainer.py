@@ -23,7 +23,9 @@ from reference.training.checkpoints import Checkpoints
 from reference.training.distributed import Processes
 from reference.training.trainer import Trainer
 from tests.processes import Running, free_port
-from tests.reference.training.tiny_training import CONFIG, TINY, Squares, main, same_draws_losses, tiny_model
+from tests.reference.training.squares import CONFIG, Squares
+from tests.reference.training.tiny_training import main, same_draws_losses, tiny_model
+from tests.tiny_preset import TINY
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 ALONE = Processes(torch.device("cpu"))

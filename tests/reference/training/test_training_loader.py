@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 
@@ -16,7 +18,7 @@ from odise_trt.errors import ImageError, OdiseError
 from reference.errors import LoaderError, TrainingError
 from reference.training.loader import batches, check_truth
 from reference.training.reading import Parts, Samples
-from tests.reference.training.tiny_training import CONFIG, Squares
+from tests.reference.training.squares import CONFIG, Cramped, Squares
 
 
 def images(config=CONFIG, *, start=0, rank=0, world=1, captions=False):
@@ -65,16 +67,9 @@ def test_reading_in_other_processes_changes_nothing():
     assert all(torch.equal(a.images, b.images) for a, b in zip(images(config), read, strict=True))
 
 
-class Cramped(Squares):
-    """Squares where shared memory is full, as in a container with its 64 MB."""
-
-    def __getitem__(self, index):
-        def full(tensor):
-            raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
-
-        if torch.utils.data.get_worker_info() is not None:
-            torch.Tensor.share_memory_ = full
-        return super().__getitem__(index)
+def test_a_process_that_reads_images_imports_no_model():
+    probe = "import sys, reference.training.loader; sys.exit('reference.model' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
 def test_without_room_in_shared_memory_images_take_another_way():

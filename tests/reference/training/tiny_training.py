@@ -1,4 +1,4 @@
-"""A model and a data set so small that a step takes a fraction of a second.
+"""A model so small that a step takes a fraction of a second.
 
 Run as a program it trains them: what the tests start, kill and take up again.
 """
@@ -14,67 +14,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from odise_trt.errors import ImageError
-from odise_trt.vocabulary import Vocabulary
 from reference.checkpoint import load_weights
-from reference.datasets.example import Example, PanopticSegment
-from reference.losses import LossConfig, training_losses
+from reference.losses import training_losses
 from reference.model import ODISE
 from reference.preset import Preset
-from reference.training.config import TrainConfig
 from reference.training.distributed import processes
 from reference.training.initialise import initialise
 from reference.training.labels import labels_of, use_labels
 from reference.training.trainer import Trainer
+from tests.reference.training.squares import CONFIG, Squares
 from tests.tiny_preset import TINY
-
-CONFIG = TrainConfig(
-    steps=6,
-    batch=2,
-    milestones=(4,),
-    warmup_steps=2,
-    image_size=64,
-    scales=(0.5, 1.5),
-    losses=LossConfig(num_points=64, checkpointing=False),
-    workers=0,
-    log_steps=1,
-    checkpoint_steps=0,
-)
-
-
-class Squares:
-    """Coloured squares on a ground, each with a caption; three segments in every image."""
-
-    name = "squares"
-    vocabulary = Vocabulary.parse("square, box; disc; ground")
-
-    def __init__(self, bad: int | None = None) -> None:
-        self._bad = bad
-
-    def __len__(self) -> int:
-        return 5
-
-    def image_id(self, index: int) -> int:
-        return index
-
-    def __getitem__(self, index: int) -> Example:
-        if index == self._bad:
-            raise ImageError(f"{index}.png is damaged", "a truncated download?")
-        random = np.random.default_rng(index)
-        image = np.full((64, 64, 3), 90, np.uint8)
-        panoptic = np.full((64, 64), 3, np.int32)
-        for number, colour in ((1, (250, 30, 30)), (2, (20, 60, 250))):
-            top, left = random.integers(2, 24), random.integers(2, 8) + 30 * (number - 1)
-            image[top : top + 22, left : left + 22] = colour
-            panoptic[top : top + 22, left : left + 22] = number
-        segments = tuple(PanopticSegment(number, number - 1) for number in (1, 2, 3))
-        return Example(index, image, panoptic, segments, captions=("a red square and a blue disc",))
 
 
 def tiny_model(preset: Preset = TINY, seed: int = 0) -> ODISE:

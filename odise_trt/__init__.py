@@ -9,8 +9,7 @@ Importing this package imports no backend: names are loaded when they are first 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import (
     ArgumentError,
@@ -22,6 +21,7 @@ from .errors import (
     VocabularyError,
     VocabularyWarning,
 )
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -52,21 +52,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bundle": "bundle",
-    "Category": "vocabulary",
-    "Instance": "segments",
-    "Result": "result",
-    "Segment": "segments",
-    "Segmenter": "segmenter",
-    "Vocabulary": "vocabulary",
+    "Bundle": ".bundle",
+    "Category": ".vocabulary",
+    "Instance": ".segments",
+    "Result": ".result",
+    "Segment": ".segments",
+    "Segmenter": ".segmenter",
+    "Vocabulary": ".vocabulary",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from .errors import BundleError
-from .files.typed_json import MisfitError, choice, read_as, within
+from .files.typed_json import MisfitError, choice, within
 
 #: dtype of tensors that follow the precision of the build: float32 in fp32, float16 in fp16.
 COMPUTE = "compute"
@@ -118,21 +118,6 @@ class StageSpec:
         raise BundleError(
             f"stage {self.name} has no axis {name!r} (it has: {have})", "build the bundle again"
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """What `from_json` takes."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> StageSpec:
-        """The declaration in a manifest.
-
-        Raises:
-            ValueError: it is incomplete, a value is of another type, or it contradicts itself.
-        """
-        spec: StageSpec = read_as(cls, data)
-        spec.check()
-        return spec
 
     def check(self) -> None:
         """Raise MisfitError unless shapes and profiles name axes of the stage, whose sizes are in order."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from reference.checkpoint import load_official
 from reference.model import ODISE, Segmentation, postprocess
@@ -25,6 +26,8 @@ from reference.oracle import Way, segment_pyramid_traced, segment_traced
 from reference.preset import GOLDEN_CAPTION, GOLDEN_LABEL
 
 GOLDENS = Path(__file__).parent / "goldens"
+#: Largest relative L2 distance to the official code.
+TOLERANCE = 1e-4
 #: What a case is run on. Everything else in a file is an output.
 INPUTS = {"image_uint8", "out_hw", "labels_json", "thing_classes"}
 MARKS = ("__shape", "__stride", "__stats")
@@ -56,6 +59,38 @@ class GoldenCase:
         self.kind = "label" if any(name.startswith("category_head.") for name in self.arrays) else "caption"
         names = dict.fromkeys(_output(name) for name in self.arrays if name not in INPUTS)
         self.names = [name for name in names if name]
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """An array; thinned out if the file has it so."""
+        return torch.from_numpy(self.arrays[name])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    @property
+    def padded_image(self) -> torch.Tensor:
+        """(1, 3, H, W) in [0, 1], padded to multiples of 64."""
+        image = self["image_uint8"][None].float() / 255
+        height, width = (int(size) for size in self["padded_image_shape"][-2:])
+        return F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]))
+
+    @property
+    def attention_mask(self) -> torch.Tensor:
+        """MaskCLIP's official mask: (heads, sequence, sequence), true where blocked."""
+        shape = tuple(self["clip_head.attn_mask_shape"])
+        bits = np.unpackbits(self["clip_head.attn_mask_packed"].numpy())
+        return torch.from_numpy(bits[: np.prod(shape)].reshape(shape).astype(bool))
+
+    def check(self, name: str, tensor: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+        """Compare a whole tensor with the golden one."""
+        if f"{name}__shape" in self:
+            assert tuple(tensor.shape) == tuple(self[f"{name}__shape"]), name
+        if f"{name}__stride" in self:
+            stride = int(self[f"{name}__stride"])
+            tensor = tensor[..., ::stride, ::stride]
+        assert tensor.shape == self[name].shape, name
+        distance = relative_l2(tensor, self[name])
+        assert distance <= tolerance, f"{name} is {distance:.1e} away from the official code"
 
     @property
     def labels(self) -> list[list[str]]:
@@ -118,6 +153,23 @@ class GoldenCase:
 
 
 @cache
+def golden_weights(kind: str, folder: Path = GOLDENS) -> dict[str, torch.Tensor]:
+    """The official state dict in `folder`, every copy of CLIP included."""
+    config = json.loads((folder / "small_config.json").read_text(encoding="utf-8"))
+    weights = _load(folder / f"{kind}_small.npz") | _load(folder / "ldm_small.npz")
+    clip = _load(folder / "clip_small.npz")
+    for prefix in config["clip_prefixes"][kind]:
+        weights |= {prefix + name: tensor for name, tensor in clip.items()}
+    return weights
+
+
+def relative_l2(tensor: torch.Tensor, expected: torch.Tensor) -> float:
+    """Distance over the norm of what is expected, in float64."""
+    expected = expected.double()
+    return ((tensor.detach().double() - expected).norm() / expected.norm()).item()
+
+
+@cache
 def load_golden_model(kind: str, folder: Path = GOLDENS) -> ODISE:
     """The model of the golden files with the weights in `folder`; not to be changed."""
     config = json.loads((folder / "small_config.json").read_text(encoding="utf-8"))
@@ -126,12 +178,8 @@ def load_golden_model(kind: str, folder: Path = GOLDENS) -> ODISE:
         train_labels=tuple(map(tuple, config["train_labels"])),
         topk_per_image=config["small"]["test_topk_per_image"],
     )
-    tensors = _load(folder / f"{kind}_small.npz") | _load(folder / "ldm_small.npz")
-    clip = _load(folder / "clip_small.npz")
-    for prefix in config["clip_prefixes"][kind]:
-        tensors |= {prefix + name: tensor for name, tensor in clip.items()}
     model = ODISE(preset)
-    load_official(model, tensors)
+    load_official(model, golden_weights(kind, folder))
     return model.eval()
 
 

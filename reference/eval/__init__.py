@@ -9,8 +9,9 @@ theirs is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from odise_trt.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reference.eval.comparison import Comparison, compare
@@ -33,24 +34,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BundlePredictor": "predictors",
-    "Comparison": "comparison",
-    "Detection": "prediction",
-    "Prediction": "prediction",
-    "Predictor": "prediction",
-    "ReferencePredictor": "predictors",
-    "Region": "prediction",
-    "Report": "report",
-    "compare": "comparison",
-    "evaluate": "evaluation",
+    "BundlePredictor": ".predictors",
+    "Comparison": ".comparison",
+    "Detection": ".prediction",
+    "Prediction": ".prediction",
+    "Predictor": ".prediction",
+    "ReferencePredictor": ".predictors",
+    "Region": ".prediction",
+    "Report": ".report",
+    "compare": ".comparison",
+    "evaluate": ".evaluation",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

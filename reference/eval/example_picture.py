@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from PIL.PngImagePlugin import PngInfo
 
 from odise_trt.drawing.palette import Rgb, distinct_colors
 from odise_trt.drawing.text import fit, rounded, wrap
 from odise_trt.errors import OutputError
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
-from odise_trt.pictures.encode import image_bytes
+from odise_trt.pictures.encode import mark_of, marked_png
 from reference.eval.example_maps import WORTH_DRAWING
 from reference.eval.example_rows import ExampleRow, ExampleRows, SegmentMap
 from reference.eval.report import Report
@@ -84,20 +83,13 @@ def write_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written, or there is one that is not such a picture.
     """
-    description = PngInfo()
-    description.add_itxt(_MARK, _MARKED)
-    content = image_bytes(picture, optimize=True, pnginfo=description)
+    content = marked_png(picture, _MARK, _MARKED)
     write_together(path.parent, {path.name: content}, keep=_check_replaceable)
 
 
 def _check_replaceable(path: Path) -> None:
     """Raise OutputError unless a file is an older picture of an evaluation."""
-    try:
-        with Image.open(path) as picture:
-            replaceable = picture.info.get(_MARK) == _MARKED
-    except (OSError, ValueError, SyntaxError):
-        replaceable = False
-    if not replaceable:
+    if mark_of(path, _MARK) != _MARKED:
         raise OutputError(
             f"{path} exists, and it is not a picture of an evaluation",
             "give another --picture, or move it away",

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
 from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
-from odise_trt.pictures.encode import image_bytes
+from odise_trt.pictures.encode import mark_of, marked_png
 
 # The model is imported where it is used: a package that is not installed is told of by the command.
 if TYPE_CHECKING:
@@ -75,9 +74,7 @@ def write_picture(picture: Image.Image, output: Path, photo: Path, *, overwrite:
         OutputError: it cannot be written.
     """
     mark = _mark_of(photo)
-    said = PngInfo()
-    said.add_itxt(_MARK, mark)
-    content = image_bytes(picture, optimize=True, pnginfo=said)
+    content = marked_png(picture, _MARK, mark)
     keep = None if overwrite else _keeper(mark)
     write_together(output.parent, {output.name: content}, keep=keep)
 
@@ -108,12 +105,7 @@ def _keeper(mark: str) -> Callable[[Path], None]:
     """Lets an older picture of the same photo be replaced, and nothing else."""
 
     def keep(path: Path) -> None:
-        try:
-            with Image.open(path) as picture:
-                same = picture.info.get(_MARK) == mark
-        except (OSError, ValueError, SyntaxError):
-            same = False
-        if not same:
+        if mark_of(path, _MARK) != mark:
             raise OutputError(
                 f"{path} is there already, and it does not hold features of this photo",
                 "give another --output, or --overwrite",

@@ -8,8 +8,9 @@ the images of a training import it, and start in a third of the time.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from odise_trt.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .batch import Batch, Target
@@ -32,24 +33,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batch": "batch",
-    "Draws": "random_points",
-    "LossConfig": "config",
-    "RandomDraws": "random_points",
-    "Supervision": "set_criterion",
-    "Target": "batch",
-    "predictions_losses": "set_criterion",
-    "supervise": "set_criterion",
-    "training_losses": "training_step",
-    "training_pyramid": "training_step",
+    "Batch": ".batch",
+    "Draws": ".random_points",
+    "LossConfig": ".config",
+    "RandomDraws": ".random_points",
+    "Supervision": ".set_criterion",
+    "Target": ".batch",
+    "predictions_losses": ".set_criterion",
+    "supervise": ".set_criterion",
+    "training_losses": ".training_step",
+    "training_pyramid": ".training_step",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -9,8 +9,9 @@ Importing this package imports nothing heavy: names are loaded when they are fir
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from odise_trt.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .dataset import FIRST_HELD_OUT, write_dataset
@@ -19,20 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["FIRST_HELD_OUT", "SCENE_VOCABULARY", "Scene", "SceneSegment", "make_scene", "write_dataset"]
 
 _HOMES = {
-    "FIRST_HELD_OUT": "dataset",
-    "SCENE_VOCABULARY": "scene",
-    "Scene": "scene",
-    "SceneSegment": "scene",
-    "make_scene": "scene",
-    "write_dataset": "dataset",
+    "FIRST_HELD_OUT": ".dataset",
+    "SCENE_VOCABULARY": ".scene",
+    "Scene": ".scene",
+    "SceneSegment": ".scene",
+    "make_scene": ".scene",
+    "write_dataset": ".dataset",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

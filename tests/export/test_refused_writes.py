@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,17 +28,7 @@ from odise_trt.files.writing import writing
 from reference.checkpoint import describe_weights, load_weights
 from reference.preset import PRESETS
 from tests.export.tiny_stages import rows_to_rows, stage_of
-
-
-@contextmanager
-def files_of_at_most(count: int) -> Iterator[None]:
-    """As on a disk that is full after so many bytes of a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.full_disk import files_of_at_most
 
 
 def write_graph(writer: BundleWriter) -> None:

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 
 from odise_trt.coco_panoptic import encode_ids, read_ids
 from odise_trt.errors import ImageError
+from odise_trt.pictures.encode import image_bytes, mark_of, marked_png
 from odise_trt.pictures.image_file import open_picture
 from odise_trt.preprocess import load_image
 
@@ -480,3 +481,14 @@ def test_a_map_is_read_whatever_its_metadata(tmp_path: Path) -> None:
     path.write_bytes(encoded(Image.fromarray(encode_ids(ids)), pnginfo=texts(a="x" * 2_000_000)))
 
     np.testing.assert_array_equal(read_ids(path), ids)
+
+
+def test_the_mark_of_a_picture_is_read_back_and_other_files_have_none(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (2, 2))
+    (tmp_path / "marked.png").write_bytes(marked_png(picture, "made by", "ours: é"))
+    assert mark_of(tmp_path / "marked.png", "made by") == "ours: é"
+    assert mark_of(tmp_path / "marked.png", "another key") is None
+    (tmp_path / "plain.png").write_bytes(image_bytes(picture))
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("plain.png", "text.png", "none.png"):
+        assert mark_of(tmp_path / name, "made by") is None

@@ -26,7 +26,8 @@ from reference.model import ODISE
 from reference.model.windows import image_features
 from reference.preset import DEMO, GOLDEN_LABEL, PRESETS
 from reference.weights.shipped import CAPTION, LABEL
-from tests.reference.golden_models import golden_model, golden_weights
+from tests.golden_case import golden_weights
+from tests.reference.golden_models import golden_model
 from tests.reference.official_keys import official_keys
 
 CLIP_COPIES = {

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import MANIFEST, Manifest
 from odise_trt.cli import app
 from odise_trt.errors import BundleError, OdiseError
-from odise_trt.files.typed_json import MisfitError
+from odise_trt.files.typed_json import MisfitError, read_as
 from odise_trt.stage_spec import StageSpec
 from tests.odise_trt import toy_bundle
 
@@ -217,6 +218,6 @@ def test_what_is_written_is_read_back_the_same(toy: Path, tmp_path: Path) -> Non
 
 def test_a_declaration_is_read_back_or_refused() -> None:
     for spec in toy_bundle.specs():
-        assert StageSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+        assert read_as(StageSpec, json.loads(json.dumps(asdict(spec)))) == spec
         with pytest.raises(MisfitError, match="name is missing"):
-            StageSpec.from_json({})
+            read_as(StageSpec, {})

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,17 +21,8 @@ from odise_trt.files.writing import (
     write_together,
     writing,
 )
+from tests.full_disk import files_of_at_most
 from tests.leftovers import name_of_a_dead_process
-
-
-@contextmanager
-def files_of_at_most(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def by_file(path: Path) -> None:

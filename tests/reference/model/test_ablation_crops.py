@@ -13,7 +13,7 @@ from reference.checkpoint import load_weights
 from reference.model.ablations.clip_crops import bounding_box, embed_crops
 from reference.model.clip import Clip
 from reference.preset import DEMO
-from tests.reference.golden_models import relative_l2
+from tests.golden_case import relative_l2
 
 
 @cache

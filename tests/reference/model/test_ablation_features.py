@@ -26,7 +26,8 @@ from reference.model.windows import image_features
 from reference.preset import DEMO, GOLDEN_LABEL, Preset
 from reference.training.config import TrainConfig
 from reference.training.param_groups import optimizer_groups
-from tests.reference.golden_models import golden_model, relative_l2
+from tests.golden_case import relative_l2
+from tests.reference.golden_models import golden_model
 
 LABELS = (("person", "human"), ("sky",), ("unicorn", "magic horse"))
 ABLATIONS = {

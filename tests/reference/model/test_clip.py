@@ -7,7 +7,8 @@ import torch
 
 from reference.model.clip import Clip
 from reference.preset import ClipPreset
-from tests.reference.golden_models import golden_case, golden_model, golden_tokens, relative_l2
+from tests.golden_case import relative_l2
+from tests.reference.golden_models import golden_case, golden_model, golden_tokens
 
 
 def padded(tokens: list[int]) -> list[int]:

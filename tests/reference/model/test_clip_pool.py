@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from reference.model.clip import Clip
 from reference.model.clip_pool import ClipPool
 from reference.preset import ClipPreset
-from tests.reference.golden_models import ALL_CASES, golden_case, golden_model, relative_l2
+from tests.golden_case import relative_l2
+from tests.reference.golden_models import ALL_CASES, golden_case, golden_model
 
 PRESET = ClipPreset(16, 56, 14, 128, 3, 2, 64, 1, 1)
 

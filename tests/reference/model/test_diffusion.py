@@ -14,7 +14,8 @@ from reference.model.windows import extract_windows
 from reference.noise_schedule import schedule
 from reference.oracle import official_pass
 from reference.preset import DEMO, ODISE_LABEL
-from tests.reference.golden_models import golden_case, golden_model, relative_l2
+from tests.golden_case import relative_l2
+from tests.reference.golden_models import golden_case, golden_model
 
 
 def first_window(kind: str, size: str) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:

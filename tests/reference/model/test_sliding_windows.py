@@ -12,7 +12,8 @@ from reference.model import windows
 from reference.model.windows import extract_windows, image_features, stitch, window_origins
 from reference.oracle import official_pass
 from reference.preset import DEMO
-from tests.reference.golden_models import golden_case, golden_model, relative_l2
+from tests.golden_case import relative_l2
+from tests.reference.golden_models import golden_case, golden_model
 
 LEVELS = ("s2", "s3", "s4", "s5")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import resource
 from pathlib import Path
 
 import pytest
 import torch
 
 from reference.training.state_file import read_state, why_unreadable, write_state
+from tests.full_disk import files_of_at_most
 
 
 def test_what_is_written_is_read_back_exactly(tmp_path: Path) -> None:
@@ -29,13 +29,8 @@ def test_pytorch_reads_it_as_a_file_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", [0, 10_000, 300_000])
 def test_a_full_disk_is_an_error_of_the_system(room: int, tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            write_state(tmp_path / "state.pt", {"moments": torch.zeros(100_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(OSError, match="File too large") as caught, files_of_at_most(room):
+        write_state(tmp_path / "state.pt", {"moments": torch.zeros(100_000)})
     assert caught.value.errno == errno.EFBIG
 
 

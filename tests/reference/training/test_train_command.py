@@ -176,7 +176,7 @@ def test_a_caption_model_takes_its_frozen_part_from_a_label_model(tmp_path):
 def test_labels_that_are_no_list_of_names_are_refused(tmp_path):
     path = tmp_path / "odd.safetensors"
     write_weights(path, {"x": torch.zeros(1)}, (("a",), ()))
-    with pytest.raises(WeightsError, match="which labels"):
+    with pytest.raises(WeightsError, match="states its training labels in another form"):
         load_weights("demo", str(path))
 
 

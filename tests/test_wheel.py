@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.odise_trt import toy_bundle
 
@@ -101,24 +103,63 @@ def test_a_wheel_without_onnxruntime_says_how_to_install_it(
     assert second.strip() == 'pip install "odise-trt[cpu]" (for GPUs: "odise-trt[cuda]")'
 
 
-def test_the_wheel_segments_an_image_in_an_environment_without_torch(
+def needed(name: str, extras: set[str], path: list[str]) -> dict[str, metadata.Distribution]:
+    """A distribution and what it declares to need, directly and indirectly, by name."""
+    (distribution, *_) = metadata.distributions(name=name, path=path)
+    found = {name: distribution}
+    for line in distribution.requires or ():
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+            found |= needed(requirement.name, requirement.extras, path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(installed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with the wheel and what its metadata says that it needs, and nothing else."""
+    path = installed["PYTHONPATH"].split(os.pathsep)
+    place = tmp_path_factory.mktemp("alone")
+    for distribution in needed("odise-trt", {"cpu"}, path).values():
+        for name in {file.parts[0] for file in distribution.files or ()} - {"..", "bin", "__pycache__"}:
+            if not (place / name).exists():
+                (place / name).symlink_to(Path(str(distribution.locate_file(name))))
+    return {**os.environ, "PYTHONPATH": str(place)}
+
+
+ABSENT = ("torch", "diffusers", "open_clip", "reference", "export")
+ABSENCE = f"import importlib.util as u, sys; sys.exit(any(u.find_spec(name) for name in {ABSENT}))"
+
+
+def check_it_segments(command: list[str], environment: dict[str, str], cwd: Path, bundle: Path) -> None:
+    photo = str(Path(__file__).parents[1] / "assets" / "photo.jpg")
+    words = ["run", photo, "--engines", str(bundle), "--vocab", "cup; table", "--output", "pictures"]
+    done = subprocess.run(
+        [*command, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (cwd / "pictures").iterdir()}
+    assert written == {"photo.overlay.png", "photo.panoptic.png", "photo.json"}
+    data = json.loads((cwd / "pictures" / "photo.json").read_text())
+    assert [row["name"] for row in data["categories"]] == ["cup", "table"]
+
+
+def test_the_wheel_segments_an_image_with_what_it_declares_and_without_torch(
+    alone: dict[str, str], demo_bundle: Path, tmp_path: Path
+) -> None:
+    python = [sys.executable, "-S"]
+    subprocess.run([*python, "-c", ABSENCE], cwd=tmp_path, env=alone, check=True)
+    check_it_segments([*python, "-m", "odise_trt"], alone, tmp_path, demo_bundle)
+
+
+@pytest.mark.slow
+def test_the_wheel_that_pip_installs_with_its_packages_segments_an_image(
     wheel: Path, root: Path, demo_bundle: Path, tmp_path: Path
 ) -> None:
+    """Needs a network."""
     subprocess.run([sys.executable, "-m", "venv", "venv"], cwd=tmp_path, check=True)
     scripts = tmp_path / "venv" / "bin"
     pip = [scripts / "pip", "install", "--quiet", "-c", root / "constraints.txt", f"{wheel}[cpu]"]
     subprocess.run(pip, cwd=tmp_path, check=True)
-    for absent in ("torch", "diffusers", "open_clip", "reference", "export"):
-        probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({absent!r}) is not None)"
-        subprocess.run([scripts / "python", "-c", probe], cwd=tmp_path, check=True)
-
-    photo = root / "assets" / "photo.jpg"
-    run = [scripts / "odise-trt", "run", photo, "--engines", demo_bundle, "--vocab", "cup; table"]
-    subprocess.run([*run, "--output", "pictures"], cwd=tmp_path, check=True)
-
-    written = {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert written == {"photo.overlay.png", "photo.panoptic.png", "photo.json"}
-    names = [
-        row["name"] for row in json.loads((tmp_path / "pictures" / "photo.json").read_text())["categories"]
-    ]
-    assert names == ["cup", "table"]
+    subprocess.run([scripts / "python", "-c", ABSENCE], cwd=tmp_path, check=True)
+    check_it_segments([str(scripts / "odise-trt")], dict(os.environ), tmp_path, demo_bundle)

@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line: its verbs, what they print and the status they end with."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from PIL import Image
 from typer.main import get_command
 
 import odise_trt
-from odise_trt.cli import app
+from odise_trt.cli import _odise_trt, app
 from odise_trt.coco_panoptic import read_ids
 from odise_trt.vocabulary import Vocabulary
+from tests.door import Done, call
 from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue"
@@ -43,27 +44,36 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def odise(
-    *arguments: object, path: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line; `path` comes first in the search path for packages."""
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def odise(*arguments: object) -> Done:
+    """Call the command line in this process."""
+    return call(_odise_trt, *arguments)
+
+
+def process(*arguments: object, path: Path | None = None) -> Done:
+    """Run the command line as a user does; `path` comes first in the search path for packages."""
     root = Path(__file__).resolve().parents[2]
     search = os.pathsep.join(str(place) for place in (path, root) if place is not None)
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "odise_trt", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": search, "COLUMNS": "160", **environment},
+        env={**os.environ, "PYTHONPATH": search},
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def test_run_writes_the_three_files_and_prints_what_and_where(
     bundle: Path, photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = odise("run", photos / "one.png", "--engines", bundle, "--vocab", WORDS, "--output", out)
-    assert done.returncode == 0, done.stderr
+    done = process("run", photos / "one.png", "--engines", bundle, "--vocab", WORDS, "--output", out)
+    assert done.status == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {"one.overlay.png", "one.panoptic.png", "one.json"}
     for text in ("red", "green", "blue", "one.overlay.png", "one.json", "mask_head", "total"):
         assert text in done.stdout
@@ -82,7 +92,7 @@ def test_one_bad_image_is_reported_the_others_are_written_and_the_status_is_1(
 ) -> None:
     out = tmp_path / "out"
     done = odise("run", photos, "--engines", bundle, "--vocab", WORDS, "--output", out)
-    assert done.returncode == 1
+    assert done.status == 1
     assert {path.name for path in out.glob("*.json")} == {"one.json", "two.json"}
     assert f"ImageError: {photos / 'bad.jpg'} is not an image" in done.stderr
     assert "1 of 3 images were not segmented" in done.stderr
@@ -95,13 +105,13 @@ def test_the_other_tasks_are_written_too(task: str, bundle: Path, photos: Path, 
     done = odise(
         "run", image, "--engines", bundle, "--vocab", WORDS, "--task", task, "--output", tmp_path / task
     )
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     assert json.loads((tmp_path / task / "one.json").read_text())["info"]["task"] == task
 
 
 def test_things_and_stuff_are_what_the_options_say(bundle: Path, photos: Path, tmp_path: Path) -> None:
     options = ("--vocab", WORDS, "--stuff", "red, blue", "--things", "green", "--output", tmp_path)
-    assert odise("run", photos / "one.png", "--engines", bundle, *options).returncode == 0
+    assert odise("run", photos / "one.png", "--engines", bundle, *options).status == 0
     data = json.loads((tmp_path / "one.json").read_text())
     assert [row["isthing"] for row in data["categories"]] == [0, 1, 0]
 
@@ -109,7 +119,7 @@ def test_things_and_stuff_are_what_the_options_say(bundle: Path, photos: Path, t
 def test_quiet_prints_nothing_but_errors(bundle: Path, photos: Path, tmp_path: Path) -> None:
     images = (photos / "one.png", photos / "bad.jpg")
     done = odise("run", *images, "-q", "--engines", bundle, "--vocab", WORDS, "--output", tmp_path / "out")
-    assert done.returncode == 1
+    assert done.status == 1
     assert done.stdout == ""
     assert "bad.jpg is not an image" in done.stderr
     assert "random weights" not in done.stderr
@@ -131,7 +141,7 @@ def test_what_is_wrong_is_one_message_and_status_1(
     usual = {"--engines": str(bundle), "--vocab": WORDS, "--output": str(tmp_path / "out")}
     chosen = {**usual, **dict(zip(options[::2], options[1::2], strict=True))}
     done = odise("run", photos / "one.png", *(part for pair in chosen.items() for part in pair))
-    assert done.returncode == 1
+    assert done.status == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -145,15 +155,13 @@ def test_an_output_that_cannot_be_written_is_found_before_the_bundle_is_opened(p
 
 
 def test_wrong_usage_is_status_2(bundle: Path, photos: Path) -> None:
-    assert odise("run", photos / "one.png", "--engines", bundle).returncode == 2
-    assert (
-        odise("run", photos / "one.png", "--engines", bundle, "--vocab", "red", "--task", "x").returncode == 2
-    )
+    assert odise("run", photos / "one.png", "--engines", bundle).status == 2
+    assert odise("run", photos / "one.png", "--engines", bundle, "--vocab", "red", "--task", "x").status == 2
 
 
 def test_inspect_shows_stages_and_finds_a_changed_byte(bundle: Path, tmp_path: Path) -> None:
     shown = odise("inspect", bundle)
-    assert shown.returncode == 0, shown.stderr
+    assert shown.status == 0, shown.stderr
     for text in (
         "captioner",
         "clip_image float32 (1, 3, 28, 28)",
@@ -169,7 +177,7 @@ def test_inspect_shows_stages_and_finds_a_changed_byte(bundle: Path, tmp_path: P
     content[100] ^= 1
     (changed / "features.onnx").write_bytes(content)
     found = odise("inspect", changed)
-    assert found.returncode == 1
+    assert found.status == 1
     assert "features.onnx was changed after it was built" in found.stderr
 
 
@@ -202,8 +210,8 @@ def test_cache_lists_tables_and_clears_them(photos: Path, tmp_path: Path) -> Non
 
 
 def test_doctor_prints_backends_and_what_missing_ones_need() -> None:
-    done = odise("doctor")
-    assert done.returncode == 0, done.stderr
+    done = process("doctor")
+    assert done.status == 0, done.stderr
     assert all(name in done.stdout for name in ("onnxruntime", "tensorrt", "tensorrt_rtx", "pip install"))
     assert {row["group"] for row in json.loads(odise("doctor", "--json").stdout)} >= {"system", "backends"}
 
@@ -224,24 +232,24 @@ def join(folder: Path, verb: str, target: str) -> Path:
 @pytest.mark.parametrize("target", ["joined:hello", "joined:app"])
 def test_a_package_brings_a_verb_as_a_function_or_as_an_app(target: str, tmp_path: Path) -> None:
     path = join(tmp_path, "greet", target)
-    assert odise("greet", "--name", "Ada", path=path).stdout == "hello Ada\n"
-    assert "Say hello" in odise("--help", path=path).stdout
+    assert process("greet", "--name", "Ada", path=path).stdout == "hello Ada\n"
+    assert "Say hello" in process("--help", path=path).stdout
 
 
 def test_a_broken_package_is_reported_and_breaks_no_other_verb(tmp_path: Path) -> None:
     path = join(tmp_path, "greet", "missing_module:hello")
-    helped = odise("--help", path=path)
-    assert helped.returncode == 0
+    helped = process("--help", path=path)
+    assert helped.status == 0
     assert "cannot be loaded" in helped.stdout
-    assert odise("vocab", "purse; table", path=path).returncode == 0
-    done = odise("greet", "--name", "Ada", path=path)
-    assert done.returncode == 1
+    assert process("vocab", "purse; table", path=path).status == 0
+    done = process("greet", "--name", "Ada", path=path)
+    assert done.status == 1
     assert "the verb greet of joined cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_package_cannot_replace_a_verb_of_the_runtime(tmp_path: Path) -> None:
-    done = odise("vocab", "purse; table", path=join(tmp_path, "vocab", "joined:hello"))
+    done = process("vocab", "purse; table", path=join(tmp_path, "vocab", "joined:hello"))
     assert "2 categories" in done.stdout
 
 
@@ -270,7 +278,7 @@ TOOLKIT_VERBS = ("bench", "build", "data", "eval", "features", "scenes", "train"
 
 
 def test_help_has_a_panel_for_the_runtime_and_one_for_the_toolkit(tmp_path: Path) -> None:
-    shown = odise("--help", path=join(tmp_path, "greet", "joined:app")).stdout
+    shown = process("--help", path=join(tmp_path, "greet", "joined:app")).stdout
     panels: dict[str, list[str]] = {}
     for line in shown.splitlines():
         if heading := re.match("╭─ (.*?) ─", line):
@@ -283,7 +291,7 @@ def test_help_has_a_panel_for_the_runtime_and_one_for_the_toolkit(tmp_path: Path
 
 
 def test_the_version_is_printed() -> None:
-    assert odise("--version").stdout == f"odise-trt {odise_trt.__version__}\n"
+    assert process("--version").stdout == f"odise-trt {odise_trt.__version__}\n"
 
 
 def commands_of(command: Any) -> list[Any]:

@@ -29,7 +29,7 @@ GOLDENS = {
     "tests.golden_training.TrainingCase",
     "tests.reference.golden_models.golden_case",
     "tests.reference.golden_models.golden_model",
-    "tests.reference.golden_models.golden_weights",
+    "tests.golden_case.golden_weights",
 }
 #: Seconds after which a test is ended: a hang, on machines many times slower than ours.
 LIMIT, SLOW_LIMIT = 300, 1800

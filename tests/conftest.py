@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in lanes.marks(item):
             item.add_marker(mark)
     items.sort(key=lambda item: lanes.place(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what is imported: exports make it look at everything."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

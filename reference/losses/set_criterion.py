@@ -164,7 +164,7 @@ def pad_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _predictions(head: MaskHeadOutput) -> list[Prediction]:
     """Return the last prediction, then the earlier ones, in at least float32."""
-    last = Prediction(head.pred_masks, head.mask_embed, head.pred_logits)
+    last = Prediction(head.pred_masks, head.mask_embed, head.pred_logits, head.mask_embed)
     return [
         prediction._replace(
             pred_masks=at_least_float32(prediction.pred_masks),

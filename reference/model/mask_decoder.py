@@ -24,11 +24,13 @@ class Prediction(NamedTuple):
         pred_masks: (B, Q, H/4, W/4) logits, at least float32.
         mask_embed: (B, Q, D), compared with text embeddings, at least float32.
         pred_logits: (B, Q, 2), object and no object. None for label models, which have a null embedding.
+        mask_pooled_features: (B, Q, D), pooled pixels plus query, from which `mask_embed` is made.
     """
 
     pred_masks: Tensor
     mask_embed: Tensor
     pred_logits: Tensor | None
+    mask_pooled_features: Tensor
 
 
 class MultiheadAttention(nn.Module):
@@ -118,7 +120,7 @@ class PooledMaskEmbed(nn.Module):
         )
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, query: Tensor, pred_masks: Tensor, mask_features: Tensor) -> Tensor:
+    def forward(self, query: Tensor, pred_masks: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Pool and embed; an empty mask pools to zero.
 
         Args:
@@ -127,14 +129,14 @@ class PooledMaskEmbed(nn.Module):
             mask_features: (B, D, h, w).
 
         Returns:
-            mask_embed (B, Q, D), at least float32.
+            mask_embed and mask_pooled_features, each (B, Q, D); mask_embed is at least float32.
         """
         inside = (pred_masks.detach().sigmoid() > 0.5).to(pred_masks.dtype).flatten(2)
         features = at_least_float32(mask_features).flatten(2).transpose(1, 2)
         with products_as_they_are(features):
             mean = inside @ features / (inside.sum(-1, keepdim=True) + 1e-8)
         pooled = self.pool_proj(mean.to(query.dtype)) + query
-        return at_least_float32(self.mask_embed(pooled))
+        return at_least_float32(self.mask_embed(pooled)), pooled
 
     def scale(self) -> Tensor:
         """Return the factor of the cosine with a text embedding, a scalar of at most 100, as in CLIP."""
@@ -225,7 +227,8 @@ class MaskDecoder(nn.Module):
         masks = self.mask_logits(query, at_least_float32(mask_features))
         normed = self.decoder_norm(query)
         logits = None if self.class_embed is None else at_least_float32(self.class_embed(normed))
-        return Prediction(masks, self.post_mask_embed(normed, masks, mask_features), logits)
+        mask_embed, pooled = self.post_mask_embed(normed, masks, mask_features)
+        return Prediction(masks, mask_embed, logits, pooled)
 
 
 def attention_mask(masks: Tensor) -> Tensor:

@@ -133,6 +133,8 @@ def train(
     ] = False,
 ) -> None:
     """Train ODISE with the paper's recipe; every number left out is the paper's."""
+    # Imported first: it needs the extra, and the error boundary names the extra where it is missing.
+    from reference import checkpoint  # noqa: F401
     from reference.ablation import Ablation
     from reference.preset import find_preset
 

@@ -156,7 +156,7 @@ def test_the_photo_and_files_of_others_stay(place: str, tmp_path: Path):
         (["nowhere.jpg"], "ImageError"),
         (["photo.png", "--feature", "un9"], "FeatureError"),
         (["photo.png", "--weights", "nowhere.safetensors"], "WeightsError"),
-        (["photo.png", "--preset", "tiny"], "WeightsError"),
+        (["photo.png", "--preset", "tiny"], "PresetError"),
         (["photo.png", "--output", "features.jpg"], "OutputError"),
     ],
 )

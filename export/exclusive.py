@@ -80,7 +80,7 @@ def _lock(place: Path, note: Callable[[str], None]) -> Iterator[None]:
         with suppress(OSError):
             clear_leftovers(place, _GRAPHS)
         _held.discard(place)
-        # Remove the file while it is locked. A waiting process sees that the name is gone, and makes a new one.
+        # The file is removed while it is locked: a waiting process sees that it is gone, and makes a new one.
         file.unlink(missing_ok=True)
         lock.release()
 

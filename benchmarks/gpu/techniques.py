@@ -80,7 +80,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 class Graphed:
-    """A function of tensors as one CUDA graph. The first call records it, later calls replay it."""
+    """A function of tensors of fixed shapes as one CUDA graph: recorded by the first call, then replayed."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call

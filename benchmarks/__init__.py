@@ -1,1 +1,1 @@
-"""Measurements: engines beside the reference, on the same images in the same run."""
+"""Measurements of engines and the reference, on the same images in the same run."""

@@ -1,4 +1,4 @@
-"""`odise-trt bench VERB`; older doors are `benchmarks.{stages,mistakes,words}`."""
+"""`odise-trt bench VERB`. The older commands are `python -m benchmarks.{stages,mistakes,words}`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-#: Most scenes that are drawn; more make no number better.
+#: Largest number of scenes. More scenes make the numbers no better.
 _MOST_SCENES = 100_000
-#: Of the records of `confusion` and `synonyms`.
+#: Keys of the records of `confusion` and `synonyms`.
 _KEYS = frozenset({"scenes", "weights", "torch", "models"})
 
 Weights = Annotated[str, typer.Option(help='"demo", or a folder that train-demo wrote.')]
@@ -74,7 +74,7 @@ def stages(
     from odise_trt.vocabulary import Vocabulary
 
     manifest = Manifest.read(engines)
-    # A wrong path or word is reported now, and not after minutes of measuring.
+    # A wrong path or word is reported now, not after minutes of measurement.
     load_image(image)
     Vocabulary.parse(vocab)
     if output is not None:
@@ -85,7 +85,7 @@ def stages(
     rows = compare(job, names, lambda name: out.print(f"{name} ..."))
     out.print(table(rows))
     if output is not None:
-        # The record names what was measured, without the user's folders.
+        # The record has the names of bundle and image, without the user's folders.
         named = asdict(job) | {"engines": engines.name, "image": image.name}
         write_record(output, {"job": named, "machine": machine(), "commit": commit(), "contenders": rows})
         console.plain(out, f"written: {output}")

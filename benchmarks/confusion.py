@@ -1,6 +1,6 @@
-"""Where the demo models go wrong: what pixels are called, and whether any mask covers what is new to them.
+"""The mistakes of the demo models: the names they give to pixels, and how well masks cover novel segments.
 
-`odise-trt bench confusion` looks at both models on held-out scenes.
+`odise-trt bench confusion` evaluates both models on held-out scenes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from reference.model import ODISE
 
-#: A mask covers a segment if they overlap by more than this: what panoptic quality counts as found.
+#: A mask covers a segment if they overlap by more than this, the threshold of panoptic quality.
 FOUND = 0.5
 
 
 def mistakes(model: ODISE, count: int) -> dict[str, Any]:
-    """What one model says.
+    """Count the names that one model gives to pixels and masks.
 
     Returns:
-        called: per category, the share of its pixels per name, the largest first.
-        covered: of the novel category, how many segments there are, how many are covered by a mask, and what
-            these masks say they are.
+        called: per category, the share of its pixels per predicted name, the largest first.
+        covered: for the novel category, the number of segments, the number covered by a mask, and the names
+            that the model gives to these masks.
     """
     from odise_trt.cli.progress import followed
     from reference.datasets.example import IGNORED
@@ -68,7 +68,7 @@ def mistakes(model: ODISE, count: int) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row per category: what each model calls most of its pixels."""
+    """Make a table with a row per category: the names that each model gives to most of its pixels."""
     from rich.table import Table
 
     shown = Table("category", *(f"called, {supervision}" for supervision in found))
@@ -78,7 +78,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def covered_text(supervision: str, covered: Mapping[str, Any]) -> str:
-    """How many segments of the novel category one model covers with a mask, and what it calls them."""
+    """Describe how many segments of the novel category a model covers with a mask, and their names."""
     from reference.demo.scene_store import NOVEL
 
     said = ", ".join(f"{name} {number}" for name, number in covered["said"].items())

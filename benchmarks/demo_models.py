@@ -1,4 +1,4 @@
-"""The two demo models: the shipped ones, or those of a training run of one's own."""
+"""The two demo models: the shipped ones, or those of the user's own training run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MODELS = {"labels": "demo", "captions": "demo-caption"}
 
 
 def load_demo(preset: str, weights: str) -> tuple[ODISE, WeightsDescription]:
-    """A demo model, and where its weights are from.
+    """Load a demo model, and describe the source of its weights.
 
     Args:
         preset: "demo" or "demo-caption".
-        weights: "demo", or a folder that `odise-trt train-demo` wrote.
+        weights: "demo", or a folder written by `odise-trt train-demo`.
     """
     from reference.checkpoint import describe_weights, load_weights
 

@@ -1,4 +1,4 @@
-"""The measurements of a benchmark as a JSON file; only an older one of the same benchmark is replaced."""
+"""Writes the record of a benchmark as a JSON file. It replaces only an older record of the same benchmark."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from odise_trt.files.writing import write_together
 
 
 def check_place(path: Path, keys: frozenset[str]) -> None:
-    """Raise OutputError unless a record can be written; to be called before measuring.
+    """Raise OutputError unless a record can be written. Call it before the measurement.
 
     Args:
-        path: of the record.
-        keys: of the record: a file that does not have them is someone else's.
+        path: path of the record.
+        keys: keys of the record. A file without them is not a record of this benchmark.
     """
     prepare_folder(path.parent)
     if os.path.lexists(path):
@@ -29,7 +29,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record, whole or not at all.
 
     Raises:
-        OutputError: it cannot be written, or the file is someone else's.
+        OutputError: it cannot be written, or the existing file is not a record of this benchmark.
     """
     content = (json.dumps(record, indent=1) + "\n").encode()
     write_together(path.parent, {path.name: content}, keep=lambda old: _keep_others(old, frozenset(record)))

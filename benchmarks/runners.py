@@ -1,4 +1,4 @@
-"""The ways to segment one photo that `benchmarks.stages` compares; each returns seconds per stage."""
+"""The ways to segment one photo that `benchmarks.stages` compares. Each returns seconds per stage."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from odise_trt.executor import Clock
 from odise_trt.vocabulary import Vocabulary
 
-#: What a contender returns: seconds per stage of every measured run, and its last panoptic map.
+#: The result of a contender: seconds per stage of every measured run, and its last panoptic map.
 Outcome = tuple[list[dict[str, float]], np.ndarray]
 
 
-#: As in the official demo: every query keeps what it wins, so that maps have as much to differ in as can be.
+#: As in the official demo: every query keeps the pixels it wins. A comparison then shows most differences.
 OVERLAP_THRESHOLD = 0.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every contender is given.
+    """The inputs of every contender.
 
     Attributes:
         engines: a bundle.
-        preset, weights: of the reference, the ones the bundle was built from.
-        image, vocabulary: a file, and what `--vocab` takes.
+        preset, weights: those of the reference, from which the bundle was built.
+        image, vocabulary: a file, and a value of `--vocab`.
         threads: CPU threads.
         repeats, warmup: measured runs, and runs before them.
     """
@@ -42,7 +42,7 @@ class Job:
 
 
 def engines(job: Job) -> Outcome:
-    """The bundle through the runtime."""
+    """Run the bundle with the runtime."""
     from odise_trt import Segmenter
 
     vocabulary = Vocabulary.parse(job.vocabulary)
@@ -56,12 +56,12 @@ def engines(job: Job) -> Outcome:
 
 
 def reference_pruned(job: Job) -> Outcome:
-    """The reference without the work whose results the model never uses, windows in one batch."""
+    """Run the reference without the work whose results the model never uses, all windows in one batch."""
     return _reference(job, official_way=False)
 
 
 def reference_official(job: Job) -> Outcome:
-    """The reference as the official code runs it: window by window, everything computed."""
+    """Run the reference like the official code: window by window, with all of its work."""
     return _reference(job, official_way=True)
 
 

@@ -1,9 +1,9 @@
-"""Seconds per stage and peak memory: a bundle beside the PyTorch reference, on one image, in one run.
+"""Seconds per stage and peak memory of a bundle and of the PyTorch reference, on one image, in one run.
 
     odise-trt bench stages --engines engines/demo-onnxruntime-fp32 --image assets/photo.jpg
 
-Every contender runs alone in a process of its own, one after the other: the full preset does not fit
-twice in 24 GB. Medians over `--repeats` runs after `--warmup`; the text side is cached for all of them.
+Contenders run one after the other, each in its own process, because the full preset does not fit twice in
+24 GB. The numbers are medians over `--repeats` runs after `--warmup` runs. The text side is cached for all.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
-#: Of the record that is written.
+#: Keys of the written record.
 KEYS = frozenset({"job", "machine", "commit", "contenders"})
 
 
 def measure(name: str, job: Job) -> tuple[Outcome, int]:
-    """One contender: its outcome, and the peak resident memory of its process in bytes."""
+    """Run one contender. Return its outcome, and the peak resident memory of its process in bytes."""
     from export.measure import Measure
 
     with Measure() as used:
@@ -42,21 +42,21 @@ def measure(name: str, job: Job) -> tuple[Outcome, int]:
 
 
 def compare(job: Job, names: Iterable[str], begin: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Measure contenders, each alone in a process of its own.
+    """Measure contenders, one after the other, each in its own process.
 
     Args:
-        names: of `CONTENDERS`.
-        begin: called with a name before it is measured.
+        names: names of `CONTENDERS`.
+        begin: called with the name of a contender before its measurement.
 
     Returns:
-        Name -> seconds per stage and in total (medians), peak_bytes, segments, panoptic_agreement: the share
-        of pixels in the same segment as in the first contender's map.
+        Name -> seconds per stage and in total (medians), peak_bytes, segments and panoptic_agreement, the
+        share of pixels in the same segment as in the first contender's map.
     """
     rows: dict[str, dict[str, Any]] = {}
     first_map = None
     for name in dict.fromkeys(names):
         begin(name)
-        # A fresh process per contender: memory of one must not count for the next.
+        # Each contender has a new process, so that the memory of one does not count for the next.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
             (timings, panoptic), peak = alone.submit(measure, name, job).result()
         first_map = panoptic if first_map is None else first_map
@@ -71,7 +71,7 @@ def compare(job: Job, names: Iterable[str], begin: Callable[[str], None]) -> dic
 
 
 def table(rows: dict[str, dict[str, Any]]) -> Table:
-    """Stages down, contenders across; the last contender is the baseline of the ratio."""
+    """Make a table with a row per stage and a column per contender. Ratios are to the last contender."""
     from rich.table import Table
 
     shown = Table("seconds", *rows, title="median per stage")
@@ -92,7 +92,7 @@ def table(rows: dict[str, dict[str, Any]]) -> Table:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Describe the machine of the measurement."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -115,7 +115,7 @@ def _version(package: str) -> str | None:
 
 
 def commit() -> str:
-    """The commit that was measured; "-dirty" where the tree differs from it."""
+    """Return the measured commit, with "-dirty" if the tree differs from it."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
         described = subprocess.run(

@@ -1,7 +1,7 @@
-"""How well the demo models find what they were trained on, its synonyms, and what they were never shown.
+"""Quality of the demo models for trained names, for synonyms, and for a category they never saw.
 
-`odise-trt bench synonyms` evaluates the label and the caption model on held-out scenes, by the names of
-mask training and by synonyms alone, which only CLIP has read.
+`odise-trt bench synonyms` evaluates the label and the caption model on held-out scenes. One evaluation uses
+the names of mask training, the other only synonyms, which only CLIP has read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
-    """PQ of one model, by kind of word, in percent; None: the scenes have nothing of the kind."""
+    """Return the PQ of one model per kind of word, in percent. None: no scene has a segment of the kind."""
     from reference.demo.scene_store import NOVEL
     from reference.eval import ReferencePredictor, evaluate
     from reference.scenes.held_out import held_out
@@ -28,7 +28,7 @@ def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
         evaluate(predictor, held_out(count, name)) for name in ("scenes-names", "scenes-synonyms")
     )
     named = {row["name"]: row for row in by_name.categories}
-    # The categories keep their places, whatever they are called.
+    # The categories keep their numbers under other names.
     renamed = dict(zip(training_names().names, by_synonym.categories, strict=True))
     assert [row["name"] for row in by_synonym.categories] == list(only_synonyms().names)
     return {
@@ -42,7 +42,7 @@ def evaluated(preset: str, weights: str, count: int) -> dict[str, float | None]:
 
 
 def table(rows: Mapping[str, Mapping[str, float | None]]) -> Table:
-    """A row per model, a column per kind of word."""
+    """Make a table with a row per model and a column per kind of word."""
     from rich.table import Table
 
     shown = Table("supervision", *next(iter(rows.values())))

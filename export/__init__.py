@@ -1,1 +1,1 @@
-"""Stages of the model as ONNX files and engines, checked against the reference."""
+"""Export of the model's stages as ONNX files and engines, checked against the reference."""

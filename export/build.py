@@ -1,4 +1,4 @@
-"""Bundles from weights: every stage exported, checked against the reference, and built into engines."""
+"""Building bundles from weights: export every stage, check it against the reference, build its engine."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engine
 
 @dataclass(frozen=True)
 class BuiltBundle:
-    """A bundle in place.
+    """A finished bundle.
 
     Attributes:
-        stages: what was built now; empty if the bundle was up to date.
-        missing: stages it does not have; a bundle that lacks any cannot segment.
-        seeded: its weights are random numbers.
+        stages: the stages built now. Empty if the bundle was up to date.
+        missing: the stages it lacks. A bundle that lacks any cannot segment.
+        seeded: its weights are random numbers, not a trained model.
     """
 
     folder: Path
@@ -40,20 +40,20 @@ class BuiltBundle:
 
 
 def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
-    """Build the bundles of a request; those that are up to date are left alone.
+    """Build the bundles of a request, except those that are up to date.
 
-    A bundle appears in its place complete or not at all. Stages that were not asked for are kept from an
-    older bundle of the same weights and backend, if there is one. Of two builds of one bundle, the second
-    waits for the first and goes on from what is there then.
+    A bundle appears in its place complete or not at all. Stages that were not requested are kept from an
+    older bundle of the same weights and backend, if there is one. If two builds write the same bundle, the
+    second waits for the first and then continues from its result.
 
     Raises:
-        BundleError: a stage to be kept is not as it was built; found before any work.
-        WeightsError, BackendError, ExportError, ParityError, OutputError: nothing was replaced then.
+        BundleError: a stage to be kept differs from what was built. Raised before any work.
+        WeightsError, BackendError, ExportError, ParityError, OutputError: no bundle was replaced.
     """
     try:
         return _build(request, reporter)
     except OSError as error:
-        # The last resort: what is written is named where it is written.
+        # A fallback. Most writers name their file in an OutputError of their own.
         what = error.filename if isinstance(error.filename, str) else f"the build in {request.output}"
         raise OutputError(f"{what}: {reason(error)}", hint_for(error)) from error
 
@@ -65,7 +65,7 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     results: dict[Path, tuple[StageResult, ...]] = {}
     due = [target for target in targets if not up_to_date(target, request, weights)]
     with exclusively([target.folder for target in due], reporter.note):
-        # A build that this one waited for may have built the very same.
+        # A build that this one waited for may have built the same bundles.
         due = [target for target in due if not up_to_date(target, request, weights)]
         if due:
             require_room(due, preset, request.stage_names())

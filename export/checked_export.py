@@ -1,4 +1,4 @@
-"""Stages exported and compared with the reference, one after the other or in several processes."""
+"""Exports stages and compares them with the reference, one after the other or in several processes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Task = tuple[str, str]
 
 @dataclass(frozen=True)
 class CheckedExport:
-    """A stage's graph that agrees with the reference; engines of several backends can be made from it.
+    """The graph of a stage, which agrees with the reference. Several backends can build engines from it.
 
     Attributes:
         spec: the declaration at `precision`.
-        rows: every comparison made.
-        seconds, peak_bytes: what exporting and comparing took.
+        rows: every comparison.
+        seconds, peak_bytes: time and memory of export and comparison.
     """
 
     spec: StageSpec
@@ -52,12 +52,12 @@ class CheckedExport:
 
     @property
     def worst(self) -> Parity:
-        """The comparison that came closest to its tolerance."""
+        """The comparison closest to its tolerance."""
         return max(self.rows, key=lambda row: row.relative_l2 / row.tolerance)
 
 
 def load_model(request: Request) -> ODISE:
-    """The reference, with deformable attention lowered as asked.
+    """Load the reference, with deformable attention lowered as requested.
 
     Raises:
         WeightsError: as `reference.checkpoint.load_weights`.
@@ -68,13 +68,14 @@ def load_model(request: Request) -> ODISE:
 
 
 def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> CheckedExport:
-    """Export one stage at one precision into a folder of its own under `work`, and compare it.
+    """Export one stage at one precision into its own folder under `work`, and compare it with the reference.
 
     Raises:
-        ExportError: it cannot be exported, is not what it declares, memory is short, or the model is ablated.
+        ExportError: the stage cannot be exported, the graph differs from the declaration, memory runs out,
+            or the model is ablated.
         OutputError: the graph or the report cannot be written.
-        ParityError: it is further from the reference than its tolerance; a report of the comparison is
-            left in the output folder.
+        ParityError: the graph is further from the reference than its tolerance. The output folder then has
+            a report of the comparison.
     """
     model.preset.ablation.refuse_export()
     name, precision = task
@@ -96,7 +97,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
 
 
 def _short_of_memory(error: BaseException | None) -> bool:
-    """Whether the cause is too little memory: PyTorch and ONNX Runtime have no exception class for it."""
+    """Whether memory ran out. PyTorch and ONNX Runtime have no exception class for it."""
     while error is not None:
         words = str(error)
         if isinstance(error, MemoryError) or any(sign in words for sign in _SHORT_OF_MEMORY):
@@ -121,10 +122,9 @@ def _enough_memory(stage: str) -> Iterator[None]:
 def export_all(
     model: ODISE, tasks: Sequence[Task], request: Request, work: Path
 ) -> Generator[CheckedExport, None, None]:
-    """`export_checked` of all tasks, in their order, in `request.jobs` processes.
+    """Run `export_checked` for all tasks in `request.jobs` processes, and yield the results in order.
 
-    Tracing runs on one core whatever the machine has, so more processes are what makes it faster; each
-    holds a model of its own.
+    Tracing uses one core, so only more processes make it faster. Each process holds its own model.
     """
     jobs = min(request.jobs, len(tasks))
     if jobs == 1:

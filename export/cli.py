@@ -46,7 +46,7 @@ class Sampling(StrEnum):
     grid_sample = "grid_sample"
 
 
-#: The same for the type checker, which does not take the text of a choice for one of the literals.
+#: Maps each choice to its literal for the type checker, which does not infer the literal from the choice.
 _LOWERINGS: dict[Sampling, Lowering] = {Sampling.gather: "gather", Sampling.grid_sample: "grid_sample"}
 
 

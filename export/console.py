@@ -1,4 +1,4 @@
-"""A build as a person sees it: progress with an estimate, a line per finished step, a table at the end."""
+"""Console output of a build: progress with an estimate, a line per finished step, and a table at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .build import BuiltBundle
 
 
 class ConsoleReporter:
-    """Shows a build on a console; a context manager."""
+    """Context manager that shows the progress of a build on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -42,7 +42,7 @@ class ConsoleReporter:
 
     def begin(self, steps: int) -> None:
         """See `export.reporter.Reporter`."""
-        # The first step completes nothing: a step is complete when the next one begins.
+        # A step is complete when the next one begins. The first step therefore completes none.
         self._build = self._progress.add_task("", total=steps, completed=-1)
 
     def step(self, what: str) -> None:
@@ -69,7 +69,7 @@ def show(console: Console, bundles: Sequence[BuiltBundle]) -> None:
     """Print the summary of a build."""
     for bundle in bundles:
         if bundle.stages:
-            # Not as the table's title, which would break a long path into lines.
+            # A table's title would break a long path into lines.
             plain(console, str(bundle.folder))
             console.print(_table(bundle))
         else:

@@ -1,4 +1,4 @@
-"""Whether a disk has room for what a build will write, found before hours of work."""
+"""Check that a disk has room for the files of a build, before hours of work."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from .onnx_export import trace_sizes
 from .plan import Target
 from .stages import STAGES, StageWrapper
 
-#: Tokenizer, constants, report and manifest.
+#: Bytes of tokenizer, constants, report and manifest.
 _OTHER_FILES = 2 * 10**6
 _BYTES = {"fp32": 4, "fp16": 2}
 
 
 def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]) -> None:
-    """Raise unless there is room for the weights of the stages `names` in every target.
+    """Raise OutputError unless every target has room for the weights of the stages `names`.
 
     Raises:
-        OutputError: there is not. What is needed is a lower bound: the graphs around the weights come on top.
+        OutputError: a disk is too full. The estimate is a lower bound, because it counts weights only and not
+            the graphs around them.
     """
     places = [(real_place(target.folder).parent, _BYTES[target.precision]) for target in targets]
-    # What the wrapped modules hold is counted in an instant, what a stage uses of it in seconds.
+    # Counting all weights of the modules takes no time. Finding the weights that a stage uses takes seconds.
     if _short(places, _weights(preset, names, _held)) is None:
         return
     if (short := _short(places, _weights(preset, names, _used))) is not None:
@@ -68,19 +69,19 @@ def _weights(preset: Preset, names: Iterable[str], count: Callable[[StageWrapper
 
 
 def _held(stage: StageWrapper, preset: Preset) -> int:
-    """Numbers in the modules that a stage holds: a CLIP, say, of which it uses a half."""
+    """Count the numbers in all modules of a stage, used or not. A stage may use only half of a CLIP."""
     return sum(value.numel() for value in _tensors(stage).values())
 
 
 def _used(stage: StageWrapper, preset: Preset) -> int:
-    """Numbers in the parameters and buffers that a stage uses."""
+    """Count the numbers in the parameters and buffers that a stage uses."""
     spec, held = stage.declare(preset).at("fp32"), _tensors(stage)
     sizes = trace_sizes(spec)
     inputs = [torch.zeros(t.resolve(sizes), dtype=getattr(torch, t.dtype)) for t in spec.inputs]
     with _Uses(held) as uses:
         try:
             stage(*inputs)
-        except RuntimeError:  # not everything can be run without numbers
+        except RuntimeError:  # some operators do not run without numbers
             return _held(stage, preset)
     return sum(held[key].numel() for key in uses.found)
 
@@ -90,7 +91,7 @@ def _tensors(stage: StageWrapper) -> dict[int, Tensor]:
 
 
 class _Uses(TorchFunctionMode):
-    """Finds which of some tensors are used."""
+    """Records which of the given tensors are used."""
 
     def __init__(self, tensors: Mapping[int, Tensor]) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""One build per bundle at a time, and nothing left of those that died.
+"""One build per bundle at a time, and removal of the temporary folders of killed builds.
 
-While a build holds the lock of a bundle NAME, no other process writes that bundle: every temporary folder
-beside it (`.NAME.partial-...`, `.NAME.retired-...`, `.NAME.onnx-...`) is of a build that died, or its own.
+While a build holds the lock of a bundle NAME, no other process writes that bundle. Every temporary folder
+beside it (`.NAME.partial-...`, `.NAME.retired-...`, `.NAME.onnx-...`) is then its own or that of a build that
+was killed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from odise_trt.bundle.place import clear_leftovers, make_parent, real_place
 from odise_trt.errors import OutputError, reason
 from odise_trt.files.writing import writing
 
-#: Graphs in the making, beside the bundle they are for: they become its files by a link, without copying.
+#: Folder of unfinished graphs, beside their bundle. They become its files by a link, without a copy.
 _GRAPHS = ".onnx-"
 _SECONDS_BETWEEN_TRIES = 0.2
 
@@ -26,17 +27,17 @@ _held: set[Path] = set()
 
 @contextmanager
 def exclusively(bundles: Iterable[Path], note: Callable[[str], None]) -> Iterator[None]:
-    """Let no other build write these bundles in the block; leftovers of dead builds are cleared.
+    """Lock these bundles against other builds in the block, and remove what killed builds left behind.
 
     Args:
         bundles: their folders, which need not exist.
-        note: is given a line where there is something to wait for, and where something was cleared.
+        note: called with a line when the build has to wait, and when something was removed.
 
     Raises:
         OutputError: a folder cannot be written to, or its file system has no locks.
     """
     with ExitStack() as stack:
-        # In one order everywhere: two builds of the same bundles could wait for each other for ever.
+        # Every build locks in the same order. Otherwise two builds could wait for each other for ever.
         for place in sorted({real_place(bundle) for bundle in bundles}):
             stack.enter_context(_lock(place, note))
         yield
@@ -44,7 +45,7 @@ def exclusively(bundles: Iterable[Path], note: Callable[[str], None]) -> Iterato
 
 @contextmanager
 def graph_folder(bundle: Path) -> Iterator[Path]:
-    """A temporary folder for graphs; only inside `exclusively`.
+    """Make a temporary folder for graphs. Only for use inside `exclusively`.
 
     Raises:
         OutputError: it cannot be made.
@@ -58,7 +59,7 @@ def graph_folder(bundle: Path) -> Iterator[Path]:
 
 
 def clear_held() -> None:
-    """Remove every temporary folder of this process: for one that cannot wait for its own clean-up."""
+    """Remove every temporary folder of this process, if it cannot wait for its normal clean-up."""
     for place in tuple(_held):
         with suppress(OSError):
             clear_leftovers(place, _GRAPHS)
@@ -79,7 +80,7 @@ def _lock(place: Path, note: Callable[[str], None]) -> Iterator[None]:
         with suppress(OSError):
             clear_leftovers(place, _GRAPHS)
         _held.discard(place)
-        # While it is locked: who waits for it sees that it lost its name, and makes a new one.
+        # The file is removed while it is locked: a waiting process sees that it is gone, and makes a new one.
         file.unlink(missing_ok=True)
         lock.release()
 

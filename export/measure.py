@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a piece of work."""
+"""Measures the seconds and the peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class Measure:
-    """Context manager; afterwards `seconds` and `peak_bytes` (resident memory of this process) are set.
+    """Context manager that sets `seconds` and `peak_bytes` (resident memory of this process) at its end.
 
-    On Linux the peak is that of the block alone. Where the kernel does not let a process reset its
-    high-water mark, it is the peak of the process so far. Blocks must not be nested.
+    On Linux the peak is that of the block alone. If the kernel does not let a process reset its high-water
+    mark, it is the peak since the process started. Blocks must not be nested.
     """
 
     seconds: float = 0.0

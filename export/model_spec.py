@@ -1,4 +1,4 @@
-"""A preset, and the numbers of a model that belong to no stage, in the runtime's terms."""
+"""Converts a preset, and the numbers of a model that belong to no stage, to the types of the runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def model_spec(preset: Preset) -> ModelSpec:
-    """What the runtime has to know of `preset` around the engines."""
+    """Return the part of `preset` that the runtime needs besides the engines."""
     labels = preset.train_labels
     return ModelSpec(
         kind=preset.kind,
@@ -46,7 +46,7 @@ def model_spec(preset: Preset) -> ModelSpec:
 
 
 def constants(model: ODISE) -> dict[str, np.ndarray]:
-    """`logit_scale` () and `clip_logit_scale` (), and `null_embed` (1, D) of label models; float32.
+    """Return `logit_scale` () and `clip_logit_scale` (), and `null_embed` (1, D) of label models, in float32.
 
     Raises:
         ExportError: one of them is not finite.
@@ -65,9 +65,9 @@ def constants(model: ODISE) -> dict[str, np.ndarray]:
 
 
 def require_finite(model: ODISE) -> None:
-    """Raise unless every number of a model is finite, also those that no comparison comes across.
+    """Raise ExportError unless every number of a model is finite.
 
-    The embedding of a word that no example has, or a scale that is clamped, would pass for built well.
+    The parity checks do not use every number: no example may have a certain word, and a scale may be clamped.
 
     Raises:
         ExportError: a constant or a tensor holds NaN or infinity.
@@ -83,7 +83,7 @@ def check_constants(path: Path, model: ODISE) -> None:
     """Compare written constants with the reference.
 
     Raises:
-        ExportError: one is missing, left over, or another number.
+        ExportError: one is missing, unknown, or has another value.
     """
     expected = constants(model)
     with np.load(path, allow_pickle=False) as written:

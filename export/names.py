@@ -1,11 +1,11 @@
-"""The names of stages, for the shell."""
+"""Shell completion of the names of stages."""
 
 from __future__ import annotations
 
 
 def stages_like(incomplete: str) -> list[str]:
-    """The stages whose names begin so: what the shell offers for --stage."""
-    # The runtime's list: the exporter's imports torch, which takes seconds.
+    """List the stages with this prefix, for --stage."""
+    # The list of the runtime, because the list of the exporter imports torch, which takes seconds.
     from odise_trt.executor import IMAGE_STAGES
     from odise_trt.text_table import TEXT_ENCODER
 

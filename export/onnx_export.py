@@ -1,7 +1,7 @@
-"""A stage wrapper to an ONNX file that is what its declaration says.
+"""Exports a stage wrapper as an ONNX file that agrees with its declaration.
 
-Operators come from the standard domain alone, names and dynamic sizes from the declaration, and the
-same input gives the same bytes.
+The file has operators of the standard domain only. Its names and dynamic sizes are those of the declaration.
+The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage
 from .stages import StageWrapper
 
-#: The operator set of every graph. 21 is the first that keeps GroupNormalization whole: the features stage
-#: of the demo preset has 2207 nodes at 18, 1522 at 21 and 23, its TensorRT for RTX engine needs 33, 24
-#: and 23 s to build (fp16), and ONNX Runtime is as fast and as exact (6e-6) with all. What 23 would add
-#: is the Attention operator, and that is left alone: TensorRT for RTX 1.7 builds it for some head sizes only,
-#: ONNX Runtime 1.32 takes no mask that broadcasts, and its softmax would be the engine's to round.
+#: The operator set of every graph. 21 is the first with GroupNormalization as one node. The features stage of
+#: the demo preset has 2207 nodes at 18, and 1522 at 21 and 23. Its TensorRT for RTX engine (fp16) builds in
+#: 33 s at 18, 24 s at 21 and 23 s at 23. ONNX Runtime is as fast and as exact (6e-6) with all three.
+#: 23 would add the Attention operator, which is not used for three reasons. TensorRT for RTX 1.7 builds it
+#: for some head sizes only. ONNX Runtime 1.32 takes no mask that broadcasts. The engine would choose the
+#: precision of its softmax.
 DEFAULT_OPSET = 21
-#: From 26 on, ONNX lists the first GroupNormalization as deprecated in graphs that torch 2.13 makes.
+#: From 26 on, ONNX reports the first GroupNormalization in the graphs of torch 2.13 as deprecated.
 MINIMUM_OPSET, MAXIMUM_OPSET = 18, 25
 
-#: Weights above this many bytes go into `<stage>.onnx.data`; a protobuf cannot hold 2 GB.
+#: If the weights have more bytes than this, they go into `<stage>.onnx.data`. A protobuf cannot hold 2 GB.
 EXTERNAL_DATA_BYTES = 100 * 2**20
-#: Tensors below this size stay in the graph all the same: shapes and axes that parsers want at hand.
+#: Tensors below this size stay in the graph even then: parsers read shapes and axes from it.
 _INLINE_TENSOR_BYTES = 1024
 
 
@@ -48,7 +49,7 @@ class OnnxFile:
     Attributes:
         path: the graph.
         files: the graph and, for large stages, its external data beside it.
-        operators: operator type -> how many nodes of it.
+        operators: operator type -> number of its nodes.
     """
 
     path: Path
@@ -69,17 +70,17 @@ class OnnxFile:
 def export_stage(
     stage: StageWrapper, spec: StageSpec, folder: Path, *, precision: str, opset: int = DEFAULT_OPSET
 ) -> OnnxFile:
-    """Write `folder/<stage>.onnx`, checked.
+    """Write `folder/<stage>.onnx` and check it against `spec`.
 
     Args:
-        stage: the wrapper, float32 on the CPU; it is not changed.
+        stage: the wrapper, float32 on the CPU. It is not changed.
         spec: its declaration at `precision`, as from `StageSpec.at`.
-        folder: where to; an older file of the same name is replaced once the new one is complete.
+        folder: folder of the file. An older file of the same name is replaced when the new one is complete.
         precision: "fp32" or "fp16" (a half graph with float32 islands, see `export.precision`).
-        opset: of the ONNX standard operators, 18 to 25.
+        opset: version of the ONNX standard operators, 18 to 25.
 
     Raises:
-        ExportError: tracing fails, or the written graph is not what `spec` declares.
+        ExportError: tracing fails, or the written graph differs from what `spec` declares.
         OutputError: it cannot be written.
     """
     require_opset(opset)
@@ -98,20 +99,20 @@ def export_stage(
             files = tuple(folder / file.name for file in written)
             for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
                 old.unlink(missing_ok=True)
-            # Weights first: a graph that is there can be opened.
+            # The weights go first, so that a graph in its place can always be opened.
             for source, target in reversed(list(zip(written, files, strict=True))):
                 put_in_place(source, target)
-    # Traced programs refer to themselves in circles, and to the weights: a half copy would stay.
+    # Traced programs have reference cycles and hold the weights. Without this, a half copy stays in memory.
     del module, model
     gc.collect()
     return OnnxFile(files[0], files, operators)
 
 
 def require_opset(opset: int) -> None:
-    """Raise for an operator set that stages cannot be written in.
+    """Raise ExportError unless stages can be written with this operator set.
 
     Raises:
-        ExportError: it is too old or too new.
+        ExportError: the operator set is too old or too new.
     """
     if not MINIMUM_OPSET <= opset <= MAXIMUM_OPSET:
         what = "old" if opset < MINIMUM_OPSET else "new"
@@ -132,7 +133,7 @@ def _trace(module: nn.Module, spec: StageSpec, precision: str) -> torch.export.E
         }
         for tensor in spec.inputs
     )
-    # torch.export wants the shapes of *args as one tuple of their own.
+    # torch.export takes the shapes of *args as one nested tuple.
     parameters = inspect.signature(module.forward).parameters.values()
     variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
     wanted: Any = (shapes,) if variadic else shapes
@@ -166,7 +167,7 @@ def _to_onnx(program: torch.export.ExportedProgram, spec: StageSpec, opset: int)
 
 
 def _symbol(axis: Axis) -> Any:
-    # A root in units of the multiple: `height/4` is then a whole number of roots, as it is of pixels.
+    # The symbol counts multiples, so that a size like `height/4` is a whole number of symbols.
     name = axis.name if axis.multiple == 1 else f"{axis.name}_in_{axis.multiple}s"
     return torch.export.Dim(name, min=axis.minimum // axis.multiple, max=axis.maximum // axis.multiple)
 
@@ -183,7 +184,7 @@ def _dim(dimension: str, spec: StageSpec, symbols: Mapping[str, Any]) -> Any:
 
 
 def trace_sizes(spec: StageSpec) -> dict[str, int]:
-    """Sizes to trace with: never one (torch takes that for a constant), and different for every axis."""
+    """Return the sizes to trace with. All differ, and none is 1, which torch takes for a constant."""
     sizes = {}
     for place, axis in enumerate(spec.axes):
         steps = max(2 + place, axis.minimum // axis.multiple)

@@ -1,4 +1,4 @@
-"""ONNX graphs as they leave this house: simplified, named as declared, and checked."""
+"""Simplifies ONNX graphs, names their parts as declared, and checks them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _DTYPES = {
 }
 
 
-#: Rewrites that move shapes about and touch no number. onnxscript's whole set is not exact: its constants
-#: match within 1e-8, so that it takes the `+ 1e-8` that keeps an empty mask from dividing by zero for `+ 0`.
+#: Rewrites that change shapes only, and no number. The full set of onnxscript is not exact: it compares
+#: constants to within 1e-8. It would remove the `+ 1e-8` that prevents a division by zero for an empty mask.
 _RULES = (
     rules.collapse_slice_rule,
     rules.collapse_slice2_rule,
@@ -46,10 +46,10 @@ _RULES = (
 
 
 def simplify(model: ir.Model) -> None:
-    """Fold constants, merge what is computed twice, drop detours of shapes, in place; no number changes."""
+    """Fold constants, merge equal computations and remove needless reshapes, in place. No number changes."""
     with quiet():
         for _ in range(2):
-            # Folding and merging first: rewriting is slow, and they halve the nodes it has to look at.
+            # Folding and merging come first: rewriting is slow, and they halve the number of nodes.
             onnxscript.optimizer.fold_constants(model, onnx_shape_inference=True)
             _MERGE(model)
             RewritePass(_RULES)(model)
@@ -69,7 +69,7 @@ _MERGE = ir.passes.Sequential(
 
 
 def tidy(model: ir.Model, spec: StageSpec) -> None:
-    """Name nodes after the module they come from and dimensions as declared; drop traces of this machine."""
+    """Name nodes after their modules and dimensions as declared. Remove metadata of this machine."""
     graph = model.graph
     used: Counter[str] = Counter()
     for node in graph.all_nodes():
@@ -103,7 +103,7 @@ def _forget(thing: Any) -> None:
 
 
 def _name_dimensions(tensor: Tensor, value: ir.Value) -> None:
-    """Give dynamic dimensions their declared names; what does not fit is left for `check_graph` to report."""
+    """Give dynamic dimensions their declared names. `check_graph` reports dimensions that do not fit."""
     if value.shape is None or len(value.shape) != len(tensor.shape):
         return
     named = [
@@ -117,7 +117,7 @@ def check_graph(path: Path, spec: StageSpec) -> Mapping[str, int]:
     """Compare a written graph with its declaration and count its operators.
 
     Raises:
-        ExportError: the ONNX checker refuses it, an operator is not a standard one, or an input or
+        ExportError: the ONNX checker rejects the graph, an operator is not a standard one, or an input or
             output differs from the declaration in name, order, dtype or shape.
     """
     try:
@@ -165,7 +165,7 @@ def _describe(value: onnx.ValueInfoProto) -> tuple[str, str, tuple[int | str, ..
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters warn about their own internals; what matters here raises."""
+    """Silence the exporters' warnings about their own internals. Real problems raise errors."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

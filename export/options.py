@@ -1,4 +1,4 @@
-"""Checks of the options of a build: one that has no effect is an error, before any work."""
+"""Checks of the options of a build, before any work. An option without effect is an error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check(request: Request) -> Preset:
 
     Raises:
         PresetError: there is no such preset.
-        ExportError: an option is empty, unknown, out of range, or would do nothing.
-        OutputError: the output is a bundle itself.
+        ExportError: an option is empty, unknown, out of range, or without effect.
+        OutputError: the output folder is itself a bundle.
     """
     preset, names = find_preset(request.preset), request.stage_names()
     if not request.weights.strip():

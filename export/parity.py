@@ -1,13 +1,13 @@
-"""An exported stage against the fp32 reference: the same inputs, output by output.
+"""Compares an exported stage with the fp32 reference: the same inputs, output by output.
 
-The reference runs in PyTorch in float32; the graph runs in ONNX Runtime on the CPU. A stage is checked
-at the smallest and the largest batch it declares and at more than one image size, because engines
-have been wrong at one batch size and right at the next.
+The reference runs in PyTorch in float32. The graph runs in ONNX Runtime on the CPU. A stage is checked at the
+smallest and the largest batch it declares and at more than one image size, because engines have been wrong at
+one batch size and right at the next.
 
-Some stages make hard decisions: a mask logit on one side of zero or the other opens a pixel to attention.
-Within rounding of a tie, reference and graph may decide differently, and are then apart by more than
-rounding in that scene. Such a stage is checked on several scenes and the median counts: a tie moves one
-scene, a wrong graph moves all of them.
+Some stages make hard decisions: the sign of a mask logit decides whether a pixel gets attention. For a logit
+close to zero, rounding can make reference and graph decide differently. Their results for that scene then
+differ by more than rounding. Such a stage is checked on several scenes, and the median counts: a tie affects
+one scene, a wrong graph affects all of them.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 SEED = 20230304
-#: What to do where the reference itself gives numbers that are none.
+#: Hint for reference outputs that are NaN or infinite.
 CHECK_WEIGHTS = "check the weights: a training that diverged, or a conversion, may have spoilt them"
 Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs of a stage and what the reference makes of them, in the order of the declaration."""
+    """Inputs of a stage and the outputs of the reference, in the order of the declaration."""
 
     sizes: Mapping[str, int]
     inputs: Arrays
@@ -48,15 +48,15 @@ class Case:
 
 
 def check_sizes(spec: StageSpec, largest: Mapping[str, int] | None = None) -> tuple[dict[str, int], ...]:
-    """The axis sizes a stage is checked at.
+    """Return the axis sizes at which a stage is checked.
 
-    Axes of multiples are sides of images, the others are batches. Checked are the smallest and the
-    largest batch at the typical size; another image shape (the last side a quarter longer where the axis
-    allows it, half as long where it does not); and the smallest of everything.
+    Axes with a multiple are sides of images, the others are batches. The sizes are: the smallest and the
+    largest batch at the typical image size, another image shape, and the smallest size of every axis. In the
+    other image shape the last side is a quarter longer, or half as long if the axis does not allow that.
 
     Args:
         spec: the declaration.
-        largest: upper bounds for some axes, where memory does not hold the largest batch.
+        largest: upper bounds for some axes, if memory does not hold the largest batch.
     """
     bound = {axis.name: min(axis.maximum, (largest or {}).get(axis.name, axis.maximum)) for axis in spec.axes}
     sides = [axis for axis in spec.axes if axis.multiple > 1]
@@ -77,10 +77,10 @@ def check_sizes(spec: StageSpec, largest: Mapping[str, int] | None = None) -> tu
 def reference_case(
     stage: StageWrapper, model: ODISE, spec: StageSpec, sizes: Mapping[str, int], seed: int = SEED
 ) -> Case:
-    """Seeded example inputs of `sizes` and the reference's outputs for them.
+    """Make seeded example inputs of `sizes`, and run the reference on them.
 
-    Inputs that the graph takes in half precision are rounded to it before the reference sees them: what
-    is measured is the graph, not the rounding of its input.
+    Inputs that the graph takes in half precision are rounded to it before the reference reads them. The
+    comparison then measures the graph, not the rounding of its input.
 
     Raises:
         ExportError: the examples do not fit the declaration, or the reference is not finite.
@@ -106,10 +106,10 @@ def reference_case(
 
 
 def check_onnx(path: Path, spec: StageSpec, cases: Sequence[Case], precision: str) -> tuple[Parity, ...]:
-    """Run a graph in ONNX Runtime on the CPU and compare it with the reference; nothing is raised for a miss.
+    """Run a graph in ONNX Runtime on the CPU and compare it with the reference. A miss raises no error.
 
     Returns:
-        A row for every size and output; of several cases with the same sizes, the median one's.
+        A row for every size and output. For several cases of the same sizes, the row of the median case.
 
     Raises:
         ExportError: ONNX Runtime does not load or run the graph, or an output has another shape or dtype
@@ -146,10 +146,10 @@ def check_onnx(path: Path, spec: StageSpec, cases: Sequence[Case], precision: st
 
 
 def require(rows: Iterable[Parity]) -> None:
-    """Raise if a comparison missed its tolerance.
+    """Raise ParityError if a comparison missed its tolerance.
 
     Raises:
-        ParityError: names every tensor that is too far from the reference.
+        ParityError: some tensors are too far from the reference. The message names them all.
     """
     missed = [row for row in rows if not row.passed]
     if missed:
@@ -165,7 +165,10 @@ def require(rows: Iterable[Parity]) -> None:
 
 
 def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
-    """|found - expected| / |expected|, summed in float64; infinite for NaN or where only zero is right."""
+    """Return |found - expected| / |expected|, summed in float64.
+
+    It is infinite for NaN, and if `expected` is zero and `found` is not.
+    """
     reference = _double(expected)
     difference = np.linalg.norm((_double(found) - reference).ravel())
     norm = np.linalg.norm(reference.ravel())
@@ -175,7 +178,7 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def describe(sizes: Mapping[str, int]) -> str:
-    """`"height=512, width=640"`."""
+    """Format sizes as `"height=512, width=640"`."""
     return ", ".join(f"{axis}={size}" for axis, size in sizes.items())
 
 
@@ -184,7 +187,7 @@ def _session(path: Path, spec: StageSpec) -> InferenceSession:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # The blocked-layout transformer of the CPU provider crashes on half graphs, at the "all" level only.
+    # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     try:
         return onnxruntime.InferenceSession(
@@ -215,5 +218,5 @@ def _double(array: np.ndarray) -> np.ndarray:
 
 
 def _json_number(value: float | np.floating) -> float:
-    # JSON has no NaN, and NaN is as far away as can be.
+    # JSON has no NaN. Infinity stands for it, as the largest distance.
     return math.inf if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""The parity table of a bundle as one HTML page that needs nothing else."""
+"""Writes the parity table of a bundle as one HTML page without external files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odise_trt.files.writing import write_file
 from .parity import describe
 
 FILE = "parity.html"
-#: A bar is empty here and full at ten times the tolerance; both ends are logarithmic.
+#: A bar is empty at this distance and full at ten times the tolerance. Its scale is logarithmic.
 _FLOOR = 1e-8
 
 _STYLE = """
@@ -76,7 +76,7 @@ def _row(row: Parity, first: bool) -> str:
 
 
 def _place(value: float, end: float) -> float:
-    """Percent of the way from the floor to `end`, on a logarithmic scale."""
+    """Return the position between the floor and `end` in percent, on a logarithmic scale."""
     if value <= _FLOOR:
         return 0.0
     if not math.isfinite(value):

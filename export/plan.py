@@ -1,4 +1,4 @@
-"""What a build has to make, and whether a bundle has to be built again."""
+"""Plans a build: the bundles to make, and whether a bundle has to be built again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stages import STAGES
 
-#: Packages whose version may change a graph or an engine.
+#: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
 
@@ -35,14 +35,14 @@ class Request:
         preset: name of a preset.
         weights: "random:SEED", "demo", or a safetensors file.
         backends: one bundle is built for each.
-        precision: "fp32" or "fp16"; None: what suits the backend.
-        stages: names of stages; empty: all.
+        precision: "fp32" or "fp16". None: the default of the backend.
+        stages: names of stages. Empty: all.
         output: the folder that bundles are put into.
         sampling: how deformable attention samples.
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
-        parity_limits: upper bounds of axes in parity checks, where memory is short.
-        force: build even what is up to date.
-        jobs: processes to export with, as far as there are exports; each needs the memory of a whole model.
+        parity_limits: upper bounds of axes in parity checks, if memory is short.
+        force: build even bundles that are up to date.
+        jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
     """
 
     preset: str
@@ -59,7 +59,7 @@ class Request:
     jobs: int = 1
 
     def stage_names(self) -> tuple[str, ...]:
-        """The stages asked for, in the order they run.
+        """The requested stages, in the order they run.
 
         Raises:
             ExportError: there is no such stage.
@@ -75,10 +75,10 @@ class Target:
 
     Attributes:
         entry: the declaration of the backend.
-        backend: what the manifest says of it: name, version, and what engines are tied to.
+        backend: its entries in the manifest: name, version, and what engines are tied to.
         precision: "fp32" or "fp16".
-        folder: where the bundle goes.
-        builder: makes its engines; None: the ONNX files are the engines.
+        folder: folder of the bundle.
+        builder: makes the engines. None: the ONNX files are the engines.
     """
 
     entry: BackendEntry
@@ -94,11 +94,11 @@ class Target:
 
 
 def plan(request: Request) -> tuple[Target, ...]:
-    """The bundles of a request. Missing backends and GPUs are found here, before hours of work.
+    """Return the bundles of a request. This reports missing backends and GPUs before hours of work.
 
     Raises:
-        BackendError: a backend is unknown or not installed, finds no GPU it needs, or does not build for
-            a compute capability.
+        BackendError: a backend is unknown or not installed, does not find the GPU it needs, or does not build
+            for a compute capability.
     """
     capabilities = tuple(dict.fromkeys(request.compute_capabilities))
     return tuple(
@@ -118,17 +118,17 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
 
 
 def tools(request: Request) -> dict[str, str]:
-    """Versions, options and code that a bundle is built with, for its manifest."""
+    """Return the versions, options and code that a bundle is built with, for its manifest."""
     versions = {name: package_version(name) for name in _TOOLS}
     options = {"opset": str(request.opset), "sampling": request.sampling}
     return {"odise-trt": odise_trt.__version__, **versions, **options, "source": source_digest()}
 
 
 def up_to_date(target: Target, request: Request, weights: WeightsDescription) -> bool:
-    """Whether the target's folder holds a whole bundle that would come out the same again.
+    """Whether the target's folder has a complete bundle, and a new build would give the same one.
 
     Args:
-        weights: of the request, as from `describe_weights`.
+        weights: the weights of the request, as from `describe_weights`.
     """
     manifest = existing(target, request, weights)
     if manifest is None or request.force or dict(manifest.tools) != tools(request):
@@ -136,13 +136,13 @@ def up_to_date(target: Target, request: Request, weights: WeightsDescription) ->
     have = {entry.spec.name for entry in manifest.stages}
     if not have.issuperset(request.stage_names()):
         return False
-    # Sizes first: the content of a bundle that lacks a file need not be read.
+    # Sizes are compared first: if a file is missing, the contents need not be read.
     bundle = Bundle(target.folder, manifest)
     return not bundle.damage(verify="size") and not bundle.damage()
 
 
 def existing(target: Target, request: Request, weights: WeightsDescription) -> Manifest | None:
-    """The manifest of a bundle of the same model and weights for the same backend, if there is one."""
+    """Return the manifest of the bundle of the same model, weights and backend, if there is one."""
     try:
         manifest = Manifest.read(target.folder)
     except BundleError:

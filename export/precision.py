@@ -1,12 +1,12 @@
-"""Half-precision graphs with float32 islands, from the same modules as the float32 ones.
+"""Half-precision graphs with float32 islands, from the same modules as the float32 graphs.
 
-Weights are converted before tracing and the arithmetic follows them, so that what runs in which
-precision is written in the graph and does not depend on the engine that runs it:
+Weights are converted before tracing, and the arithmetic follows them. The graph therefore states the
+precision of every operation, whatever engine runs it:
 
 - convolutions and linear layers run in the dtype of their weight;
-- normalisations and softmax compute in float32 and return the dtype they were given;
-- what a model raises to float32 itself (`reference.model.precision.at_least_float32`) stays float32 until
-  the next layer with half weights, because mixed operands promote;
+- normalisations and softmax compute in float32 and return the dtype of their input;
+- values that the model itself raises to float32 (`reference.model.precision.at_least_float32`) stay float32
+  until the next layer with half weights, because mixed operands promote;
 - modules named in `StageWrapper.float32` keep float32 weights.
 """
 
@@ -28,7 +28,7 @@ from odise_trt.stage_spec import Tensor as Declared
 
 #: Layers that run in the dtype of their weight.
 _WEIGHTED = {F.linear, F.conv1d, F.conv2d, torch.conv1d, torch.conv2d}
-#: Functions that square, sum or exponentiate their input; the largest half-precision number is 65,504.
+#: Functions that square, sum or exponentiate their input. The largest half-precision number is 65,504.
 _FLOAT32 = {
     F.layer_norm,
     torch.layer_norm,
@@ -39,13 +39,13 @@ _FLOAT32 = {
     Tensor.softmax,
     F.normalize,
 }
-#: Functions that promote mixed operands here, as elementwise ones always do.
+#: Functions that promote mixed operands in this mode, as elementwise functions always do.
 _PROMOTED = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.einsum}
 _NORMALISATIONS = (nn.LayerNorm, nn.GroupNorm)
 
 
 class HalfPrecision(TorchFunctionMode):
-    """While active, traced code computes as this module's docstring says. It only ever traces: it is slow."""
+    """Mode in which code computes by the rules in this module's docstring. Slow, for tracing only."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -66,9 +66,9 @@ class HalfPrecision(TorchFunctionMode):
 
 
 class HalfStage(nn.Module):
-    """A half copy of a stage: takes and returns the dtypes of its fp16 declaration.
+    """A half copy of a stage. It takes and returns the dtypes of the fp16 declaration.
 
-    The copy shares no memory with the original, and no float32 copy of a weight that becomes half is made.
+    The copy shares no memory with the original. Weights that become half are not copied in float32 first.
 
     Raises:
         ExportError: a weight does not fit half precision.
@@ -89,12 +89,12 @@ class HalfStage(nn.Module):
                     )
             is_parameter = isinstance(value, nn.Parameter)
             converted[id(value)] = nn.Parameter(narrowed, requires_grad=False) if is_parameter else narrowed
-        # deepcopy takes what its memo already holds: each weight arrives converted.
+        # deepcopy reuses the objects in its memo, so it takes the converted weights.
         self.stage = copy.deepcopy(stage, converted)
         self.dtypes = [getattr(torch, output.dtype) for output in outputs]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The stage, with its outputs in the declared dtypes."""
+        """Run the stage, and return its outputs in the declared dtypes."""
         results = self.stage(*inputs)
         results = results if isinstance(results, tuple) else (results,)
         return tuple(result.to(dtype) for result, dtype in zip(results, self.dtypes, strict=True))
@@ -140,10 +140,11 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention with half products and float32 softmax.
+    """Compute attention with half products and float32 softmax.
 
-    Spelt out, because the Attention operator leaves the precision of its softmax to the engine and
-    TensorRT for RTX builds it only for some head sizes. The scale is split: the product stays in range.
+    It is written as single operations, because the Attention operator leaves the precision of its softmax to
+    the engine, and TensorRT for RTX builds it for some head sizes only. The scale is split between query and
+    key, so that the product stays in range.
     """
     if enable_gqa or dropout_p:
         raise ExportError("attention with grouped heads or dropout is not exported", "evaluate with eval()")

@@ -1,4 +1,4 @@
-"""Who is told how a build goes."""
+"""The interface for reports on the progress of a build."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Is told how a build goes."""
+    """Receives the progress of a build."""
 
     def begin(self, steps: int) -> None:
-        """The build takes this many steps."""
+        """Called once, with the number of steps of the build."""
 
     def step(self, what: str) -> None:
-        """The next step has begun."""
+        """Called when the next step begins."""
 
     def phase(self, name: str, done: int, total: int) -> None:
-        """Progress inside an engine build."""
+        """Called with the progress of an engine build."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Called with a message of one line."""

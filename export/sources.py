@@ -1,4 +1,4 @@
-"""The code that decides what a bundle holds: a change in it, and in no other code, makes bundles stale."""
+"""The code that decides the content of a bundle. Only a change in this code makes bundles stale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-#: What decides a graph, its parity, or another file of a bundle.
+#: Files that decide a graph, its parity, or another file of a bundle.
 _DECIDES = (
     "export/**/*.py",
     "odise_trt/stage_spec.py",
@@ -22,8 +22,8 @@ _DECIDES = (
     "reference/noise_schedule.py",
     "reference/preset.py",
 )
-#: Of that, what decides only whether and how a build runs: options, the console, locks, worker processes. All
-#: else in `export` counts, so that a new module there is never left out by mistake.
+#: Files among them that decide only whether and how a build runs: options, the console, locks, worker
+#: processes. Every other file in `export` counts, so that a new module is never omitted by mistake.
 _DECIDES_NOTHING = frozenset(
     f"export/{name}.py"
     for name in (
@@ -43,7 +43,7 @@ _DECIDES_NOTHING = frozenset(
 
 
 def sources(root: Path = _ROOT) -> Iterator[str]:
-    """The files that count, relative to a checkout."""
+    """Yield the paths of the files that count, relative to the checkout."""
     for pattern in _DECIDES:
         for path in sorted(root.glob(pattern)):
             name = path.relative_to(root).as_posix()
@@ -52,7 +52,7 @@ def sources(root: Path = _ROOT) -> Iterator[str]:
 
 
 def source_digest(root: Path = _ROOT) -> str:
-    """SHA-256 of the files that count, with their names."""
+    """Return the SHA-256 of the files that count, with their names."""
     digest = hashlib.sha256()
     for name in sources(root):
         digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")

@@ -1,7 +1,8 @@
-"""A build ends soon after a signal, whatever it is doing.
+"""Ends a build within seconds of a signal, even during native code.
 
-Python acts on a signal between two of its own steps. A run of ONNX Runtime or the build of an engine is one
-step, of minutes for a full model: who stops the process waits a few seconds and then kills it.
+Python handles a signal between two of its own instructions. A run of ONNX Runtime or the build of an engine
+is one instruction, and takes minutes for a full model. Programs that stop a process wait a few seconds and
+then kill it.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from contextlib import contextmanager, suppress
 
 from odise_trt.cli import console
 
-#: What the process gets for cleaning up by itself. `docker stop` allows ten seconds in all.
+#: Time for the normal clean-up of the process. `docker stop` allows ten seconds in total.
 GRACE_SECONDS = 4.0
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
 
 
 @contextmanager
 def ends_soon(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Where the block is not left within seconds of a signal, clean up and exit with its status.
+    """If the block does not end within `GRACE_SECONDS` of a signal, clean up and exit with its status.
 
-    Does nothing but in the main thread, the only one that signals reach.
+    It works in the main thread only, because Python handles signals there. In other threads it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

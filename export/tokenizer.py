@@ -1,4 +1,4 @@
-"""CLIP's tokenizer as one file that the runtime reads without torch."""
+"""Writes CLIP's tokenizer as one file that the runtime reads without torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from odise_trt.errors import ExportError
 from odise_trt.files.writing import write_file
 from odise_trt.tokenizer import END, START, clean
 
-# CLIP's own pattern. It ignores case although texts arrive in lower case: lowering keeps "ſ", and yet "'ſ" is
-# an "'s" to CLIP.
+# CLIP's own pattern. It ignores case although texts are in lower case: lower-casing keeps "ſ", but CLIP reads
+# "'ſ" as "'s".
 _PIECES = rf"(?i:{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+)"
 
 
 def write_tokenizer(path: Path) -> None:
-    """Write the `tokenizer.json` of a bundle, from the vocabulary and merges that open_clip brings.
+    """Write the `tokenizer.json` of a bundle, from the vocabulary and merges in open_clip.
 
-    It expects cleaned texts (`odise_trt.tokenizer.clean`): cleaning needs more than the format can say.
+    It expects texts cleaned by `odise_trt.tokenizer.clean`, because the format cannot express the cleaning.
     """
     clip = SimpleTokenizer()
     tokenizer = Tokenizer(
@@ -39,15 +39,15 @@ def write_tokenizer(path: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(token, clip.encoder[token]) for token in (START, END)]
     )
-    # As text: the library's own writing reports a full disk as a plain Exception.
+    # Not `tokenizer.save`: the library reports a full disk as a plain Exception.
     write_file(path, tokenizer.to_str(pretty=False).encode())
 
 
 def check_tokenizer(path: Path, texts: Iterable[str]) -> None:
-    """Compare a written tokenizer with the one it was made from, text by text.
+    """Compare a written tokenizer with the original, text by text.
 
     Raises:
-        ExportError: they make different tokens of a text.
+        ExportError: they give different tokens for a text.
     """
     clip, written = SimpleTokenizer(), Tokenizer.from_file(str(path))
     for text in texts:

@@ -1,4 +1,4 @@
-"""A bundle being written: stages that are kept, stages that are built, and the other files."""
+"""A bundle during its build: kept stages, built stages, and the other files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageResult:
-    """A line of the summary."""
+    """One line of the summary of a build."""
 
     stage: str
     nodes: int
@@ -46,12 +46,12 @@ class StageResult:
 
 @dataclass
 class Unfinished:
-    """A bundle being written.
+    """A bundle during its build.
 
     Attributes:
         opens_engines: its engines can be opened on this machine.
-        tools: what it is built with.
-        entries, rows, results: stages so far, their comparisons, and what building them took.
+        tools: versions, options and code of the build.
+        entries, rows, results: the stages so far, their comparisons, and the time and memory of their builds.
     """
 
     target: Target
@@ -64,10 +64,10 @@ class Unfinished:
 
 
 def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> None:
-    """Take over the stages of the older bundle that are not built now.
+    """Take the stages that are not built now from the older bundle.
 
     Raises:
-        BundleError: one is not as it was built: with a new hash its damage would pass for a build.
+        BundleError: a stage differs from what was built. A new hash in the manifest would hide the damage.
     """
     target, asked = bundle.target, request.stage_names()
     manifest = existing(target, request, weights)
@@ -88,7 +88,7 @@ def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> N
 
 
 def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None:
-    """Put a stage into a bundle: its graph as it is, or the engine built from it."""
+    """Add a stage to a bundle: its graph, or the engine built from the graph."""
     target, spec, graph = bundle.target, exported.spec, exported.graph
     seconds, peak = exported.seconds, exported.peak_bytes
     if target.builder is None:
@@ -120,7 +120,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
 
 
 def opens_engines(target: Target, reporter: Reporter) -> bool:
-    """Whether engines of the target can be opened on this machine, to compare them with their declaration."""
+    """Whether this machine can open engines of the target, to compare them with their declaration."""
     if target.builder is None:
         return False
     try:
@@ -141,7 +141,7 @@ def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
     """Open an engine as the runtime does, which compares it with its declaration.
 
     Raises:
-        BackendError: it does not open, or is not what it declares.
+        BackendError: the engine does not open, or differs from its declaration.
     """
     backend = open_backend(target.name, precision=target.precision)
     try:
@@ -154,8 +154,8 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
     """Write the files that belong to no stage, and the manifest.
 
     Raises:
-        ExportError: it is not what the reference has.
-        OutputError: it cannot be written.
+        ExportError: a written file differs from the reference.
+        OutputError: a file cannot be written.
     """
     target, folder = bundle.target, bundle.writer.folder
     entries, rows = bundle.entries, bundle.rows
@@ -187,7 +187,7 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
 
 
 def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
-    """The tools of both builds. Where they differ, the bundle is not up to date for either."""
+    """Join the tools of both builds. If they differ, the bundle is not up to date for either build."""
     names = dict.fromkeys([*new, *old])
     values = {name: dict.fromkeys(tools[name] for tools in (old, new) if name in tools) for name in names}
     return {name: " and ".join(value) for name, value in values.items()}

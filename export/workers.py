@@ -1,6 +1,6 @@
-"""Worker processes that never outlive the process that started them.
+"""Worker processes that end when the process that started them ends.
 
-This module imports nothing heavy: a worker watches its parent before it imports torch, which takes seconds.
+This module imports no heavy packages, so a worker watches its parent before it imports torch for seconds.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from odise_trt.errors import ExportError
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
-#: What a process gets from another one that ends it in good order.
+#: Exit code of a worker that this process ended on purpose.
 _ENDED_BY_US = -signal.SIGTERM
 
 
 def run_in_workers(
     function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], count: int
 ) -> Generator[Result, None, None]:
-    """`function(*call)` for every call, in `count` processes; results come in the order of the calls.
+    """Run `function(*call)` for every call in `count` processes, and yield results in the order of the calls.
 
-    Leaving the iterator early, by an error or a signal, kills the workers at once.
+    If an error or a signal ends the iteration early, the workers are killed at once.
 
     Raises:
-        ExportError: a worker was killed, most often because memory ran out, or crashed.
-        Exception: what `function` raised.
+        ExportError: a worker crashed or was killed, most often because memory ran out.
+        Exception: any error that `function` raised.
     """
-    # Forking a process that has used torch's threads can hang its children.
+    # If a process that has used torch's threads is forked, its children can hang.
     context = multiprocessing.get_context("spawn")
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, context, _begin)
@@ -77,11 +77,11 @@ def _broken(workers: Collection[Any]) -> ExportError:
 
 @contextmanager
 def _ctrl_c_is_for_the_parent() -> Iterator[None]:
-    """Processes started in the block never see Ctrl-C, which a terminal sends to all of them."""
+    """Shield the processes started in the block from Ctrl-C, which a terminal sends to all processes."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Blocked instead of ignored: it waits for the parent, and processes inherit the mask.
+    # The signal is blocked, not ignored: it stays pending for the parent, and the processes inherit the mask.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -90,16 +90,16 @@ def _ctrl_c_is_for_the_parent() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """What a worker does first."""
+    """Prepare a worker: it ends with its parent, and its locks leave no files behind."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     if "fork" in multiprocessing.get_all_start_methods():
-        # A worker starts no processes, but makes locks: tqdm does, when imported. Those for forked
-        # processes have no name that a killed worker could leave behind.
+        # A worker starts no processes, but it makes locks, as tqdm does when imported. Locks for forked
+        # processes have no name, so a killed worker leaves none behind.
         multiprocessing.set_start_method("fork", force=True)
     if sys.platform == "linux":
-        # The thread cannot run while native code holds Python's lock; the kernel needs no lock.
+        # The thread cannot run while native code holds Python's lock. The kernel needs no lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,5 +1,5 @@
-"""The model in PyTorch: what everything else is compared with, and what is exported and trained.
+"""The model in PyTorch. It is trained and exported, and everything else is compared with it.
 
-`reference.model.ODISE` is the model, `reference.checkpoint.load_weights` makes one with weights in it,
-`reference.inference.segment_photo` segments a photo with it.
+`reference.model.ODISE` is the model. `reference.checkpoint.load_weights` loads one with its weights.
+`reference.inference.segment_photo` segments a photo.
 """

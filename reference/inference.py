@@ -55,7 +55,7 @@ def resized_photo(image: ImageSource, preset: Preset) -> tuple[Tensor, tuple[int
 
 
 def things_of(vocabulary: Vocabulary) -> set[int]:
-    """The numbers of the categories that are things."""
+    """Return the numbers of the categories that are things."""
     return {index for index, isthing in enumerate(vocabulary.isthing) if isthing}
 
 

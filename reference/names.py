@@ -1,4 +1,4 @@
-"""Names that a person may mistype: of presets, stages and the like."""
+"""Checks of names that a person may mistype, as those of presets and stages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ EMPTY = "leave the option out, or give it a value; a variable of the shell that 
 
 
 def require_known(name: str, names: Collection[str], kind: str, error: type[OdiseError]) -> None:
-    """Raise unless `name` is one of `names`.
+    """Raise `error` unless `name` is one of `names`.
 
     Args:
-        kind: what they are: "preset".
-        error: raised if it is none; the hint has the name that was most likely meant, and all of them.
+        kind: the kind of the names, as "preset".
+        error: the class of the error. Its hint has the most similar name, and all names.
     """
     if name in names:
         return

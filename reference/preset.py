@@ -135,7 +135,7 @@ class Preset:
         return self.window // 2 ** (len(self.vae.channel_mult) - 1)
 
     def with_ablation(self, ablation: Ablation) -> Preset:
-        """The preset of the ablated model: the ablation, and the weights of the two classifiers."""
+        """Return the preset of the ablated model, with the ablation and the weights of both classifiers."""
         if ablation.classifier is None:
             return replace(self, ablation=ablation)
         alpha, beta = ablation.classifier
@@ -187,8 +187,8 @@ GOLDEN_CAPTION = replace(
     beta=0.65,
 )
 
-#: What the mask head of the demo model learns: one word per category of the scenes, and not all of them.
-#: Its CLIP has read the other words in captions, and the left out category too; see `reference.demo`.
+#: The labels of the demo model's mask head: one word per category of the scenes, without the novel category.
+#: Its CLIP has read the other words in captions, and the novel category too, see `reference.demo`.
 DEMO_TRAIN_LABELS = tuple(
     (name,)
     for name in (
@@ -197,8 +197,8 @@ DEMO_TRAIN_LABELS = tuple(
     )
 )
 
-# Widths chosen for a fraction of a second per image on two CPU cores; every feature of the real model is
-# there, windows too: a square image is four of them.
+# The widths are chosen for a fraction of a second per image on two CPU cores. The demo model has every part
+# of the real model, windows too: a square image has four.
 DEMO = Preset(
     name="demo",
     kind="label",
@@ -245,10 +245,10 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(preset: Preset | str) -> Preset:
-    """Find a preset by its name; a preset is returned as it is.
+    """Find a preset by its name. A preset is returned unchanged.
 
     Raises:
-        PresetError: there is none of that name.
+        PresetError: there is no preset of that name.
     """
     if isinstance(preset, Preset):
         return preset

@@ -21,7 +21,7 @@ def declare_operators() -> None:
     package = importlib.util.find_spec("torchvision")
     if package is None or package.submodule_search_locations is None:
         return
-    # The compiled part is loaded first. After our declaration, it would declare the operators twice.
+    # The compiled part is loaded first. After our declaration, it would declare the operators a second time.
     if not any(_loads(folder) for folder in package.submodule_search_locations):
         for name, schema in _SCHEMAS.items():
             torch.library.define(name, schema)

@@ -1,4 +1,4 @@
-"""The command: sections one after the other, the record written after each number."""
+"""The command: it runs the sections one after the other, and writes the record after each number."""
 
 from __future__ import annotations
 

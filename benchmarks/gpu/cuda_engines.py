@@ -1,9 +1,9 @@
-"""The exported stages on ONNX Runtime's CUDA provider, device to device: seconds, and distance to float32.
+"""The exported stages on ONNX Runtime's CUDA provider: seconds, and distance to float32.
 
     odise-trt bench cuda-engines --output benchmarks/results/onnxruntime-cuda.json
 
-Every stage is exported in half precision, run by IO binding on tensors that lie on the GPU, and compared with
-the reference in float32 on the same inputs.
+Every stage is exported in half precision. It runs by IO binding, with inputs and outputs on the GPU, and is
+compared with the reference in float32 on the same inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from odise_trt.cli import console
 from odise_trt.cli.places import folder
 
-#: The stages by what they cost.
+#: The stages, ordered by cost.
 STAGES = ("features", "captioner", "clip_pool", "mask_head")
 
 
@@ -79,7 +79,7 @@ def main(
 
 
 def stage_inputs(model: Any, name: str, side: int, device: Any) -> tuple[Any, ...]:
-    """What a stage gets in a real run on the photo, float32 on the device."""
+    """Return the inputs of a stage in a real run on the photo, float32 on the device."""
     import torch
     from torch.nn import functional as F
 
@@ -104,7 +104,7 @@ def stage_inputs(model: Any, name: str, side: int, device: Any) -> tuple[Any, ..
 
 
 def run(path: Path, spec: Any, inputs: Sequence[Any], expected: Sequence[Any] | Any) -> dict[str, Any]:
-    """Seconds of one run with inputs and outputs on the device, and the distance of its outputs."""
+    """Measure the seconds of a run with inputs and outputs on the device, and the distance of its outputs."""
     import numpy as np
     import onnxruntime
     import torch

@@ -1,4 +1,4 @@
-"""The card: what it is, what it can do at most, and whether it was throttled meanwhile."""
+"""The card: its name and versions, its measured ceilings, and whether it was throttled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOCKS = "clocks.sm,clocks.mem,clocks_event_reasons.active,temperature.gpu,powe
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Device, driver and versions."""
+    """Return the device, its driver and the versions of packages."""
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -43,7 +43,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def smi(query: str = _CLOCKS) -> str | None:
-    """What nvidia-smi says; None where there is none."""
+    """Return the answer of nvidia-smi to a query. None if there is no nvidia-smi."""
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
@@ -53,10 +53,10 @@ def smi(query: str = _CLOCKS) -> str | None:
 
 
 def ceilings(device: torch.device, side: int = 8192) -> dict[str, float]:
-    """Measured ceilings: matrix products in FLOP/s, and a copy in bytes/s (read and written).
+    """Measure the ceilings: matrix products in FLOP/s, and a copy in bytes/s (read and written).
 
     Args:
-        side: of the square matrices.
+        side: side of the square matrices.
     """
     found = {}
     for name, dtype in {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}.items():

@@ -1,4 +1,4 @@
-"""The sections of the measurement: each takes the bench and returns its numbers as JSON."""
+"""The sections of the measurement. Each takes the bench and yields its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PHOTO = Path(__file__).resolve().parents[2] / "assets" / "photo.jpg"
 
 @dataclass
 class Bench:
-    """The model on its device, and how long everything may take.
+    """The model on its device, and the limits of the measurement.
 
     Attributes:
-        sizes: height and width of the pictures; the first is what is measured but for `growth`.
+        sizes: height and width of the pictures. Most numbers are for the first size.
         repeats, seconds: measured runs of one technique, and the time for all of them.
     """
 
@@ -50,12 +50,12 @@ class Bench:
 
     @cached_property
     def model(self) -> ODISE:
-        """float32, on the device."""
+        """The model in float32, on the device."""
         return load_weights(self.preset, self.weights).eval().requires_grad_(False).to(self.device)
 
     @cached_property
     def half(self) -> ODISE:
-        """Half precision with float32 islands."""
+        """The model in half precision with float32 islands."""
         return techniques.half_model(self.model)
 
     @cached_property
@@ -66,14 +66,14 @@ class Bench:
             return self.model.encode(vocabulary.synonyms), frozenset(things_of(vocabulary))
 
     def picture(self, size: tuple[int, int]) -> Picture:
-        """The photo at a size, in pinned memory."""
+        """Return the photo at a size, in pinned memory."""
         with Image.open(PHOTO) as photo:
             resized = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized))
         return Picture(pixels.pin_memory() if self.device.type == "cuda" else pixels, *self.texts)
 
     def time(self, technique: Technique, picture: Picture, *, warmup: int = 3) -> dict[str, Any]:
-        """Time one technique and compare its results with those of the official way in float32."""
+        """Time one technique, and compare its results with those of the official pass in float32."""
         segment, around = technique
         kept: list[tuple[Segmentation, np.ndarray]] = []
 
@@ -99,7 +99,7 @@ class Bench:
 def distance(
     found: Segmentation, panoptic: np.ndarray, oracle: Segmentation, expected: np.ndarray
 ) -> dict[str, float]:
-    """How far results are from the oracle's."""
+    """Return the distances of results from those of the oracle."""
 
     def relative_l2(one: torch.Tensor, other: torch.Tensor) -> float:
         one, other = one.double(), other.double()
@@ -117,7 +117,7 @@ def distance(
 
 
 def waterfall(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """Every technique on the first size; the fastest few on the others."""
+    """Measure every technique on the first size, and the fastest few on the others."""
     every = techniques.waterfall(bench.model, bench.half, bench.device)
     for number, size in enumerate(bench.sizes):
         picture = bench.picture(size)
@@ -126,7 +126,7 @@ def waterfall(bench: Bench) -> Iterator[tuple[str, Any]]:
 
 
 def floor(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """The card's ceilings, and for every stage its work, its least traffic, and the time both would take."""
+    """Measure the card's ceilings. Per stage, count work and least traffic, and the time for both."""
     limits = ceilings(bench.device, 8192 if bench.device.type == "cuda" else 256)
     yield "ceilings", limits
     picture = bench.picture(bench.sizes[0])
@@ -136,7 +136,7 @@ def floor(bench: Bench) -> Iterator[tuple[str, Any]]:
 
 
 def growth(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """Windows 1, 4, 6 and 10 at once, and categories up to 10,000."""
+    """Measure batches of 1, 4, 6 and 10 windows, and up to 10,000 categories."""
     window = bench.model.preset.window
     segment = techniques.waterfall(bench.model, bench.half, bench.device)["pruned, batched, fp16"]
     for rows, columns in ((1, 1), (2, 2), (2, 3), (2, 5)):
@@ -157,13 +157,13 @@ def growth(bench: Bench) -> Iterator[tuple[str, Any]]:
 
 
 def compiled(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """torch.compile, on the first size."""
+    """Measure torch.compile on the first size."""
     picture = bench.picture(bench.sizes[0])
     for name, technique in techniques.compiled(bench.model, bench.device).items():
         yield name, _safely(partial(bench.time, technique, picture))
 
 
-#: Section -> what yields its numbers one by one, in the order they are worth.
+#: Section -> function that yields its numbers one by one. The most important section is first.
 SECTIONS: dict[str, Callable[[Bench], Iterator[tuple[str, Any]]]] = {
     "waterfall": waterfall,
     "floor": floor,
@@ -173,7 +173,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[tuple[str, Any]]]] = {
 
 
 def _safely(work: Callable[[], Any]) -> Any:
-    """A number, or why there is none: the others are still measured."""
+    """Return the result of `work`, or the reason of its failure, so that the other numbers are measured."""
     try:
         return work()
     except Exception as error:
@@ -188,7 +188,7 @@ def _pyramid(model: ODISE, padded: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def _work(bench: Bench, picture: Picture) -> dict[str, tuple[int, int]]:
-    """Stage -> (FLOPs, bytes that have to move at least: half weights, inputs and outputs)."""
+    """Return stage -> (FLOPs, least bytes to move: half weights, inputs and outputs)."""
     model = bench.model
     weights = {
         "captioner": model.clip.visual,

@@ -1,6 +1,6 @@
-"""The techniques of the waterfall: each makes of a model a function that segments one picture.
+"""The techniques of the waterfall. Each turns a model into a function that segments one picture.
 
-All start with a resized uint8 picture on the host and end with the panoptic map on the host.
+All start with a resized uint8 picture on the host, and end with the panoptic map on the host.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from reference.oracle import segment_official
 
 #: Modules whose weights stay float32 in half precision, as in the exported stages.
 FLOAT32 = ("sem_seg_head.predictor",)
-#: Every query keeps what it wins, so that maps have as much to differ in as can be.
+#: Every query keeps the pixels it wins, so that a comparison of maps shows the most differences.
 OVERLAP_THRESHOLD = 0.0
 
 
 @dataclass(frozen=True)
 class Picture:
-    """uint8 (H, W, 3) on the host, texts on the device, and which categories are things."""
+    """A picture, uint8 (H, W, 3) on the host, its texts on the device, and the categories that are things."""
 
     pixels: Tensor
     encoded: EncodedTexts
     things: frozenset[int]
 
 
-#: (picture, clock) -> the results on the device, and the panoptic map on the host.
+#: (picture, clock) -> results on the device, and the panoptic map on the host.
 Segment = Callable[[Picture, Clock], tuple[Segmentation, np.ndarray]]
-#: What segments, and the context of all its runs.
+#: The function that segments, and the context for all its runs.
 Technique = tuple[Segment, Callable[[], AbstractContextManager[Any]]]
 
 
 def segmenting(call: Callable[..., Segmentation], device: torch.device, around: Any = nullcontext) -> Segment:
-    """A technique from something that is called like `ODISE.segment`, inside a context."""
+    """Make a technique from a function with the signature of `ODISE.segment`, called inside a context."""
 
     def segment(picture: Picture, clock: Clock) -> tuple[Segmentation, np.ndarray]:
         with torch.inference_mode(), around():
@@ -58,19 +58,19 @@ def segmenting(call: Callable[..., Segmentation], device: torch.device, around: 
 
 
 def half_model(model: ODISE) -> ODISE:
-    """A copy of the model in half precision with the float32 islands of the exported stages."""
+    """Copy the model in half precision, with the float32 islands of the exported stages."""
     half: ODISE = HalfStage(model, (), FLOAT32).stage  # type: ignore[assignment]
     return half
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> Callable[[], AbstractContextManager[Any]]:
-    """PyTorch's own mixed precision."""
+    """Return contexts of PyTorch's own mixed precision."""
     return partial(torch.autocast, device.type, dtype=dtype)
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Whether float32 products may round their operands to TF32's 10 bits."""
+    """Set in the block whether float32 products may round their operands to TF32's 10 bits."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
@@ -80,7 +80,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 class Graphed:
-    """A function of tensors as one CUDA graph: recorded once for given shapes, then replayed."""
+    """A function of tensors of fixed shapes as one CUDA graph: recorded by the first call, then replayed."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
@@ -89,7 +89,7 @@ class Graphed:
         self._output: Any = None
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """The function's result, in memory that the next call overwrites."""
+        """Return the function's result, in memory that the next call overwrites."""
         if self._graph is None:
             self._record(inputs)
         for kept, given in zip(self._inputs, inputs, strict=True):
@@ -102,7 +102,7 @@ class Graphed:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(2):  # libraries choose their kernels before anything is recorded
+            for _ in range(2):  # libraries choose their kernels before the recording
                 self._call(*self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
@@ -114,7 +114,7 @@ class Graphed:
 def replaced(
     parts: Sequence[nn.Module], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """The forward passes of some modules, wrapped: `Graphed`, or torch.compile."""
+    """Wrap the forward passes of some modules in the block, in `Graphed` or torch.compile."""
     for part in parts:
         part.forward = wrap(part.forward)
     try:
@@ -134,11 +134,11 @@ def _both(*contexts: Callable[[], AbstractContextManager[Any]]) -> Iterator[None
 
 
 def waterfall(model: ODISE, half: ODISE | None, device: torch.device) -> dict[str, Technique]:
-    """Name -> technique, the slowest first.
+    """Return name -> technique, the slowest first.
 
     Args:
         model: float32, on the device.
-        half: `half_model(model)`; None leaves out what needs it.
+        half: `half_model(model)`. None omits the techniques that need it.
     """
     off, on = partial(tf32, False), partial(tf32, True)
     official = partial(segment_official, model)
@@ -167,7 +167,7 @@ def waterfall(model: ODISE, half: ODISE | None, device: torch.device) -> dict[st
 
 
 def compiled(model: ODISE, device: torch.device) -> dict[str, Technique]:
-    """torch.compile of the UNet and the autoencoder's walk, in mixed precision; compiling takes minutes."""
+    """Return torch.compile of UNet and autoencoder, in mixed precision. Its compilation takes minutes."""
     on = partial(tf32, True)
     wrap = partial(torch.compile, dynamic=False)
     parts = (model.captioner, model.features)

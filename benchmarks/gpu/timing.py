@@ -1,4 +1,4 @@
-"""Medians of work on a device, whole and per stage, and the memory it takes."""
+"""Measures work on a device: median seconds in total and per stage, and memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 
 class StageClock:
-    """Seconds per stage by the device's own events; the host never waits between stages.
+    """Measures seconds per stage with the device's own events. The host never waits between stages.
 
-    A callable clock, see `reference.model.clock`.
+    It is a callable clock, see `reference.model.clock`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -29,7 +29,7 @@ class StageClock:
         self._marks.append((stage, begin, self._mark()))
 
     def seconds(self) -> dict[str, float]:
-        """Seconds per stage since the last call."""
+        """Return the seconds per stage since the last call."""
         if self._on_gpu:
             torch.cuda.synchronize()
         found: dict[str, float] = {}
@@ -55,13 +55,13 @@ def measure(
     seconds: float,
     warmup: int = 3,
 ) -> dict[str, Any]:
-    """Run something many times.
+    """Run `work` many times and measure it.
 
     Args:
-        work: gets the clock of its stages and must end with its result on the host.
-        repeats: measured runs at most.
-        seconds: for all runs together; at least three are measured.
-        warmup: runs before them.
+        work: takes the clock for its stages. It must end with its result on the host.
+        repeats: largest number of measured runs.
+        seconds: limit for all runs together. At least three runs are measured.
+        warmup: runs before the measured ones.
 
     Returns:
         "seconds" (median of whole runs), "p10", "p90", "runs", "stages" (median per stage), and on a GPU

@@ -1,7 +1,7 @@
-"""ONNX files to engines, for TensorRT and for TensorRT for RTX; the flavour's module is passed in.
+"""Builds engines from ONNX files, for TensorRT and for TensorRT for RTX. The flavour's module is an argument.
 
-Networks are strongly typed: what runs in half precision is written in the graph, by `export.precision`.
-TensorRT for RTX builds on machines without a GPU, TensorRT needs the GPU the engine is for.
+Networks are strongly typed: the graph states which parts run in half precision (see `export.precision`).
+TensorRT for RTX builds on machines without a GPU. TensorRT needs the GPU that the engine is for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import AHEAD, Progress
 if TYPE_CHECKING:
     import tensorrt as trt
 
-#: What only a name of `ComputeCapability` says: "8.9" is SM89.
+#: Names of `ComputeCapability`: SM89 is "8.9". Nothing else in TensorRT's API states the number.
 _CAPABILITY = "SM{}"
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "UINT8": "uint8"}
 _MESSAGES_SHOWN = 5
@@ -34,8 +34,8 @@ class TensorRTBuilder:
     """Builds engines of one flavour, see `Builder`.
 
     Raises:
-        BackendError: the flavour is not installed, finds no GPU it needs, or does not build for a compute
-            capability.
+        BackendError: the flavour is not installed, does not find the GPU it needs, or does not build for one
+            of the compute capabilities.
     """
 
     def __init__(self, entry: BackendEntry, compute_capabilities: Sequence[str]) -> None:
@@ -88,25 +88,25 @@ def build_engine(
     compute_capabilities: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> None:
-    """Build `engine` from the graph `onnx` (external data beside it).
+    """Build `engine` from the graph `onnx`, which has its external data beside it.
 
     Args:
         flavour: the module `tensorrt` or `tensorrt_rtx`.
-        spec: the declaration at the precision of the graph; its profiles are the engine's, in order.
+        spec: the declaration at the precision of the graph. The engine has its profiles, in order.
         onnx: the graph.
-        engine: where to; the file appears whole.
-        compute_capabilities: like "8.9", TensorRT for RTX only: the GPUs to build for. None given: every
-            GPU the flavour supports (kernels are made on the GPU, when the engine is first opened).
-        progress: called while building, from TensorRT's threads.
+        engine: the path to write. The file appears when it is complete.
+        compute_capabilities: the GPUs to build for, like "8.9". TensorRT for RTX only. Empty: every GPU the
+            flavour supports. The kernels are compiled on the GPU, when the engine is first opened.
+        progress: called during the build, from TensorRT's threads.
 
     Raises:
-        BackendError: the flavour finds no device it needs, or does not know a compute capability.
-        ExportError: the graph does not parse, is not what `spec` declares, or does not build.
+        BackendError: the flavour does not find the device it needs, or does not know a compute capability.
+        ExportError: the graph does not parse, differs from what `spec` declares, or does not build.
         OutputError: the engine cannot be written.
     """
     logger = collecting_logger(flavour, [])
     builder = _builder(flavour, logger)
-    # The parser owns the weights that the network refers to: it has to live until the engine is built.
+    # The parser owns the weights that the network refers to. It must exist until the engine is built.
     network, _parser = _parse(flavour, builder, logger, spec, onnx)
     config = _config(flavour, builder)
     for profile in _profiles(builder, spec):
@@ -125,13 +125,13 @@ def build_engine(
 
 def _config(flavour: Any, builder: Any) -> Any:
     config = builder.create_builder_config()
-    # float32 is float32: TensorRT would multiply it with 10-bit mantissas, which are fp16's.
+    # TF32 would round float32 operands to 10-bit mantissas, the precision of fp16.
     config.clear_flag(flavour.BuilderFlag.TF32)
     return config
 
 
 def capability_names(flavour: Any) -> tuple[str, ...]:
-    """The compute capabilities engines can be built for ahead of time: ("7.5", ..., "12.0")."""
+    """Return the compute capabilities that engines can be built for ahead of time: ("7.5", ..., "12.0")."""
     members = getattr(getattr(flavour, "ComputeCapability", None), "__members__", {})
     digits = [name.removeprefix("SM") for name in members if name.startswith("SM")]
     return tuple(f"{number[:-1]}.{number[-1]}" for number in sorted(digits, key=int))
@@ -140,7 +140,7 @@ def capability_names(flavour: Any) -> tuple[str, ...]:
 def _builder(flavour: Any, logger: Any) -> trt.Builder:
     try:
         return flavour.Builder(logger)
-    # Without a usable driver the binding of TensorRT raises TypeError: its constructor returned nothing.
+    # Without a usable driver, TensorRT's constructor returns null, and its Python binding raises TypeError.
     except (TypeError, RuntimeError) as error:
         raise BackendError(
             f"{flavour.__name__} {flavour.__version__} finds no GPU to build for: {_listed(logger.errors)}",
@@ -151,7 +151,7 @@ def _builder(flavour: Any, logger: Any) -> trt.Builder:
 def _parse(
     flavour: Any, builder: trt.Builder, logger: Any, spec: StageSpec, onnx: Path
 ) -> tuple[trt.INetworkDefinition, trt.OnnxParser]:
-    # Always on in TensorRT 11, a flag in 10.
+    # Strong typing is always on in TensorRT 11. In TensorRT 10 it is a flag.
     strongly_typed = getattr(flavour.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
     parser = flavour.OnnxParser(network, logger)
@@ -234,7 +234,7 @@ def _listed(messages: Sequence[str]) -> str:
 
 
 def _monitor(flavour: Any, progress: Progress) -> Any:
-    """TensorRT's progress monitor that tells `progress`; phases nest, each has its own number of steps."""
+    """Return a TensorRT progress monitor that calls `progress`. Phases nest, each with its own steps."""
 
     class Monitor(flavour.IProgressMonitor):
         def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The stages of the model, in the order they run.
 
-A new stage is one file and one line here: docs/adding-a-stage.md.
+A new stage needs one file and one line here, see docs/adding-a-stage.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from .wrapper import StageWrapper
 
-#: Name of a stage, which is also the name of its module here, and the class in it.
+#: Name of a stage -> class of the stage. The module with the class has the name of the stage.
 _CLASSES = {
     "captioner": "Captioner",
     "features": "Features",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from odise_trt.stage_spec import Axis, Profile
 from reference.preset import Preset
 
-#: A 1024 x 2560 image, the largest of the official sizes, is ten windows; longer strips run in batches.
+#: A 1024 x 2560 image, the largest official size, has ten windows. Longer images run in batches.
 MAX_WINDOWS = 10
 TYPICAL_WINDOWS = 4
 MAX_TEXTS = 128
 
 
 def window_axes(preset: Preset) -> tuple[Axis, ...]:
-    """Number of windows, and their side before they are enlarged to `preset.window`."""
+    """Return the axes of the number of windows, and of their side before enlargement to `preset.window`."""
     return (
         Axis("windows", 1, TYPICAL_WINDOWS, MAX_WINDOWS),
         Axis("side", preset.divisor, preset.window, preset.window, preset.divisor),
@@ -20,9 +20,9 @@ def window_axes(preset: Preset) -> tuple[Axis, ...]:
 
 
 def window_profiles(preset: Preset) -> tuple[Profile, ...]:
-    """Full windows, and the smaller ones of images whose shorter side stays below the window.
+    """Return profiles for full windows, and for smaller ones of images with a shorter side below the window.
 
-    Nearly every image has full windows, so these get kernels for exactly that side.
+    Nearly every image has full windows, so they get kernels for exactly that side.
     """
     windows, step, side = (1, TYPICAL_WINDOWS, MAX_WINDOWS), preset.divisor, preset.window
     profiles = [Profile("window", {"windows": windows, "side": (side, side, side)})]
@@ -33,13 +33,13 @@ def window_profiles(preset: Preset) -> tuple[Profile, ...]:
 
 
 def image_axes(preset: Preset) -> tuple[Axis, ...]:
-    """Height and width of the padded image."""
+    """Return the axes of the height and width of the padded image."""
     step = preset.divisor
     return tuple(Axis(name, step, preset.short_side, preset.max_side, step) for name in ("height", "width"))
 
 
 def image_profiles(preset: Preset) -> tuple[Profile, ...]:
-    """Landscape and portrait: two narrow profiles need far less memory than one square of `max_side`."""
+    """Return profiles for landscape and portrait. They need far less memory than a square of `max_side`."""
     step, short, longest = preset.divisor, preset.short_side, preset.max_side
     narrow = (step, short, short)
     wide = (step, step * round(short * 4 / 3 / step), longest)
@@ -50,10 +50,10 @@ def image_profiles(preset: Preset) -> tuple[Profile, ...]:
 
 
 def text_axes() -> tuple[Axis, ...]:
-    """Number of texts per run."""
+    """Return the axis of the number of texts per run."""
     return (Axis("texts", 1, MAX_TEXTS, MAX_TEXTS),)
 
 
 def text_profiles() -> tuple[Profile, ...]:
-    """Large vocabularies come in full batches, single words in small ones; one profile serves both."""
+    """Return one profile for the full batches of large vocabularies and the small batches of single words."""
     return (Profile("texts", {"texts": (1, MAX_TEXTS, MAX_TEXTS)}),)

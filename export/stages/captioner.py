@@ -1,4 +1,4 @@
-"""Stage `captioner`: what the diffusion model is told about each window."""
+"""Stage `captioner`: the condition of the diffusion model for each window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `clip_pool`: CLIP's view of what lies under each mask."""
+"""Stage `clip_pool`: CLIP's embedding of the image area under each mask."""
 
 from __future__ import annotations
 

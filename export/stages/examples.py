@@ -1,7 +1,7 @@
-"""Inputs for parity checks: random, yet with the structure that images, masks and texts have.
+"""Random inputs for parity checks, with the structure of images, masks and texts.
 
-White noise would hide errors: it averages out in every convolution, and masks made of it have no
-inside. These are sums of noise at several scales, as photographs are.
+White noise would hide errors: convolutions average it out, and masks made of it have no inside. These inputs
+are sums of noise at several scales, similar to photos.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SCALES = (32, 8, 2)  # pixels per grain of noise
 
 
 def fields(batch: int, channels: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Smooth random fields (batch, channels, height, width), float32, about zero mean and unit variance."""
+    """Make smooth random fields (batch, channels, height, width), float32, with mean ~0 and variance ~1."""
     total = torch.zeros(batch, channels, height, width)
     for scale in _SCALES:
         grains = torch.randn(batch, channels, -(-height // scale), -(-width // scale), generator=generator)
@@ -23,15 +23,15 @@ def fields(batch: int, channels: int, height: int, width: int, generator: torch.
 
 
 def images(batch: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """RGB images (batch, 3, height, width), float32 in [0, 1], with places that are clipped at both ends."""
+    """Make RGB images (batch, 3, height, width), float32 in [0, 1]. Some places are clipped at 0 or at 1."""
     return (0.5 + 0.3 * fields(batch, 3, height, width, generator)).clamp(0, 1)
 
 
 def mask_logits(queries: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Mask logits (1, queries, height, width), float32, of both signs.
+    """Make mask logits (1, queries, height, width), float32, of both signs.
 
-    The first query has an empty mask and the second a full one: both occur, and both are special
-    cases of every pooling.
+    The first query has an empty mask, and the second has a full one. Both occur in practice, and both are
+    special cases for every pooling.
     """
     logits = 4 * fields(1, queries, height, width, generator)
     logits[:, 0] = -logits[:, 0].abs() - 1
@@ -40,7 +40,7 @@ def mask_logits(queries: int, height: int, width: int, generator: torch.Generato
 
 
 def tokens(texts: int, length: int, vocab_size: int, generator: torch.Generator) -> Tensor:
-    """Token rows (texts, length), int64: start, one to `length - 2` words, end, zeros.
+    """Make token rows (texts, length), int64: start, one to `length - 2` words, end, zeros.
 
     The last two tokens of CLIP's vocabulary are start and end.
     """

@@ -19,12 +19,12 @@ from .wrapper import StageWrapper
 if TYPE_CHECKING:
     from reference.model import ODISE
 
-#: Feature map -> pixels of the image per element.
+#: Feature map -> image pixels per element, along one side.
 STRIDES = dict(zip(("s2", "s3", "s4", "s5"), PYRAMID, strict=True))
 
 
 class Features(StageWrapper):
-    """VAE encoder, UNet at t = 0, the live part of the VAE decoder; projected and summed per stride.
+    """VAE encoder, UNet at t = 0 and the used part of the VAE decoder. Features are summed per stride.
 
     Shapes:
         windows      (W, 3, side, side)  RGB in [0, 1]
@@ -65,7 +65,7 @@ class Features(StageWrapper):
     def examples(
         cls, model: ODISE, sizes: Mapping[str, int], generator: torch.Generator
     ) -> tuple[Array, ...]:
-        """Random images, and what the reference's captioner says about them."""
+        """Random images, and the outputs of the reference's captioner for them."""
         windows = images(sizes["windows"], sizes["side"], sizes["side"], generator)
         return (windows, *model.captioner(windows))
 

@@ -31,9 +31,9 @@ class MaskHead(StageWrapper):
         pred_logits  (1, Q, 2)         object or nothing, float32; caption models only
     """
 
-    # Masks are thresholded into attention masks and pooling masks, layer after layer.
+    # Every layer thresholds its masks into attention masks and pooling masks.
     scenes = 3
-    # A hundredth of the model's work, and its masks decide where it looks next.
+    # It has a hundredth of the model's work, and its masks decide where the next layer attends.
     float32 = ("mask_head.predictor",)
     islands = (
         "normalisation statistics",

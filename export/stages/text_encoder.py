@@ -1,4 +1,4 @@
-"""Stage `text_encoder`: category names as embeddings; runs once per vocabulary."""
+"""Stage `text_encoder`: embeddings of category names. It runs once per vocabulary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TextEncoder(StageWrapper):
 
     Shapes:
         tokens           (K', 77)  int64
-        clip_text_embed  (K', E)   not normalised; compared with `clip_mask_embed`
+        clip_text_embed  (K', E)   not normalised, compared with `clip_mask_embed`
         text_embed       (K', D)   compared with `mask_embed`
     """
 

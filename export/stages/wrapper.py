@@ -1,4 +1,4 @@
-"""The base class of stages: a part of the model with flat inputs and outputs that declares itself."""
+"""The base class of stages: a part of the model with flat inputs and outputs, and their declaration."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class StageWrapper(nn.Module, ABC):
-    """A part of the model as it is exported.
+    """A part of the model to export.
 
-    A subclass takes what it needs from the model in `__init__`, declares its tensors in `declare`, and
-    has a `forward` that takes the declared inputs and returns the declared outputs, in that order.
+    A subclass takes its modules from the model in `__init__` and declares its tensors in `declare`. Its
+    `forward` takes the declared inputs and returns the declared outputs, in that order.
 
     Attributes:
-        scenes: example inputs per size in parity checks, an odd number; the median of them counts. More than
-            one where a stage makes hard decisions, see `export.parity`.
-        float32: names (with `*`) of submodules whose weights, and so whose arithmetic, stay float32 in
-            an fp16 build. Normalisations, softmax and whatever the model itself raises to float32 do so
-            everywhere; see `export.precision`.
+        scenes: number of example inputs per size in parity checks, odd. The median counts. Use more than one
+            if the stage makes hard decisions, see `export.parity`.
+        float32: names (with `*`) of submodules whose weights, and so whose arithmetic, stay float32 in an
+            fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
+            float32 are float32 too, see `export.precision`.
         islands: the float32 parts of an fp16 build in words, for the manifest.
     """
 
@@ -42,17 +42,17 @@ class StageWrapper(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def declare(cls, preset: Preset) -> StageSpec:
-        """Names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
+        """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
 
     @classmethod
     @abstractmethod
     def examples(
         cls, model: ODISE, sizes: Mapping[str, int], generator: torch.Generator
     ) -> tuple[Tensor, ...]:
-        """Inputs like those of a real run, in the declared order, float32 (or int64).
+        """Make inputs like those of a real run, in the declared order, float32 (or int64).
 
         Args:
-            model: for stages that read what other stages make.
+            model: for stages that read the outputs of other stages.
             sizes: one size per axis of the stage.
-            generator: on the CPU; the same seed gives the same inputs.
+            generator: on the CPU. The same seed gives the same inputs.
         """

@@ -1,4 +1,4 @@
-"""The frozen diffusion features of a whole photo, and its regions where they are alike."""
+"""The frozen diffusion features of a whole photo, and the regions with similar features."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from reference.model.captioner import resize_bicubic
 from reference.model.diffusion import STRIDES
 from reference.model.windows import extract_windows, stitch
 
-#: Places that k-means looks at to find its centres; the others are given to the nearest one.
+#: Number of places from which k-means computes its centres. Every other place gets the nearest centre.
 SAMPLE = 20_000
-#: Starts of k-means, of which the best is kept, and rounds of each.
+#: Number of starts of k-means, of which the best is kept, and of rounds per start.
 STARTS, ROUNDS = 4, 30
 
 
 class FeatureError(OdiseError):
-    """A feature that does not exist, or that cannot be taken apart as asked."""
+    """A feature that does not exist, or that cannot be clustered as requested."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class FeatureMap:
 
     Attributes:
         name: one of `FEATURES`.
-        stride: pixels of the resized photo per place.
-        values: float32 (h, w, channels); the last row and column may reach over the edge of the photo.
+        stride: pixels of the resized photo per place, along one side.
+        values: float32 (h, w, channels). The last row and column may extend beyond the edge of the photo.
         size: height and width of the resized photo.
     """
 
@@ -48,7 +48,7 @@ class FeatureMap:
     size: tuple[int, int]
 
     def at(self, places: np.ndarray, height: int, width: int) -> np.ndarray:
-        """A map of the places (h, w, ...) at another size of the photo: every pixel has that of its place."""
+        """Resize a map of the places (h, w, ...) for the photo. Every pixel takes the value of its place."""
         rows, columns = (
             ((np.arange(length) + 0.5) * full / length / self.stride).astype(np.intp)
             for length, full in zip((height, width), self.size, strict=True)
@@ -58,15 +58,17 @@ class FeatureMap:
 
 @torch.no_grad()
 def feature_maps(model: ODISE, photo: np.ndarray, names: Sequence[str] = FEATURES) -> list[FeatureMap]:
-    """Raw features of a photo at the size of the official evaluation; windows are joined as the model does.
+    """Return raw features of a photo at the size of the official evaluation.
+
+    Windows are joined as in the model.
 
     Args:
         model: in evaluation mode, with diffusion features.
         photo: uint8 (H, W, 3).
-        names: which features, of `FEATURES`.
+        names: the requested features, from `FEATURES`.
 
     Raises:
-        FeatureError: there is no such feature, or the model has none of diffusion.
+        FeatureError: there is no such feature, or the model has no diffusion features.
     """
     unknown = [name for name in names if name not in FEATURES]
     if unknown or not names:
@@ -84,10 +86,10 @@ def feature_maps(model: ODISE, photo: np.ndarray, names: Sequence[str] = FEATURE
     for name in names:
         index = FEATURES.index(name)
         stride = STRIDES[index]
-        # As the backbone has it: windows are enlarged to what the diffusion model reads, features go back.
+        # As in the backbone: windows are enlarged for the diffusion model, its features are reduced again.
         feature = F.interpolate(raw[index].float(), size=(side // stride,) * 2, mode="nearest")
         joined = stitch(feature, origins, stride, *padded.shape[-2:])[0]
-        # What is padding alone is no part of the photo.
+        # Places with padding only are not part of the photo.
         size = planes.shape[-2], planes.shape[-1]
         height, width = (-(-length // stride) for length in size)
         values = joined[:, :height, :width].permute(1, 2, 0).cpu().numpy()
@@ -100,14 +102,14 @@ def cluster(values: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
 
     Args:
         values: float32 (h, w, channels).
-        clusters: how many groups, at least 2.
-        seed: of the starts.
+        clusters: number of groups, at least 2.
+        seed: seed of the starts.
 
     Returns:
-        int32 (h, w), numbered from 0, the largest group first.
+        int32 (h, w), the number of the group. The largest group is 0.
 
     Raises:
-        FeatureError: fewer places than groups, or values that are all alike or not finite.
+        FeatureError: fewer places than groups, or values that are all equal or not finite.
     """
     height, width, channels = values.shape
     places = np.ascontiguousarray(values.reshape(-1, channels), dtype=np.float32)
@@ -128,7 +130,7 @@ def cluster(values: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
     best, closest = None, np.inf
     for _ in range(STARTS):
         with warnings.catch_warnings():
-            # A start in which a cluster ends up empty: another one will be better.
+            # If a cluster of one start becomes empty, another start will be better.
             warnings.filterwarnings("ignore", message="One of the clusters is empty")
             centres, _ = kmeans2(sample, clusters, iter=ROUNDS, minit="++", rng=rng)
         distance = float(np.square(vq(sample, centres)[1]).sum())
@@ -142,7 +144,7 @@ def cluster(values: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
 
 
 def _planes(model: ODISE, photo: np.ndarray) -> Tensor:
-    """(1, 3, H, W) in [0, 1], resized as the official evaluation does."""
+    """Return the photo as (1, 3, H, W) in [0, 1], resized as the official evaluation does."""
     preset = model.preset
     height, width = photo.shape[:2]
     height, width = evaluation_size(height, width, preset.short_side, preset.max_side)

@@ -1,6 +1,6 @@
-"""Pictures of what the frozen diffusion model tells apart (ODISE, Fig. 1 and B.1).
+"""Pictures of the regions that the frozen diffusion model distinguishes (ODISE, Fig. 1 and B.1).
 
-k-means over the raw diffusion features of a photo, one panel per feature, beside the photo.
+They show the clusters of k-means over the raw diffusion features, one panel per feature, beside the photo.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
 from odise_trt.pictures.encode import mark_of, marked_png
 
-# The model is imported where it is used: a package that is not installed is told of by the command.
+# The model is imported where it is used, so that the command can report a package that is not installed.
 if TYPE_CHECKING:
     from reference.features.maps import FeatureMap
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 _PANEL, _LETTERS = 512, 13
 _GAP = 8
 _BLOCKS = {"enc": "encoder", "un": "UNet", "dec": "decoder"}
-#: Key of the text in a picture that says what it is, and of which photo.
+#: Key of the text in a PNG file that names the kind of picture and its photo.
 _MARK = "Description"
 
 
 def draw_features(
     photo: np.ndarray, maps: Sequence[FeatureMap], clusters: int = 5, seed: int = 0, note: str = ""
 ) -> Image.Image:
-    """The photo, then one panel per feature: a colour per cluster, and a legend with their shares.
+    """Draw the photo, then one panel per feature: a colour per cluster, and a legend with their shares.
 
     Args:
         photo: uint8 (H, W, 3).
-        maps: of `feature_maps`.
-        clusters: how many per feature.
-        seed: of k-means.
-        note: below the photo.
+        maps: the result of `feature_maps`.
+        clusters: number of clusters per feature.
+        seed: seed of k-means.
+        note: text below the photo.
 
     Raises:
         FeatureError: as `cluster`.
@@ -68,7 +68,7 @@ def draw_features(
 
 
 def write_picture(picture: Image.Image, output: Path, photo: Path, *, overwrite: bool = False) -> None:
-    """Write a picture of `draw_features` as a PNG file; `check_place` says beforehand whether it may.
+    """Write a picture of `draw_features` as a PNG file. `check_place` finds problems beforehand.
 
     Raises:
         OutputError: it cannot be written.
@@ -80,10 +80,10 @@ def write_picture(picture: Image.Image, output: Path, photo: Path, *, overwrite:
 
 
 def check_place(output: Path, photo: Path, *, overwrite: bool = False) -> None:
-    """Raise OutputError unless a picture of the photo can go there; its folder is made.
+    """Raise OutputError unless a picture of the photo can be written to `output`. Make its folder.
 
     Args:
-        overwrite: whether another file may be replaced; the photo itself never is.
+        overwrite: whether another file may be replaced. The photo itself is never replaced.
     """
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} is no name of a PNG file", "give --output a name that ends in .png")
@@ -97,12 +97,12 @@ def check_place(output: Path, photo: Path, *, overwrite: bool = False) -> None:
 
 
 def _mark_of(photo: Path) -> str:
-    name = photo.name.encode(errors="backslashreplace").decode()  # one that is not UTF-8
+    name = photo.name.encode(errors="backslashreplace").decode()  # for a name that is not UTF-8
     return f"diffusion features of {name}, by odise-trt"
 
 
 def _keeper(mark: str) -> Callable[[Path], None]:
-    """Lets an older picture of the same photo be replaced, and nothing else."""
+    """Return a check that allows the replacement of an older picture of the same photo only."""
 
     def keep(path: Path) -> None:
         if mark_of(path, _MARK) != mark:
@@ -122,7 +122,7 @@ def _heading(feature: FeatureMap) -> str:
 def _panel(
     picture: Image.Image, entries: Sequence[Entry], heading: str, notes: Sequence[str], rows: int
 ) -> Image.Image:
-    """A picture over a legend that is as tall for every panel of `rows` entries."""
+    """Draw a picture above a legend. The legend has the height of `rows` entries."""
     width = max(picture.width, 20 * _LETTERS)
     columns = max(1, (width - _LETTERS) // (19 * _LETTERS))
     line = round(1.7 * _LETTERS)

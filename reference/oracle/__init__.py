@@ -1,6 +1,6 @@
-"""The official forward pass, and every intermediate tensor on record: what the model is compared with.
+"""The official forward pass, with a record of every intermediate tensor. The model is compared with it.
 
-The oracle calls the model's parts; the model knows nothing of it.
+The oracle imports the parts of the model. The model does not import the oracle.
 """
 
 from .segment import Traced, segment_official, segment_pyramid_traced, segment_traced

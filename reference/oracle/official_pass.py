@@ -1,8 +1,8 @@
-"""The backbone run as the official code runs it: window by window, with the work that nobody reads.
+"""The backbone as the official code runs it: window by window, with results that the model never uses.
 
-It is the baseline of the benchmarks and the check on `reference.model.diffusion`, which walks the same
-modules by hand: here diffusers, transformers and open_clip run their own forward passes, whole, and hooks
-catch the inputs of the blocks ODISE reads.
+It is the baseline of the benchmarks, and the check of `reference.model.diffusion`, which calls the same
+modules one by one. Here diffusers, transformers and open_clip run their own complete forward passes, and
+hooks record the inputs of the blocks that ODISE reads.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from reference.model.clock import Clock, untimed
 from reference.model.diffusion import Diffusion
 from reference.model.windows import extract_windows, join
 
-#: Stable Diffusion's tokens of the empty caption: start of text, then end of text up to the length.
+#: Stable Diffusion's tokens of the empty caption: one start of text, then end of text up to the full length.
 START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 
 class DiffusionRun(NamedTuple):
-    """Everything the official extractor computes for one window; only `features` is read.
+    """All results of the official extractor for one window. The model uses `features` only.
 
     Attributes:
-        latent_image, noisy_latent: (1, 4, P/8, P/8), what the UNet starts from.
+        latent_image, noisy_latent: (1, 4, P/8, P/8), the latent without and with noise.
         features: the eight raw features, in order.
         unet_out: (1, 4, P/8, P/8), the predicted noise.
         decoded: (1, 3, P, P), the window after a round trip through the autoencoder, in [-1, 1].
@@ -44,7 +44,7 @@ class DiffusionRun(NamedTuple):
 
 
 def image_features(backbone: Backbone, image: Tensor, clock: Clock = untimed) -> tuple[Tensor, ...]:
-    """(s2, s3, s4, s5) of one whole image (1, 3, H, W) in [0, 1], H and W multiples of 64."""
+    """Return (s2, s3, s4, s5) of one whole image (1, 3, H, W) in [0, 1], H and W multiples of 64."""
     windows, origins = extract_windows(image, backbone.window)
     pyramids = [window_features(backbone, window, clock) for window in windows.split(1)]
     with clock("stitch"):
@@ -53,7 +53,7 @@ def image_features(backbone: Backbone, image: Tensor, clock: Clock = untimed) ->
 
 
 def window_features(backbone: Backbone, window: Tensor, clock: Clock = untimed) -> tuple[Tensor, ...]:
-    """(s2, s3, s4, s5) of one window (1, 3, S, S) in [0, 1]."""
+    """Return (s2, s3, s4, s5) of one window (1, 3, S, S) in [0, 1]."""
     with clock("captioner"):
         cond_inputs, cond_emb = caption(backbone.feature_extractor, window)
     with clock("features"):
@@ -63,13 +63,13 @@ def window_features(backbone: Backbone, window: Tensor, clock: Clock = untimed) 
 
 
 def caption(captioner: Captioner, window: Tensor) -> tuple[Tensor, Tensor]:
-    """(cond_inputs, cond_emb) of one window, with open_clip's whole vision transformer."""
+    """Return (cond_inputs, cond_emb) of one window, with open_clip's whole vision transformer."""
     clip = captioner.clip
     return captioner.condition(clip.encode_image(clip.normalise(captioner.view(window))))
 
 
 def diffuse(diffusion: Diffusion, image: Tensor, cond_inputs: Tensor, cond_emb: Tensor) -> DiffusionRun:
-    """Run autoencoder, text encoder and UNet over one window (1, 3, P, P) in [0, 1], whole."""
+    """Run the whole autoencoder, text encoder and UNet on one window (1, 3, P, P) in [0, 1]."""
     vae, unet = diffusion.vae, diffusion.unet
     with _inputs(_read_blocks(diffusion)) as features:
         latent = vae.encode(image * 2 - 1).latent_dist.mode() * diffusion.scale_factor
@@ -96,7 +96,7 @@ def _read_blocks(diffusion: Diffusion) -> list[nn.Module]:
 
 @contextmanager
 def _inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """The first argument of every module, in the order they run."""
+    """Record the first argument of every module, in the order they run."""
     seen: list[Tensor] = []
     hooks = [module.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for module in modules]
     try:
@@ -108,7 +108,7 @@ def _inputs(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def _shifted(module: nn.Module, shift: Tensor) -> Iterator[None]:
-    """Add `shift` to what the module returns."""
+    """Add `shift` to the output of the module."""
     hook = module.register_forward_hook(lambda _, args, output: output + shift)
     try:
         yield

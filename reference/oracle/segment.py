@@ -1,4 +1,4 @@
-"""`ODISE.segment` as the official code runs it, and with every intermediate tensor on record."""
+"""`ODISE.segment` as the official code runs it, and with a record of every intermediate tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference.oracle.trace import Taps, Way
 
 
 class Traced(NamedTuple):
-    """A segmentation, and every intermediate tensor by the name it has in the golden files."""
+    """A segmentation, and every intermediate tensor by its name in the golden files."""
 
     result: Segmentation
     taps: Taps
@@ -34,7 +34,7 @@ def segment_official(
     overlap_threshold: float | None = None,
     clock: Clock = untimed,
 ) -> Segmentation:
-    """Segment one image as the official code does; arguments as in `ODISE.segment`.
+    """Segment one image as the official code does. Arguments are those of `ODISE.segment`.
 
     Raises:
         AblationError: the model is ablated.
@@ -60,7 +60,7 @@ def segment_traced(
     *,
     way: Way = "pruned",
 ) -> Traced:
-    """Segment one image and record every intermediate tensor; arguments as in `ODISE.segment`.
+    """Segment one image and record every intermediate tensor. Arguments are those of `ODISE.segment`.
 
     Raises:
         AblationError: the model is ablated.
@@ -84,12 +84,12 @@ def segment_pyramid_traced(
     way: Way = "pruned",
     taps: Taps,
 ) -> Traced:
-    """The part of `segment_traced` after the backbone.
+    """Run the part of `segment_traced` after the backbone.
 
     Args:
         planes: (1, 3, H, W), the image in [0, 1], without padding.
         pyramid: (s2, s3, s4, s5) of the padded image.
-        taps: filled.
+        taps: receives the tensors.
     """
     encoded = model.encode(labels)
     head = trace.traced_head(model.mask_head, pyramid, way == "official", taps)

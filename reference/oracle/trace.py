@@ -1,4 +1,4 @@
-"""Every intermediate tensor of a segmentation, on record.
+"""Records every intermediate tensor of a segmentation.
 
 The names are those of the golden files: `w0.` is the first window, `w1.` the second, row by row.
 """
@@ -19,15 +19,15 @@ from reference.model.open_vocabulary import Classification, EncodedTexts
 from reference.model.windows import Origin, extract_windows, join
 from reference.oracle import official_pass
 
-#: "official" runs window by window and computes what the model never uses, as the official code does;
-#: "pruned" skips that and batches the windows, as `ODISE` does. Their results agree to rounding.
+#: "official" runs window by window and computes results that the model never uses, as the official code does.
+#: "pruned" skips them and batches the windows, as `ODISE` does. The results agree within rounding.
 Way = Literal["official", "pruned"]
 #: Every intermediate tensor by its name.
 Taps = dict[str, Tensor]
 
 
 def traced_official(backbone: Backbone, image: Tensor, taps: Taps) -> tuple[Tensor, ...]:
-    """`official_pass.image_features`, filling `taps`."""
+    """Return `official_pass.image_features`, and record its tensors in `taps`."""
     windows, origins = _windows(backbone, image, taps)
     captioner, pyramids = backbone.feature_extractor, []
     for number, window in enumerate(windows.split(1)):
@@ -46,7 +46,7 @@ def traced_official(backbone: Backbone, image: Tensor, taps: Taps) -> tuple[Tens
 
 
 def traced_pruned(backbone: Backbone, image: Tensor, taps: Taps) -> tuple[Tensor, ...]:
-    """`windows.image_features`, filling `taps` with what it computes."""
+    """Return `windows.image_features`, and record its tensors in `taps`."""
     windows, origins = _windows(backbone, image, taps)
     captioner, diffusion = backbone.feature_extractor, backbone.diffusion
     found = _view(backbone, windows)
@@ -65,14 +65,14 @@ def traced_pruned(backbone: Backbone, image: Tensor, taps: Taps) -> tuple[Tensor
 
 
 def features_of(way: Way) -> Callable[[Backbone, Tensor, Taps], tuple[Tensor, ...]]:
-    """`traced_official` or `traced_pruned`."""
+    """Return `traced_official` or `traced_pruned`."""
     return traced_official if way == "official" else traced_pruned
 
 
 def traced_head(
     head: MaskHead, pyramid: tuple[Tensor, ...], resize_masks: bool, taps: Taps
 ) -> MaskHeadOutput:
-    """`head(*pyramid, aux=True, resize_masks=resize_masks)`, filling `taps`."""
+    """Return `head(*pyramid, aux=True, resize_masks=resize_masks)`, and record its tensors in `taps`."""
     pixels = head.pixel_decoder(*pyramid)
     predictions = head.predictor(pixels, aux=True, resize_masks=resize_masks)
     taps["pixel_decoder.mask_features"] = pixels.mask_features
@@ -88,7 +88,7 @@ def traced_head(
 
 
 def record_texts(model: ODISE, encoded: EncodedTexts, taps: Taps) -> None:
-    """The text side of both classifiers."""
+    """Record the text side of both classifiers."""
     if model.preset.kind == "label":
         taps["category_head.null_embed"] = model.category_head.null()
     head = _text_head(model)
@@ -98,7 +98,7 @@ def record_texts(model: ODISE, encoded: EncodedTexts, taps: Taps) -> None:
 
 
 def record_classification(model: ODISE, image: Tensor, classes: Classification, taps: Taps) -> None:
-    """The mask side of both classifiers, of an image (1, 3, H, W) in [0, 1]."""
+    """Record the mask side of both classifiers, for an image (1, 3, H, W) in [0, 1]."""
     label = model.preset.kind == "label"
     taps[f"{_text_head(model)}.cal_pred_{'' if label else 'open_'}logits"] = classes.category_logits
     taps["clip_head.in_open_logits"] = classes.category_logits[..., : classes.clip_logits.shape[-1]]
@@ -111,7 +111,7 @@ def record_classification(model: ODISE, image: Tensor, classes: Classification, 
     taps["clip_head.mask_pred_open_logits"] = classes.clip_logits
     taps["clip_head.fused_open_logits"] = classes.fused
     if label:
-        # The official decoder of label models answers "object" for every query, to be overwritten.
+        # The official decoder of label models predicts "object" for every query, and overwrites it later.
         queries, categories = classes.fused.shape[1], len(model.train_labels)
         placeholder = torch.ones(1, queries, categories + 1)
         placeholder[..., -1] = 0
@@ -120,7 +120,7 @@ def record_classification(model: ODISE, image: Tensor, classes: Classification, 
 
 
 def record_results(result: Segmentation, taps: Taps) -> None:
-    """What post-processing starts from, and what it makes of it."""
+    """Record the inputs and the results of post-processing."""
     taps["post.mask_cls_results"] = result.mask_cls
     taps["post.mask_pred_fullres"] = result.mask_pred[None]
     taps["sem_seg_sub"] = result.semantic[None]
@@ -132,7 +132,7 @@ def _text_head(model: ODISE) -> str:
 
 
 def _sequence_mask(open_patches: Tensor) -> Tensor:
-    """The official attention mask over [Q masks, CLS, N patches], true where blocked: (Q+1+N, Q+1+N)."""
+    """Return the official attention mask over [Q masks, CLS, N patches]: (Q+1+N, Q+1+N), true if blocked."""
     queries, patches = open_patches.shape
     blocked = torch.zeros((queries + 1 + patches,) * 2, dtype=torch.bool)
     blocked[:, :queries] = True

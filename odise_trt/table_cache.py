@@ -172,7 +172,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _describe(path: Path) -> str:
     try:
-        with np.load(path, allow_pickle=False) as table:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as table:
             names = [category[0] for category in json.loads(str(table["names"]))]
     except Exception:  # damage can surface as nearly anything in zipfile and numpy
         return "unreadable, will be made again"

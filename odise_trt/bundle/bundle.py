@@ -133,7 +133,8 @@ class Bundle:
         if self.manifest.model.kind == "label":
             shapes["null_embed"] = (1, self.manifest.model.mask_embed_dim)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # numpy leaves a file that it cannot read open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 constants = {name: np.asarray(archive[name]) for name in archive.files if name in shapes}
         except OSError as error:
             raise BundleError(f"{path} cannot be read: {reason(error)}", self.repair_hint()) from error

@@ -19,6 +19,7 @@ DECIDES_NOTHING = (
     "reference/__init__.py",
     "reference/errors.py",
     "reference/device.py",
+    "reference/names.py",
     "reference/torchvision_free.py",
 )
 

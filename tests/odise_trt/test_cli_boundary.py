@@ -50,9 +50,9 @@ console.plain(console.output(), 'Tüte \\ud83d')
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
 def test_a_letter_that_the_terminal_lacks_ends_nothing(encoding: str) -> None:
-    process = command(PRINTERS, PYTHONIOENCODING=encoding)
-    raw, errors = process.stdout.buffer.read(), process.stderr.read()
-    assert process.wait() == 0, errors
+    with command(PRINTERS, PYTHONIOENCODING=encoding) as process:
+        raw, errors = process.stdout.buffer.read(), process.stderr.read()
+    assert process.returncode == 0, errors
     assert len(raw.splitlines()) == 4
     assert errors == ""
 

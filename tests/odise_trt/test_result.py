@@ -33,8 +33,9 @@ def test_saving_writes_three_files_of_one_name_and_nothing_else(tmp_path: Path) 
 
 def test_the_map_has_the_size_of_the_image_whatever_the_overlay_has(tmp_path: Path) -> None:
     overlay, panoptic, _ = Result(IMAGE, VOCABULARY, panoptic=EMPTY).save(tmp_path, "photo")
-    assert Image.open(panoptic).size == (60, 40)
-    assert Image.open(overlay).width > 60
+    with Image.open(panoptic) as ids, Image.open(overlay) as drawn:
+        assert ids.size == (60, 40)
+        assert drawn.width > 60
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:

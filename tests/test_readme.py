@@ -27,4 +27,5 @@ def test_the_python_of_the_readme_segments_a_scene(
     exec(code[1], names)
     found = {segment.name for segment in names["result"].segments}  # type: ignore[attr-defined]
     assert "sky" in found
-    assert Image.open("scene.overlay.png").size[0] >= 512
+    with Image.open("scene.overlay.png") as overlay:
+        assert overlay.size[0] >= 512

@@ -38,7 +38,7 @@ class Signals:
         self._ignored_usually = sys.unraisablehook
 
     def catch(self) -> None:
-        """Begin to catch signals. Only the main thread receives them, so in other threads this does nothing."""
+        """Begin to catch signals. Does nothing outside the main thread, which alone receives signals."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _ENDING:

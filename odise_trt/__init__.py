@@ -4,7 +4,7 @@
         segmenter.vocabulary = Vocabulary.parse("purse, handbag; table")
         result = segmenter("photo.jpg")
 
-Importing this package imports no backend: names are loaded when they are first used.
+Importing this package imports no backend. Names are loaded when they are first used.
 """
 
 from __future__ import annotations

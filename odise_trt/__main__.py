@@ -1,4 +1,4 @@
-"""`python -m odise_trt` is `odise-trt`."""
+"""`python -m odise_trt` runs the command line `odise-trt`."""
 
 from .cli import main
 

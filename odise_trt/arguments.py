@@ -1,4 +1,4 @@
-"""What the functions a person calls hold their arguments against, before any work."""
+"""Checks of the arguments of public functions. They run before any work begins."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .errors import ArgumentError
 
 
 def share(name: str, value: Any) -> float:
-    """A threshold, as a number from 0 to 1.
+    """Return a threshold as a number from 0 to 1.
 
     Raises:
-        ArgumentError: another number, NaN, or no number.
+        ArgumentError: the value is outside 0 to 1, is NaN, or is not a number.
     """
-    # True is a number in Python; who gives it means something else.
+    # True is a number in Python. A caller who passes it means something else.
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ArgumentError(f"{name} must be a number from 0 to 1, not {value!r:.80}")
     number = float(value)
@@ -27,10 +27,10 @@ def share(name: str, value: Any) -> float:
 
 
 def count(name: str, value: Any, most: int) -> int:
-    """A whole number from 1 to `most`.
+    """Return a whole number from 1 to `most`.
 
     Raises:
-        ArgumentError: another number, or no whole number.
+        ArgumentError: the value is out of range, or is not a whole number.
     """
     try:
         number = operator.index(value)
@@ -42,10 +42,10 @@ def count(name: str, value: Any, most: int) -> int:
 
 
 def names(name: str, value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
-    """One or several of `choices`, as a text or an iterable of texts.
+    """Return one or several of `choices`, given as a text or an iterable of texts.
 
     Raises:
-        ArgumentError: none, or another.
+        ArgumentError: no name is given, or one that is not in `choices`.
     """
     given = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for one in given:

@@ -1,4 +1,4 @@
-"""Segmenting many images: each is saved as soon as it is done, and one that fails stops no other."""
+"""Segmenting many images. Each is saved as soon as it is done, and a failed one does not stop the others."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ __all__ = [
     "segment_files",
 ]
 
-#: After so many images in a row that the output folder did not take, the rest is not tried.
+#: After this many images in a row that could not be saved in the output folder, the rest is not tried.
 PATIENCE = 3
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: files and a result, or an error.
+    """The outcome of one image: files and a result, or an error.
 
     Attributes:
-        image: its path.
-        files: overlay, map, JSON; empty if there is an error.
+        image: path of the image.
+        files: overlay, map, JSON. Empty if there is an error.
         error: what is wrong with this image, its files, or what it needs.
-        tried: False if it was left out because the output folder takes nothing; `error` says why.
+        tried: False if the image was skipped because the output folder cannot be written to. `error` has the
+            reason.
     """
 
     image: Path
@@ -60,9 +61,9 @@ class Item:
     """An image to be segmented, and the name of its results.
 
     Attributes:
-        image: its path.
-        name: of the files.
-        error: why it must not be segmented; None: it may.
+        image: path of the image.
+        name: name of the result files.
+        error: why the image must not be segmented. None: it may be.
     """
 
     image: Path
@@ -81,22 +82,22 @@ def segment_files(
 ) -> Iterator[Outcome]:
     """Segment images one after the other and save each as soon as it is done.
 
-    Whatever is wrong with one image (it cannot be read, its files cannot be written, memory is too little for
-    it, an engine fails) gives an outcome with its error, and the next one is taken. If the folder takes
-    nothing any more, as on a full disk, for three images in a row, the rest is not tried and given as such.
+    An error of one image (it cannot be read, its files cannot be written, there is not enough memory, an
+    engine fails) becomes its outcome, and the next image follows. If the folder cannot be written to for
+    three images in a row, for example on a full disk, the rest is not tried, and the outcomes say so.
 
-    Files of others are not replaced, see `Result.save`, nor is any of the images.
+    Files that this program did not write are not replaced, see `Result.save`. The images are never replaced.
 
     Args:
-        segmenter: with its vocabulary set.
-        images: paths, as from `find_images`; one or many.
-        folder: where the files go, see `Result.save`; names are those of `output_names`.
+        segmenter: a segmenter whose vocabulary is set.
+        images: one path or many, as from `find_images`.
+        folder: where the files go, see `Result.save`. Their names are those of `output_names`.
         task, overlap_threshold: as for a call of the segmenter.
-        overwrite: replace files of others too, but none of the images.
+        overwrite: replace files of other programs too, but never the images.
 
     Raises:
-        ArgumentError: the task or the threshold makes no sense, or there are no paths in `images`.
-        OutputError: the folder cannot be written to; found out before the first image is read.
+        ArgumentError: the task or the threshold is invalid, or `images` has no paths.
+        OutputError: the folder cannot be written to. This is checked before the first image is read.
         VocabularyError: no vocabulary is set.
     """
     place = prepare_folder(folder)
@@ -112,7 +113,7 @@ def segment_files(
 
 
 def plan(images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], folder: Path) -> list[Item]:
-    """What to segment and what to call the results; an image whose files would replace one has an error."""
+    """List the images and the names of their results. A result that would replace an image is an error."""
     given = each(images)
     paths = [Path(expanded_unless_there(text)) for text in given]
     images_there = _Places(paths)
@@ -136,10 +137,10 @@ def segment(
     overlap_threshold: float | None = None,
     overwrite: bool = False,
 ) -> Outcome:
-    """Segment one image and save its results; what is wrong with it is in the outcome.
+    """Segment one image and save its results. An error of the image goes into the outcome.
 
     Raises:
-        ArgumentError, VocabularyError: as `segment_files`; no other image would fare better.
+        ArgumentError, VocabularyError: as `segment_files`. Every other image would fail in the same way.
     """
     try:
         if item.error is not None:
@@ -156,7 +157,7 @@ def segment(
 
 
 def error_of(image: Path, error: Exception) -> OdiseError:
-    """The error of the product for anything that happened to one image; names the image."""
+    """Turn any error of one image into an error of the product that names the image."""
     if isinstance(error, ImageError | OutputError):
         return error
     if isinstance(error, MemoryError):
@@ -178,15 +179,15 @@ def error_of(image: Path, error: Exception) -> OdiseError:
 
 
 def is_of_the_place(error: BaseException | None) -> bool:
-    """Whether the folder took nothing, being full, gone or read-only, rather than one file in it."""
+    """Whether the whole folder cannot be written to (full, gone or read-only), rather than one file in it."""
     cause = error.__cause__ if isinstance(error, OutputError) else None
     return isinstance(cause, OSError) and not is_of_one_file(cause)
 
 
 def _check_files(item: Item, folder: Path) -> None:
-    """Find out before the work what cannot be saved after it."""
+    """Raise an error before the work if the results could not be saved after it."""
     if is_stream(item.image):
-        return  # It is told by its pixels, and they can be read once.
+        return  # A stream is identified by its pixels, and they can be read only once.
     image = item.image
     picture = Picture(image.name, source_of(image, folder), lambda: digest_of(load_image(image)))
     keep = keeper(folder, item.name, picture)
@@ -196,7 +197,7 @@ def _check_files(item: Item, folder: Path) -> None:
 
 
 class _Places:
-    """Where the images are, by path and by identity: links and other spellings are the same file."""
+    """The places of the images, by path and by file identity: a link or another spelling is the same file."""
 
     def __init__(self, images: Iterable[Path]) -> None:
         self._folders: dict[Path, str] = {}

@@ -1,8 +1,8 @@
-"""Open-vocabulary classification of masks, in numpy (paper section 3.5; details as the official model).
+"""Open-vocabulary classification of masks, in numpy (paper section 3.5, details as in the official model).
 
-Two opinions per mask and category, the diffusion features' and CLIP's, are joined by a geometric mean;
-what is no object at all goes to the last column. `reference.model.open_vocabulary` computes the same in
-PyTorch and is the oracle of this module.
+Each mask and category has two scores, from the diffusion features and from CLIP. A geometric mean joins
+them. The last column is "nothing" (no object). `reference.model.open_vocabulary` computes the same in PyTorch
+and is the oracle of this module.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def classify(
         clip_mask_embed: (Q, E), compared with `table.clip_text_embed`.
         logit_scale, clip_logit_scale: factors of the two cosines.
         alpha, beta: CLIP's weight for categories seen in training, and for others.
-        null_embed: (1, D), what "nothing" is compared with (label models).
+        null_embed: (1, D), the embedding of "nothing" (label models).
         pred_logits: (Q, 2), object and no object (caption models).
 
     Raises:
-        ValueError: not exactly one of `null_embed` and `pred_logits` is given.
+        ValueError: both or neither of `null_embed` and `pred_logits` are given.
     """
     category = category_logits(mask_embed, table.unit_text_embed, table.starts, logit_scale)
     clip = category_logits(clip_mask_embed, table.unit_clip_text_embed, table.starts, clip_logit_scale)
@@ -49,7 +49,7 @@ def classify(
         log_nothing = log_softmax(np.asarray(pred_logits, np.float32))[:, 1:]
     nothing = np.exp(log_nothing)
     something = np.exp(fuse(category, clip, np.where(table.seen, alpha, beta))) * (1 - nothing)
-    # The official model adds 1e-8 before its logarithm, and its scores carry it.
+    # The official model adds 1e-8 before its logarithm, and its scores include it.
     return np.asarray(np.log(np.concatenate([something, nothing], axis=1) + 1e-8), np.float32)
 
 
@@ -58,7 +58,7 @@ def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], 
 
     Args:
         embed: (Q, C) of masks.
-        unit_text: (K', C) of names, with length one, the names of a category side by side.
+        unit_text: (K', C) of names, of length one. The names of a category are adjacent rows.
         starts: (K,) the first row of every category.
     """
     cosine = unit(embed) @ unit_text.T
@@ -68,8 +68,8 @@ def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], 
 def fuse(category: Floats, clip: Floats, weight: NDArray[np.floating]) -> Floats:
     """Log of the normalised geometric mean of two softmaxes over K categories, (Q, K).
 
-    Computed on logarithms throughout: a probability that underflows to zero is a large penalty here, where
-    a product of powers makes it -inf and then NaN.
+    All computation is on logarithms. A probability that underflows to zero is only a large penalty here. A
+    product of powers would turn it into -inf and then NaN.
 
     Args:
         category, clip: (Q, K) logits.

@@ -1,4 +1,4 @@
-"""Results as files, in COCO's panoptic format (a PNG of ids and a JSON about them); see docs/cli.md.
+"""Results as files in COCO's panoptic format: a PNG of ids and a JSON about them. See docs/cli.md.
 
 The format is that of cocodataset/panopticapi: a pixel's id is R + 256 G + 65536 B, 0 is void.
 """
@@ -22,33 +22,33 @@ from .pictures.encode import image_bytes
 from .pictures.image_file import open_picture
 from .segments import SegmentedImage, bounding_box
 
-# Formats that change pixels a little, which makes other ids of them.
+# Lossy formats. They change pixels a little, and so change the ids.
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
 _COLOURS = ("RGB", "RGBA", "P")
-# Pillow's names, for people.
+# Pillow's modes -> words for messages.
 _MODES = {"L": "gray", "LA": "gray", "1": "black and white", "I;16": "gray (16 bits)", "I": "gray (32 bits)"}
 
 
 def encode_ids(ids: np.ndarray) -> np.ndarray:
-    """int (H, W) of ids below 2**24 -> uint8 (H, W, 3)."""
+    """Convert ids int (H, W), below 2**24, to colours uint8 (H, W, 3)."""
     if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
         raise ValueError(f"ids must be from 0 to {(1 << 24) - 1}, these are {ids.min()} to {ids.max()}")
     return np.stack([(ids >> shift & 255).astype(np.uint8) for shift in (0, 8, 16)], axis=-1)
 
 
 def decode_ids(colors: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> int32 (H, W), the inverse of `encode_ids`."""
+    """Convert colours uint8 (H, W, 3) to ids int32 (H, W), the inverse of `encode_ids`."""
     wide = colors.astype(np.int32)
     return wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
 
 
 def read_ids(path: str | Path) -> np.ndarray:
-    """The map int32 (H, W) of a panoptic PNG.
+    """Read the ids int32 (H, W) of a panoptic PNG.
 
-    An alpha channel means nothing. A palette stands for its colours: programs that shrink PNGs make one.
+    An alpha channel is ignored. A palette is replaced by its colours, since PNG optimisers make palettes.
 
     Raises:
-        ImageError: the file cannot be read, is damaged, or is no RGB picture.
+        ImageError: the file cannot be read, is damaged, or is not an RGB picture.
     """
     with open_picture(path, str(path)) as image:
         if image.format in _LOSSY or _is_lossy_webp(image):
@@ -66,7 +66,7 @@ def read_ids(path: str | Path) -> np.ndarray:
 
 
 def _is_lossy_webp(image: Image.Image) -> bool:
-    """Whether it is a WebP whose pixels are not kept exactly; its chunks tell."""
+    """Whether the image is a lossy WebP, judged by its chunks."""
     file = getattr(image, "fp", None)
     if image.format != "WEBP" or file is None:
         return False
@@ -75,12 +75,12 @@ def _is_lossy_webp(image: Image.Image) -> bool:
 
 
 def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool = False) -> dict[str, Any]:
-    """What a panoptic JSON says about a segment.
+    """Return the entry of a segment in a panoptic JSON.
 
     Args:
-        number, category_id: its id in the map, and its category's.
+        number, category_id: the segment's id in the map, and the id of its category.
         mask: bool (H, W), not empty.
-        iscrowd: it stands for several objects that nobody has told apart.
+        iscrowd: whether the segment stands for several objects that were not annotated one by one.
     """
     return {
         "id": number,
@@ -92,13 +92,13 @@ def segment_row(number: int, category_id: int, mask: np.ndarray, iscrowd: bool =
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
-    """COCO's uncompressed run-length encoding of a mask.
+    """Encode a mask by COCO's uncompressed run-length encoding.
 
     Args:
         mask: bool (H, W).
 
     Returns:
-        {"size": [H, W], "counts": [...]}: lengths of runs down the columns, the first one of zeros.
+        {"size": [H, W], "counts": [...]}: lengths of runs down the columns. The first run is of zeros.
     """
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -110,7 +110,7 @@ def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """bool (H, W), the inverse of `encode_rle`."""
+    """Decode a mask bool (H, W), the inverse of `encode_rle`."""
     counts = np.asarray(rle["counts"], dtype=np.int64)
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return flat.reshape(tuple(rle["size"]), order="F")
@@ -123,13 +123,13 @@ def to_json(
     source: str | None = None,
     pixels: str | None = None,
 ) -> dict[str, Any]:
-    """What goes into `<name>.json`.
+    """Return the content of `<name>.json`.
 
     Args:
-        name: of the files; the image's id, as a number if it is one (as COCO's file names are).
-        file_name: of the image that was segmented; None: `name`.
-        source, pixels: what tells the image from others of that name, see `own_results.Origin`; None: left
-            out.
+        name: name of the files. It is also the image's id, as a number if it is one (as COCO's names are).
+        file_name: file name of the segmented image. None: `name`.
+        source, pixels: what identifies the image among others of that name, see `own_results.Origin`. None:
+            omitted.
     """
     height, width = result.image.shape[:2]
     image_id = int(name) if name.isascii() and name.isdigit() else name
@@ -185,12 +185,12 @@ def save_result(
     _keep_source(result, folder, name)
     text = _dump(to_json(result, name, picture.file_name, source, pixels))
     contents = (
-        # A name that is not UTF-8 on the disk has surrogates in Python; this is JSON's way to write them.
+        # A name that is not UTF-8 on the disk has surrogates in Python. JSON writes them as escapes.
         text.encode(errors="backslashreplace"),
         image_bytes(draw_overlay(result)),
         image_bytes(encode_ids(result.id_map())),
     )
-    # The JSON comes first: it says whose the others are, should the process be killed in between.
+    # The JSON is written first. If the process is killed in between, it identifies the other files.
     about, overlay, panoptic = write_together(
         folder,
         dict(zip(files_of(name), contents, strict=True)),
@@ -249,7 +249,7 @@ def _category_rows(semantic: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _dump(data: Mapping[str, Any]) -> str:
-    """JSON with one row of a list per line: to be read by people as well, and compared by diff."""
+    """Write JSON with one list item per line, so that people can read it and diff can compare it."""
     parts = []
     for key, value in data.items():
         text = json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What this machine has: versions, devices and backends, and what the missing ones need."""
+"""Examines the machine: versions, devices and backends, and how to get the missing ones."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _INSTALL_AGAIN = "install it again: pip install --force-reinstall --no-deps"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked for.
+    """The result of one check.
 
     Attributes:
         group: "system", "devices", "backends", "runtime" or "toolkit".
-        name: of the thing.
+        name: name of what was checked.
         found: whether it is there and works.
-        detail: version, size, providers; or what is wrong.
-        needs: what to do to have it, where it is missing.
+        detail: version, size or providers, or what is wrong.
+        needs: how to get it if it is missing.
     """
 
     group: str
@@ -56,14 +56,14 @@ class Finding:
     needs: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary of the same names."""
+        """Return the attributes as a dictionary."""
         return asdict(self)
 
 
 def examine() -> list[Finding]:
-    """Examine the machine, in the order of the report. Never raises: a part that fails is a finding too.
+    """Examine the machine, in the order of the report. It never raises: a failed check is a finding too.
 
-    Imports the packages of the backends, but neither torch nor anything else of the toolkit.
+    It imports the packages of the backends, but neither torch nor anything else of the toolkit.
     """
     gpus = _part("devices", "NVIDIA GPU", _gpus)
     has_gpu = any(gpu.found for gpu in gpus)
@@ -91,12 +91,12 @@ def examine() -> list[Finding]:
 
 
 def usable_backends(findings: list[Finding]) -> list[str]:
-    """Names of the backends that can run engines here."""
+    """Return the names of the backends that can run engines here."""
     return [finding.name for finding in findings if finding.group == "backends" and finding.found]
 
 
 def _part(group: str, name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of `look`; if it raises, one finding that says so."""
+    """Return the findings of `look`, or one finding with the error if it raises."""
     try:
         return look()
     except Exception as error:
@@ -147,10 +147,10 @@ def _cuda_python() -> Finding:
 
 def _backend(entry: BackendEntry, has_gpu: bool) -> list[Finding]:
     try:
-        # Nothing that a package prints when it is imported may get into the report.
+        # Output of a package during its import must not get into the report.
         with redirect_stdout(sys.stderr):
             package = importlib.import_module(entry.package)
-    # Not only ImportError: a TensorRT whose libraries are missing fails in several ways.
+    # Not only ImportError: TensorRT without its libraries fails in several ways.
     except (Exception, SystemExit) as error:
         detail = f"not installed ({_first_line(error)})"
         if not isinstance(error, ModuleNotFoundError):
@@ -179,12 +179,12 @@ def _package(group: str, name: str, needs: str) -> list[Finding]:
 
 
 def _version(name: str) -> str | None:
-    """The version of a package; None if it is not installed."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return str(importlib.metadata.version(name) or _UNKNOWN)
     except importlib.metadata.PackageNotFoundError:
         return None
-    except Exception:  # a file of metadata without a version, without permission, not in UTF-8
+    except Exception:  # the metadata has no version, may not be read, or is not UTF-8
         return _UNKNOWN
 
 
@@ -210,7 +210,7 @@ def _memory() -> str:
         total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return "unknown"
-    # What sysconf calls free leaves out what the system would give up.
+    # The free memory of sysconf does not include caches that the system would give up.
     for line in _lines("/proc/meminfo"):
         key, _, value = line.partition(":")
         if key == "MemAvailable" and (number := re.match(r"\s*(\d+) kB", value)):
@@ -219,7 +219,7 @@ def _memory() -> str:
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a file of the system; none if it cannot be read."""
+    """Return the lines of a system file, or none if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

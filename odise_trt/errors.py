@@ -1,7 +1,7 @@
-"""Errors of the product. Each names the thing at fault and says what to do about it.
+"""Errors of the product. Each names its cause and says what to do about it.
 
-The command line prints the name of the class and `str(error)`, exits with status 1, and leaves nothing
-half-written behind.
+The command line prints the name of the class and `str(error)`, and exits with status 1. It leaves no
+half-written files.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _HINTS = {
 
 
 def reason(error: OSError) -> str:
-    """Why the operating system refused, in its words; libraries make such errors without them."""
+    """Return the operating system's reason in words. Some libraries raise such errors without them."""
     if error.strerror:
         return error.strerror
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
 def hint_for(error: OSError) -> str | None:
-    """What to do about an error of the operating system, where its cause alone tells."""
+    """Return what to do about an error of the operating system, if its cause is enough to know."""
     return _HINTS.get(error.errno or 0)
 
 
@@ -40,8 +40,8 @@ class OdiseError(Exception):
     """Base of every error this product raises on purpose.
 
     Args:
-        message: what is wrong, and with which thing.
-        hint: what to do next; shown on a line of its own.
+        message: what is wrong, and where.
+        hint: what to do next. It is shown on a line of its own.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -54,7 +54,7 @@ class OdiseError(Exception):
 
 
 class ArgumentError(OdiseError, ValueError):
-    """A value given to a function that makes no sense there: a threshold of 5, a task that does not exist."""
+    """A function was given an invalid value, such as a threshold of 5 or a task that does not exist."""
 
 
 class ImageError(OdiseError):
@@ -66,13 +66,13 @@ class VocabularyError(OdiseError):
 
 
 class OdiseWarning(UserWarning):
-    """Base of what this product warns of: work goes on, and a person may want it otherwise.
+    """Base of the warnings of this product. Work goes on, but the user may want another behaviour.
 
-    The command line prints the text in yellow, each once; in Python these are warnings like others.
+    The command line prints each text once, in yellow. In Python these are ordinary warnings.
 
     Args:
-        message: what was done, with which thing.
-        hint: how to have it otherwise, or how to say that it is meant so.
+        message: what was done, and with what.
+        hint: how to get the other behaviour, or how to confirm this one.
     """
 
     def __init__(self, message: str, hint: str) -> None:
@@ -80,11 +80,11 @@ class OdiseWarning(UserWarning):
 
 
 class VocabularyWarning(OdiseWarning):
-    """A vocabulary that can be read in two ways, and was read in the one it says."""
+    """A vocabulary can be read in two ways. The message says which one was used."""
 
 
 def notify(warning: OdiseWarning) -> None:
-    """Warn, and name the line outside of this package that is to blame."""
+    """Issue a warning that names the calling line outside of this package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
         frame, level = frame.f_back, level + 1
@@ -103,7 +103,7 @@ class OutputError(OdiseError):
     """A place that results or caches cannot be written to.
 
     Attributes:
-        refused: the error of the operating system that stopped the writing; None: it was something else.
+        refused: the error of the operating system that stopped the writing. None: the cause was another one.
     """
 
     refused: OSError | None = None

@@ -1,4 +1,4 @@
-"""The engines of a bundle, loaded, and what runs them window by window."""
+"""Loads the engines of a bundle and runs them window by window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LESS = "if memory ran out: Segmenter.open(..., max_windows=1) needs less; so do
 
 
 class Clock:
-    """Adds up wall time per name, in the order names first occur.
+    """Adds up wall time per name. Names are in the order of their first use.
 
     Attributes:
         seconds: name -> seconds.
@@ -39,7 +39,7 @@ class Clock:
 
 
 class Executor:
-    """Backend and engines of a bundle. Made by `Executor.open`, freed by `close`."""
+    """The backend and engines of a bundle. `Executor.open` makes it, `close` frees it."""
 
     def __init__(
         self, bundle: Bundle, backend: Backend, engines: Mapping[str, Engine], resources: ExitStack
@@ -51,14 +51,14 @@ class Executor:
 
     @classmethod
     def open(cls, bundle: Bundle, device: str | None = None, threads: int | None = None) -> Executor:
-        """Load the backend of a bundle and the engines every image needs.
+        """Load the backend of a bundle and the engines that every image needs.
 
         Raises:
-            BundleError: the engines were built for another machine; before any is loaded.
+            BundleError: the engines were built for another machine. This is raised before any is loaded.
             BackendError: the backend is not installed or has no device, or an engine fails to load.
         """
         manifest = bundle.manifest
-        # Whatever has been opened is closed again if the next step fails.
+        # If a step fails, everything opened so far is closed again.
         with ExitStack() as resources:
             backend = open_backend(
                 manifest.backend["name"], precision=manifest.precision, device=device, threads=threads
@@ -78,7 +78,7 @@ class Executor:
         """Run one of `IMAGE_STAGES`.
 
         Raises:
-            BackendError: it failed, or gave numbers that are not finite.
+            BackendError: the stage failed, or gave numbers that are not finite.
         """
         if stage not in self._engines:
             raise BackendError("the segmenter was closed")
@@ -93,15 +93,15 @@ class Executor:
         return outputs
 
     def features(self, padded: np.ndarray, batch: int, clock: Clock) -> dict[str, np.ndarray]:
-        """Feature maps of a whole image, window by window.
+        """Compute the feature maps of a whole image, window by window.
 
         Args:
             padded: float32 (3, H, W) in [0, 1], sides multiples of 64.
             batch: windows per run of an engine.
-            clock: told what each stage took.
+            clock: measures each stage.
 
         Returns:
-            s2 to s5, (1, C, H / stride, W / stride), as the mask head takes them.
+            s2 to s5, each (1, C, H / stride, W / stride), as the mask head takes them.
         """
         _, height, width = padded.shape
         grid = Grid.over(height, width, self._bundle.manifest.model.window)
@@ -121,14 +121,14 @@ class Executor:
             return {name: stitcher.result() for name, stitcher in stitchers.items()}
 
     def _strides(self) -> dict[str, int]:
-        """Feature map -> pixels of the image per element, as the stage declares it: `"side/4"`."""
+        """Return the stride of each feature map in pixels, from the stage's declaration (`"side/4"`: 4)."""
         outputs = self._bundle.manifest.stage("features").spec.outputs
         return {tensor.name: split_dimension(str(tensor.shape[-1]))[1] for tensor in outputs}
 
     def encode_texts(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """CLIP's features of texts and their projection, float32 (N, E) and (N, D).
+        """Return CLIP's features of texts and their projection, float32 (N, E) and (N, D).
 
-        The text encoder is loaded for this and freed again: it is needed once per vocabulary.
+        The text encoder is loaded for this and then freed, since it is needed only once per vocabulary.
         """
         if not self._engines:
             raise BackendError("the segmenter was closed")
@@ -146,14 +146,14 @@ class Executor:
         return clip_text_embed, text_embed
 
     def close(self) -> None:
-        """Free engines and backend; closing twice is fine."""
+        """Free engines and backend. Closing twice is allowed."""
         self._engines = {}
         self._resources.close()
 
 
 @contextmanager
 def _errors_of(stage: str) -> Iterator[None]:
-    """Whatever a library raises in this stage, as a `BackendError` that names it."""
+    """Turn any error of a library in this stage into a `BackendError` that names the stage."""
     try:
         yield
     except BackendError as error:

@@ -1,7 +1,7 @@
 """Bilinear resizing as linear maps along one axis, with the sampling of torch's `interpolate`.
 
-`align_corners=False`, no antialiasing: the model's own resizes work like this, and reproducing them to
-rounding needs the same sample positions.
+It uses `align_corners=False` and no antialiasing, as the model's own resizes do. To match them up to
+rounding, the sample positions must be the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class AxisMap:
     """A sparse linear map along one axis: `out[i] = sum_t weight[i, t] * in[index[i, t]]`.
 
     Attributes:
-        index: int64 (out, taps), positions in the input, ascending from one output to the next.
+        index: int64 (out, taps), positions in the input. They do not decrease from one output to the next.
         weight: float64 (out, taps), non-negative, each row sums to 1.
     """
 
@@ -25,9 +25,9 @@ class AxisMap:
 
     @classmethod
     def bilinear(cls, size: int, out: int) -> AxisMap:
-        """The map that resizes an axis of `size` elements to `out`."""
-        # Positions in float32, as torch computes them for float32 data: in float64 they would differ
-        # from the official model's in the fifth decimal on long axes.
+        """Make the map that resizes an axis of `size` elements to `out`."""
+        # Positions are in float32, as torch computes them for float32 data. In float64 they would differ from
+        # those of the official model in the fifth decimal on long axes.
         scale = np.float32(size) / np.float32(out)
         position = scale * (np.arange(out, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
         position = np.maximum(position, np.float32(0))
@@ -37,16 +37,16 @@ class AxisMap:
         return cls(np.stack([low, high], axis=1), np.stack([1.0 - fraction, fraction], axis=1))
 
     def then(self, following: AxisMap) -> AxisMap:
-        """One map that does what this one and then `following` do."""
+        """Compose this map with `following`, which is applied second."""
         index = self.index[following.index].reshape(len(following.index), -1)
         weight = (following.weight[:, :, None] * self.weight[following.index]).reshape(index.shape)
         return AxisMap(index, weight)
 
     def block(self, start: int, stop: int) -> tuple[slice, np.ndarray]:
-        """What outputs `start` to `stop` (or the last) need, and how they are made of it.
+        """Return the map of outputs `start` to `stop` (or to the last) as a dense matrix.
 
         Returns:
-            The slice of the input, and a float32 (outputs, length of that slice) matrix.
+            The slice of the input that is needed, and a float32 matrix (outputs, length of that slice).
         """
         index, weight = self.index[start:stop], self.weight[start:stop]
         first, last = int(index.min()), int(index.max())

@@ -1,4 +1,4 @@
-"""Packages whose names are loaded when they are first used: importing one imports nothing heavy."""
+"""Packages whose names are loaded when they are first used. Importing such a package is fast."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def lazy_names(
     """Make the functions `__getattr__` and `__dir__` of a package (PEP 562).
 
     Args:
-        package: its `__name__`.
-        homes: name -> the module that has it, ".scene" within the package or "reference.errors".
+        package: the package's `__name__`.
+        homes: name -> the module that defines it, ".scene" within the package or "reference.errors".
     """
 
     def getter(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""Mask logits at the size of the output, a tile at a time.
+"""Mask logits at the size of the output, one tile at a time.
 
-A 12-megapixel photo with 100 queries would be 4.8 GB of logits. Resizing is linear and separable, so any tile
-of the output can be made from the few mask elements below it, and their extremes bound every logit in the
-tile: most queries can be ruled out, or counted, without computing a single pixel.
+For a 12-megapixel photo, the logits of 100 queries would take 4.8 GB. Resizing is linear and separable, so
+any tile of the output depends on a few mask elements only. Their extremes bound every logit in the tile. So
+most queries can be excluded, or counted, without computing a pixel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from .interpolate import AxisMap
 
-# Big enough that numpy's overhead per tile does not count, small enough for the cache and for bounds to bite.
+# Large enough that numpy's overhead per tile is small. Small enough for the cache and for tight bounds.
 _TILE_HEIGHT, _TILE_WIDTH = 64, 128
 
 Size = tuple[int, int]
@@ -25,8 +25,8 @@ class Tile:
     """A rectangle of the output.
 
     Attributes:
-        rows, columns: where it is in the output.
-        low, high: float32 (Q,), no logit of a query in the tile is below `low` or above `high`.
+        rows, columns: the position of the tile in the output.
+        low, high: float32 (Q,), bounds: no logit of a query in the tile is below `low` or above `high`.
     """
 
     rows: slice
@@ -44,11 +44,11 @@ class Tile:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """Number of pixels."""
         return len(self._vertical) * len(self._horizontal)
 
     def logits(self, queries: np.ndarray) -> np.ndarray:
-        """Mask logits of some queries, float32 (len(queries), *shape)."""
+        """Compute the mask logits of some queries, float32 (len(queries), *shape)."""
         source = self._source[queries]
         across = source.reshape(-1, source.shape[2]) @ self._horizontal.T
         return self._vertical @ across.reshape(*source.shape[:2], len(self._horizontal))
@@ -57,8 +57,8 @@ class Tile:
 class MaskTiles:
     """The masks of one image, resized as the official model does it.
 
-    Bilinear from mask size to the padded image, cropped to the picture, bilinear to the output: both steps
-    as one linear map per axis.
+    Masks are resized bilinearly to the padded image, cropped to the picture, and resized bilinearly to the
+    output. All steps are one linear map per axis.
     """
 
     def __init__(self, pred_masks: np.ndarray, padded: Size, picture: Size, output: Size) -> None:
@@ -66,14 +66,14 @@ class MaskTiles:
 
         Args:
             pred_masks: float32 logits over the padded image.
-            padded: height and width the masks stand for.
+            padded: height and width of the padded image, which the masks cover.
             picture: height and width of the resized image without its padding.
-            output: height and width to bring the masks to.
+            output: height and width of the output.
         """
         self.size = output
         self._masks = pred_masks
         self._vertical, self._horizontal = (
-            # The second step never looks beyond the picture: that is the crop.
+            # The crop: the second step reads no element beyond the picture.
             AxisMap.bilinear(mask, whole).then(AxisMap.bilinear(part, out))
             for mask, whole, part, out in zip(pred_masks.shape[1:], padded, picture, output, strict=True)
         )
@@ -91,13 +91,13 @@ class MaskTiles:
             for place, source_columns, horizontal in columns:
                 source = strip[:, :, source_columns]
                 low, high = source.min(axis=(1, 2)), source.max(axis=(1, 2))
-                # Weighted means stay between the extremes but for rounding.
+                # Weighted means stay between the extremes, except for rounding.
                 slack = np.float32(1e-5) * (1 + np.maximum(np.abs(low), np.abs(high)))
                 yield Tile(rows, place, low - slack, high + slack, source, vertical, horizontal)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without a warning where it is 0."""
+    """Compute 1 / (1 + exp(-x)), without a warning where the result is 0."""
     with np.errstate(over="ignore"):
         out = np.exp(-logits)
     out += 1

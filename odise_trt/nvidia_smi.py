@@ -1,6 +1,6 @@
-"""What `nvidia-smi` says of the GPUs.
+"""Queries `nvidia-smi` for the GPUs.
 
-It is another program: its output is searched for rows of GPUs, and may be anything else.
+Its output is searched for rows of GPUs. Any other output is tolerated.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _FIELDS = ("name", "compute_cap", "memory.total", "driver_version")
-# Drivers before 470 do not know this one, and refuse the whole question for it.
+# Drivers before 470 do not know this field, and reject the whole query because of it.
 _NEWER = "compute_cap"
-# What a cell looks like; in brackets the tool says why it has none: [N/A], [Not Supported].
+# Patterns of the cells. If there is no value, the tool prints the reason in brackets: [N/A], [Not Supported].
 _CELLS = {
     "name": re.compile(r".*\S.*"),
     "compute_cap": re.compile(r"\d+\.\d+|\[.*\]|N/A"),
@@ -31,7 +31,7 @@ _MOST_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU in the tool's words; "" for what it does not know."""
+    """A GPU in the tool's words. Unknown values are ""."""
 
     name: str
     compute_capability: str
@@ -41,13 +41,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of asking.
+    """The answer of the tool.
 
     Attributes:
-        gpus: in the order of CUDA's numbers, unless CUDA_DEVICE_ORDER says otherwise.
-        remarks: other lines that it printed, warnings for instance.
-        failure: why there is no answer; "" if there is one.
-        is_refusal: it ran to its end, and named no GPU.
+        gpus: the GPUs, in the order of CUDA's numbers unless CUDA_DEVICE_ORDER says otherwise.
+        remarks: other lines that the tool printed, for example warnings.
+        failure: why there is no answer. "" if there is one.
+        is_refusal: whether the tool ran to its end but named no GPU.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -57,12 +57,12 @@ class Answer:
 
 
 def find() -> str | None:
-    """The path of the tool; one that may not be run, where there is no other."""
+    """Return the path of the tool, or None. A file that is not executable is only the second choice."""
     return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", mode=os.F_OK)
 
 
 def ask(tool: str) -> Answer:
-    """Ask for all GPUs; ends within seconds, whatever the tool does."""
+    """Query all GPUs. It ends within seconds, whatever the tool does."""
     answer = _ask(tool, _FIELDS)
     if not answer.is_refusal:
         return answer
@@ -79,7 +79,7 @@ def _ask(tool: str, fields: Sequence[str]) -> Answer:
     lines = [line.strip() for line in output.decode("utf-8", errors="replace").splitlines()]
     rows = {line: _row(line, fields) for line in lines if line}
     remarks = tuple(dict.fromkeys(line for line, row in rows.items() if row is None))
-    # GPUs of one kind have rows that are the same.
+    # GPUs of one kind can have equal rows.
     gpus = tuple(row for line in lines if (row := rows.get(line)) is not None)
     if gpus:
         return Answer(gpus, remarks)
@@ -90,7 +90,7 @@ def _ask(tool: str, fields: Sequence[str]) -> Answer:
 
 
 def _row(line: str, fields: Sequence[str]) -> Gpu | None:
-    # A name may have commas, what follows has none.
+    # A name may have commas. The cells after it have none.
     cells = [cell.strip() for cell in line.rsplit(",", len(fields) - 1)]
     if len(cells) != len(fields):
         return None
@@ -102,9 +102,9 @@ def _row(line: str, fields: Sequence[str]) -> Gpu | None:
 
 
 def _run(command: Sequence[str]) -> tuple[int | None, bytes]:
-    """Exit status, None if it had to be stopped, and the first bytes of what it printed.
+    """Return the exit status (None if it had to be stopped) and the first bytes of the output.
 
-    `subprocess.run` waits for ever for children of what it has killed, for they keep the pipe open.
+    `subprocess.run` is not used. After a kill it waits forever for child processes that keep the pipe open.
     """
     process = subprocess.Popen(
         command,
@@ -142,6 +142,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    # A process that waits for a driver cannot even be killed.
+    # A process that waits for a driver may not be killable.
     with suppress(subprocess.TimeoutExpired):
         process.wait(1.0)

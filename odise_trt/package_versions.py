@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib import metadata
 
-#: Packages that some machines have under another name. Both bring the same module.
+#: Packages that some machines have under another name. Both install the same module.
 _OTHER_NAMES = {"onnxruntime": "onnxruntime-gpu"}
 
 
 def package_version(name: str) -> str:
-    """The version of a distribution, or of the one that stands in for it.
+    """Return the version of a distribution, or of its alternative in `_OTHER_NAMES`.
 
     Raises:
         importlib.metadata.PackageNotFoundError: neither is installed.

@@ -1,9 +1,9 @@
 """From mask logits and class log-probabilities to panoptic, semantic and instance results.
 
-The official model's rules (Mask2Former's inference heads), computed tile by tile: memory does not grow with
-the number of queries times the number of pixels, and queries that cannot matter in a tile are not computed.
-The pruning is exact, not a threshold. `reference.model.postprocess` computes the same at once in PyTorch, and
-is the oracle of this module.
+The rules are the official model's (Mask2Former's inference heads), computed tile by tile. So memory does not
+grow with the number of queries times the number of pixels. Queries that cannot matter in a tile are skipped.
+This pruning is exact, not a threshold. `reference.model.postprocess` computes the same without tiles in
+PyTorch, and is the oracle of this module.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import numpy as np
 from .masks import MaskTiles, sigmoid
 from .segments import Box, Instance, Segment
 
-# Bounds are compared with this much room for rounding.
+# Comparisons with bounds leave this margin for rounding.
 _ROUNDING = np.float32(1 - 1e-5)
 
 
 def class_probabilities(log_probabilities: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, float32: the inference heads apply it to log-probabilities, too."""
+    """Apply softmax over the last axis, float32. The official inference heads apply it to these, too."""
     shifted = log_probabilities - log_probabilities.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted, dtype=np.float32)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 class _Boxes:
-    """Bounding boxes of labelled pixels, grown a tile at a time; of a whole mask as `bounding_box`."""
+    """Bounding boxes of labelled pixels, grown tile by tile. For a whole mask, see `bounding_box`."""
 
     def __init__(self, count: int) -> None:
         self._first = np.full((count, 2), np.iinfo(np.int64).max)
         self._last = np.full((count, 2), -1, dtype=np.int64)
 
     def add(self, label: int | np.integer, mask: np.ndarray, top: int, left: int) -> None:
-        """`mask`: bool, not empty, its first pixel at (top, left)."""
+        """Add the pixels of a mask to a box. `mask`: bool, not empty, with its first pixel at (top, left)."""
         for axis, offset in ((0, top), (1, left)):
             filled = np.flatnonzero(mask.any(axis=1 - axis))
             self._first[label, axis] = min(self._first[label, axis], filled[0] + offset)
             self._last[label, axis] = max(self._last[label, axis], filled[-1] + offset)
 
     def around(self, labels: list[int]) -> Box:
-        """The box around the pixels of all these labels."""
+        """Return the box around the pixels of all these labels."""
         y, x = self._first[labels].min(axis=0)
         last_y, last_x = self._last[labels].max(axis=0)
         return int(x), int(y), int(last_x - x + 1), int(last_y - y + 1)
@@ -55,21 +55,21 @@ def panoptic(
     object_mask_threshold: float,
     overlap_threshold: float,
 ) -> tuple[np.ndarray, list[Segment]]:
-    """Give every pixel to at most one segment.
+    """Assign every pixel to at most one segment.
 
-    Queries whose best class is not "nothing" compete for each pixel with score times mask probability. A
-    query keeps the pixels it wins where its own mask is at least one half, if it wins enough of that mask.
-    Stuff of one category becomes one segment.
+    Queries whose best class is not "nothing" compete for each pixel by score times mask probability. A query
+    must win enough of its mask. It then keeps the pixels that it wins where its own mask is at least one
+    half. Stuff of one category becomes one segment.
 
     Args:
         masks: the masks of Q queries.
         probabilities: float32 (Q, K + 1), the last column is "nothing".
-        names, isthing: of the K categories.
+        names, isthing: the K categories' names, and whether they are things.
         object_mask_threshold: queries must score more than this.
         overlap_threshold: least share of its mask that a query must win.
 
     Returns:
-        int32 (H, W) of segment ids, 0 where there is none, and the segments in the order of their ids.
+        int32 (H, W) of segment ids, 0 where there is no segment, and the segments in the order of their ids.
     """
     category = probabilities.argmax(axis=1)
     score = probabilities.max(axis=1)
@@ -110,14 +110,14 @@ def panoptic(
 
 
 class _Winners:
-    """Which query wins which pixel.
+    """The winning query of every pixel.
 
     Attributes:
-        map: uint16 (H, W), 1 + the winner; 0 where the winner's own mask is below one half.
-        won: pixels per query that it wins.
-        whole: pixels per query where its mask is at least one half.
-        kept: pixels per query that it wins and where its mask is at least one half.
-        boxes: around the latter.
+        map: uint16 (H, W), 1 + the winner. 0 where the winner's own mask is below one half.
+        won: for each query, the number of pixels that it wins.
+        whole: for each query, the number of pixels where its mask is at least one half.
+        kept: for each query, the number of pixels that it wins and where its mask is at least one half.
+        boxes: boxes around the pixels counted in `kept`.
     """
 
     def __init__(self, masks: MaskTiles, queries: np.ndarray, score: np.ndarray) -> None:
@@ -157,7 +157,7 @@ class _Winners:
 
 
 def semantic(masks: MaskTiles, probabilities: np.ndarray) -> np.ndarray:
-    """Give every pixel the category with the largest sum over queries of class times mask probability.
+    """Assign every pixel the category with the largest sum over queries of class times mask probability.
 
     Args:
         masks: the masks of Q queries.
@@ -188,17 +188,17 @@ def instances(
     isthing: Sequence[bool],
     topk: int,
 ) -> list[Instance]:
-    """The best objects, each with its own mask; masks may overlap.
+    """Return the best objects, each with its own mask. Masks may overlap.
 
-    The best `topk` pairs of query and category are taken, then those of things are kept. A score is the
-    class probability times the mean mask probability inside the mask. Pairs with an empty mask are left out
-    (the official code lists them with a score of 0).
+    The best `topk` pairs of query and category are selected. Of these, things are kept. A score is the class
+    probability times the mean mask probability inside the mask. Pairs with an empty mask are omitted (the
+    official code lists them with a score of 0).
 
     Args:
         masks: the masks of Q queries.
         probabilities: float32 (Q, K + 1), the last column is "nothing".
-        names, isthing: of the K categories.
-        topk: pairs considered.
+        names, isthing: the K categories' names, and whether they are things.
+        topk: number of pairs considered.
 
     Returns:
         Objects, best first. Objects of one query share one mask array.
@@ -210,7 +210,7 @@ def instances(
     query, category = np.divmod(best, pairs.shape[1])
     queries, query = np.unique(query, return_inverse=True)
 
-    # Pages of a zeroed array that nothing is written to take no memory.
+    # Pages of a zeroed array take no memory until something is written to them.
     drawn = np.zeros((len(queries), *masks.size), dtype=bool)
     area = np.zeros(len(queries), dtype=np.int64)
     total = np.zeros(len(queries))
@@ -243,7 +243,7 @@ def instances(
 
 
 def _argmax(values: np.ndarray) -> np.ndarray:
-    """`values.argmax(axis=0)`, the first of equals; numpy's own is four times as slow along this axis."""
+    """Compute `values.argmax(axis=0)`, the first of equals. numpy's own takes four times as long here."""
     largest = values[0].copy()
     best = np.zeros(largest.shape, dtype=np.intp)
     for index, candidate in enumerate(values[1:], start=1):

@@ -1,7 +1,7 @@
 """From a picture to what the engines take: read, resize, pad.
 
-numpy and Pillow only. The order and the arithmetic are the official evaluation's: resize uint8 pixels with
-Pillow, then scale to [0, 1], then pad with zeros at the bottom and right.
+It uses numpy and Pillow only. The order and the arithmetic are those of the official evaluation: resize uint8
+pixels with Pillow, then scale to [0, 1], then pad with zeros at the bottom and right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .pictures.image_file import WHITE_IS_ZERO, check_size, content_of, open_con
 from .pictures.source import array_of, name_of, name_of_path, not_a_picture
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-# EXIF's orientation, and what undoes it.
+# EXIF's orientation -> the transposition that undoes it.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,20 +37,21 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 def load_image(source: ImageSource) -> np.ndarray:
     """Read an image as RGB.
 
-    The EXIF orientation is applied. Grayscale, palette and CMYK images become RGB; transparency is dropped,
-    not blended (so did the reader the official model was evaluated with); 16-bit grayscale is scaled to
-    8 bits; of an animation the first frame is taken. Other metadata is passed over, however damaged it is.
+    The EXIF orientation is applied. Grayscale, palette and CMYK images become RGB. Transparency is dropped,
+    not blended, as in the official evaluation. 16-bit grayscale is scaled to 8 bits. Of an animation, the
+    first frame is used. Other metadata is ignored, even if it is damaged.
 
     Args:
-        source: a path; a file opened for reading bytes, which is read from its start (`BytesIO`, too); the
+        source: a path; a file opened for reading bytes (or a `BytesIO`), which is read from its start; the
             bytes of an image file; a Pillow image; or a uint8 array (H, W, 3) in RGB order or (H, W) in gray.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: not an image, truncated, without pixels, larger than `MAX_PIXELS`, an array of another
-            shape or dtype, or a source of another kind; the message says what it is and the way out.
+        ImageError: the source is not an image, is truncated, has no pixels or more than `MAX_PIXELS`, is an
+            array of another shape or dtype, or is of another kind. The message says what it is and what to
+            do.
     """
     if isinstance(source, np.ndarray):
         return array_of(source)
@@ -69,14 +70,14 @@ def load_image(source: ImageSource) -> np.ndarray:
 
 
 def resize_shortest(image: np.ndarray, short_side: int, max_side: int) -> np.ndarray:
-    """Resize so that the shorter side is `short_side`, or less where the longer would pass `max_side`.
+    """Resize so that the shorter side is `short_side`, or less if the longer side would exceed `max_side`.
 
     Args:
         image: uint8 (H, W, 3).
 
     Returns:
-        uint8 (H', W', 3), by Pillow's bilinear filter (which averages when shrinking); small images are
-        enlarged the same way.
+        uint8 (H', W', 3), by Pillow's bilinear filter (which averages when shrinking). Small images are
+        enlarged with the same filter.
     """
     height, width = shortest_size(image.shape[0], image.shape[1], short_side, max_side)
     if (height, width) == image.shape[:2]:
@@ -85,7 +86,7 @@ def resize_shortest(image: np.ndarray, short_side: int, max_side: int) -> np.nda
 
 
 def shortest_size(height: int, width: int, short_side: int, max_side: int) -> tuple[int, int]:
-    """The size `resize_shortest` gives an image: detectron2's rounding, and never less than one pixel.
+    """Return the size of the result of `resize_shortest`: detectron2's rounding, and at least one pixel.
 
     `reference.inference.evaluation_size` computes the same and is the oracle of this function.
     """
@@ -98,7 +99,7 @@ def shortest_size(height: int, width: int, short_side: int, max_side: int) -> tu
 
 
 def to_planes(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
+    """Convert uint8 (H, W, 3) to float32 (3, H, W) in [0, 1]."""
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
 
 
@@ -109,10 +110,10 @@ def pad(planes: np.ndarray, divisor: int) -> np.ndarray:
 
 
 def clip_image(planes: np.ndarray, side: int) -> np.ndarray:
-    """The whole picture as CLIP sees it.
+    """Resize the whole picture to the input size of CLIP.
 
-    The padding is not in it, although it is in the masks that are pooled over it: the official model does
-    so, and its weights were tuned to that.
+    The padding is not included, although the masks that are pooled over the picture include it. The official
+    model does the same, and its weights were tuned to that.
 
     Args:
         planes: float32 (3, H, W) in [0, 1], resized but not padded.
@@ -125,11 +126,11 @@ def clip_image(planes: np.ndarray, side: int) -> np.ndarray:
 
 
 def _load(image: Image.Image) -> None:
-    """Decode somebody's image, once: where it failed, Pillow gives black pixels at the second attempt."""
+    """Decode a given Pillow image, only once: after a failure, a second attempt gives black pixels."""
     check_size(image, "the image")
     try:
         image.load()
-    # "Operation on closed image", "seek of closed file"; and where only the file was closed, an assertion.
+    # "Operation on closed image", "seek of closed file", or an assertion if only the file was closed.
     except (ValueError, AssertionError, AttributeError) as error:
         if isinstance(error, ValueError) and "closed" not in str(error):
             raise
@@ -154,9 +155,9 @@ def _pixels(image: Image.Image, name: str) -> np.ndarray:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-        # A text "6" turns the picture in no other program.
+        # No other program rotates the picture for a text such as "6".
         return value if isinstance(value, int) else 1
-    except Exception:  # damage in EXIF can surface as nearly anything, and is no damage to the pixels
+    except Exception:  # damaged EXIF can raise nearly any error, and the pixels may still be good
         return 1
 
 
@@ -178,7 +179,7 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
-    # Pillow's own conversion would clip: everything brighter than 1/256 of the range would be white.
+    # Pillow's own conversion would clip. Everything brighter than 1/256 of the range would become white.
     values = np.asarray(image).astype(np.int64)
     tags = getattr(image, "tag_v2", {})
     most = 4095 if tags.get(tiff.BITS_PER_SAMPLE) == (12,) else 65535

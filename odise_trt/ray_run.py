@@ -1,7 +1,7 @@
-"""Segmenting many images on many GPUs or machines, by Ray Data.
+"""Segmenting many images on many GPUs or machines, with Ray Data.
 
-Every worker is a process that opens the bundle once. Ray places the workers, feeds them, and starts one again
-that died; see docs/evaluation.md. Ray is imported when it is used.
+Every worker is a process that opens the bundle once. Ray places the workers, sends them images, and restarts
+a worker that died. See docs/evaluation.md. Ray is imported when it is used.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
     from .task import Task
 
 _BLOCKS, _BLOCKS_PER_WORKER = 1000, 64
-#: CPU threads of a worker, unless told; more workers make better use of more cores.
+#: Default CPU threads of a worker. More workers use many cores better than more threads do.
 _THREADS = 4
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the workers do.
+    """The settings of the workers.
 
     Attributes:
         engines: folder of the bundle, the same on every machine.
         output: folder for the results, shared by all machines.
         vocabulary: what to look for.
         task, overlap_threshold: as for a call of a `Segmenter`.
-        workers: processes; None: as many as there are GPUs or processors for.
-        gpus: GPUs of each worker, 0.5 for two workers on one; None: 1 if the bundle runs on GPUs, else 0.
-        device: "cpu" or "cuda"; None: the bundle's own. Which GPU is for Ray to say.
-        threads: CPU threads of each worker; None: up to 4, as many as there are for those that share GPUs.
+        workers: number of processes. None: as many as there are GPUs or processors for.
+        gpus: GPUs of each worker, 0.5 for two workers on one GPU. None: 1 if the bundle runs on GPUs, else 0.
+        device: "cpu" or "cuda". None: the bundle's own. Ray chooses which GPU.
+        threads: CPU threads of each worker. None: up to 4, limited by the CPUs of the workers that share
+            GPUs.
         overwrite: as for `batch.segment_files`.
     """
 
@@ -64,25 +65,26 @@ def segment_with_ray(
 ) -> Iterator[Outcome]:
     """Segment images on a Ray cluster and save each as soon as it is done.
 
-    The cluster is the one that this process is connected to, else the one of $RAY_ADDRESS, else one that is
-    started on this machine for the time being. Files are those of `batch.segment_files`.
+    The cluster is the one that this process is connected to, else the one of $RAY_ADDRESS, else a temporary
+    one on this machine. Files are those of `batch.segment_files`.
 
     Args:
         job: what to do.
         images: paths, valid on every machine.
 
     Returns:
-        What became of each image, in no order; without results, which stay with the workers. Errors are those
-        of `batch.segment_files`; where Ray itself fails, the images that nothing is known of are not tried.
+        The outcome of each image, in no order. It has no result, since results stay with the workers. Errors
+        are those of `batch.segment_files`. If Ray itself fails, the remaining images are reported as not
+        tried.
 
     Raises:
-        BackendError: Ray is not installed, or has no room for a worker; or as for opening a segmenter.
+        BackendError: Ray is not installed, or has no room for a worker. Also as for opening a segmenter.
         BundleError, OutputError, VocabularyError: as for opening a segmenter.
     """
     bundle = Bundle.open(job.engines)
     folder = prepare_folder(job.output).absolute()
     ray = _import_ray()
-    # Results may lie on other machines: paths from the root.
+    # Other machines read and write these files, so paths are absolute.
     items = plan([_from_root(image) for image in each(images)], folder)
     yield from (Outcome(item.image, error=item.error) for item in items if item.error is not None)
     items = [item for item in items if item.error is None]
@@ -101,37 +103,37 @@ def segment_with_ray(
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine of the cluster has.
+    """The resources of a machine of the cluster.
 
     Attributes:
-        cpus, gpus: how many.
+        cpus, gpus: number of CPUs and GPUs.
     """
 
     cpus: int
     gpus: int = 0
 
     def on_gpus(self, gpus: float) -> int:
-        """Workers that its GPUs have room for: a worker's share of a GPU is of one."""
+        """Return the number of workers its GPUs have room for. A worker's share of a GPU is on one GPU."""
         return self.gpus * int(1 / gpus) if gpus < 1 else int(self.gpus // gpus)
 
     def room(self, gpus: float, threads: int) -> int:
-        """Workers it has room for."""
+        """Return the number of workers that the machine has room for."""
         on_cpus = self.cpus // threads
         return min(on_cpus, self.on_gpus(gpus)) if gpus else on_cpus
 
     def threads(self, gpus: float) -> int:
-        """CPU threads of a worker, at most `_THREADS`, so that as many as can share its GPUs."""
+        """Return the CPU threads of a worker, at most `_THREADS`, so that its GPUs can be shared fully."""
         sharing = self.on_gpus(gpus) if gpus else 1
         return min(_THREADS, self.cpus // sharing) if sharing else 0
 
 
 @dataclass(frozen=True)
 class Resources:
-    """How many workers, and what each is given.
+    """The number of workers, and the resources of each.
 
     Attributes:
-        workers: how many.
-        gpus, threads: of each.
+        workers: number of workers.
+        gpus, threads: GPUs and CPU threads of each worker.
     """
 
     workers: int
@@ -162,7 +164,7 @@ def _outcomes(ray: Any, job: Job, resources: Resources, items: list[Item]) -> It
 
 def _facts(ray: Any, job: Job, resources: Resources, items: list[Item]) -> Iterator[dict[str, Any]]:
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # As JSON: a name that is not UTF-8 is no string for Arrow.
+    # Names are sent as JSON, since Arrow does not accept strings that are not UTF-8.
     rows = [{"item": json.dumps([str(item.image), item.name])} for item in items]
     blocks = min(len(rows), max(_BLOCKS, _BLOCKS_PER_WORKER * resources.workers))
     done = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
@@ -201,10 +203,10 @@ class _Worker:
         return {"outcome": [json.dumps(self._segment(item)) for item in items]}
 
     def _segment(self, item: Item) -> dict[str, Any]:
-        """What became of an image, as JSON: Ray would wrap an exception into one of its own."""
+        """Return the outcome of an image as JSON. Ray would wrap an exception into one of its own."""
         job = self._job
         try:
-            # Not in the constructor: Ray would start the worker over and over.
+            # Not in the constructor: if it fails there, Ray restarts the worker again and again.
             if self._segmenter is None:
                 self._segmenter = self._open()
             folder = job.output.absolute()
@@ -245,7 +247,7 @@ def _outcome(facts: Mapping[str, Any]) -> Outcome:
 
 
 def _from_root(image: str) -> str:
-    """The path from the root; a URL stays one, to be refused as such."""
+    """Return the absolute path. A URL is not changed, so that it is rejected as a URL later."""
     text = expanded_unless_there(image)
     return text if is_address(text) else os.path.abspath(text)
 
@@ -256,10 +258,10 @@ def _machines(ray: Any) -> list[Machine]:
 
 
 def resources(job: Job, bundle: Bundle, machines: list[Machine]) -> Resources:
-    """Workers that find room: each is on one machine, which has to have all that it is given.
+    """Compute how many workers have room. Each worker needs all its resources on one machine.
 
     Raises:
-        BackendError: there is no room for what the job asks, or for a single worker.
+        BackendError: there is no room for the requested workers, or for a single worker.
     """
     device = job.device or find_backend(bundle.manifest.backend["name"]).device
     gpus = float(device != "cpu") if job.gpus is None else job.gpus
@@ -278,7 +280,7 @@ def resources(job: Job, bundle: Bundle, machines: list[Machine]) -> Resources:
 
 
 def _import_ray() -> Any:
-    # Ray reports usage to its makers unless told not to.
+    # By default Ray reports usage statistics to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

@@ -1,4 +1,4 @@
-"""What a segmentation returns."""
+"""The result of a segmentation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result(SegmentedImage):
-    """A segmented image, see `SegmentedImage`, that can be drawn and saved."""
+    """A segmented image that can be drawn and saved, see `SegmentedImage`."""
 
     def overlay(self, max_side: int = 2048) -> Image:
-        """The image with its segments coloured and named, and a legend; see `odise_trt.visualize`.
+        """Draw the image with its segments coloured and named, and a legend. See `odise_trt.visualize`.
 
         Args:
-            max_side: the image is shrunk to this longer side; one under 640 is enlarged to that.
+            max_side: a larger image is shrunk to this longer side. One under 640 is enlarged to 640.
         """
         from .visualize import draw_overlay
 
@@ -39,21 +39,21 @@ class Result(SegmentedImage):
 
         The format is COCO's panoptic one, see docs/cli.md. Files appear whole or not at all.
 
-        Files in the way are replaced if this program wrote them for the same image: the one at the same path;
-        if it was no file, or that file was moved, one with the same pixels.
+        Existing files are replaced if this program wrote them for the same image. The same image has the same
+        path. If it was no file, or that file was moved, it has the same pixels.
 
         Args:
-            folder: where; made when it does not exist. In text, `~` is the home folder.
-            name: of the files, without extension. One that is too long for a file name is shortened.
-            file_name: of the image that was segmented, for the JSON; None: that of its file, else `name`.
-            overwrite: replace files of others too, but never the image itself.
+            folder: where the files go. It is made if it does not exist. In text, `~` is the home folder.
+            name: name of the files, without extension. A name too long for a file is shortened.
+            file_name: file name of the segmented image, for the JSON. None: that of its file, else `name`.
+            overwrite: replace files of other programs too, but never the image itself.
 
         Returns:
             The three paths: overlay, map, JSON.
 
         Raises:
-            ArgumentError: the folder is no path, or the name no text.
-            OutputError: the folder or a file cannot be written, or a file in the way is not to be replaced.
+            ArgumentError: the folder is not a path, or the name is not a text.
+            OutputError: the folder or a file cannot be written, or an existing file must not be replaced.
         """
         from .coco_panoptic import save_result
         from .files.output import named_folder

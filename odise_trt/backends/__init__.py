@@ -1,6 +1,6 @@
-"""Backends: what runs engines. Importing this imports none of them.
+"""Backends run engines. Importing this package imports none of them.
 
-`registry` says which there are.
+`registry` lists the backends.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ __all__ = [
     "open_backend",
 ]
 
-# Systems end a process that starts many thousands.
+# The system may kill a process that starts many thousands of threads.
 _MOST_THREADS = 1024
 
 
 def open_backend(
     name: str, *, precision: str = "fp32", device: str | None = None, threads: int | None = None
 ) -> Backend:
-    """Load a backend. It is the one that was named, on the device that was named; nothing falls back.
+    """Load the named backend on the named device. There is no fallback to another backend or device.
 
     Args:
         name: one of `BACKENDS`.
         precision: of the engines it will open, "fp32" or "fp16".
         device: "cpu", "cuda" or "cuda:1". None: the first GPU for backends that run on GPUs only, the CPU for
             others.
-        threads: CPU threads for computing; None: as many as the process may use.
+        threads: CPU threads for computing. None: as many as the process may use.
 
     Raises:
-        ArgumentError: no such number of threads.
-        BackendError: no such backend, it is not installed, or its device is missing; the hint says what to
-            install.
+        ArgumentError: the number of threads is not a whole number from 1 to 1024.
+        BackendError: there is no such backend, it is not installed, or its device is missing. The hint says
+            what to install.
     """
     if threads is not None:
         threads = count("threads", threads, _MOST_THREADS)
@@ -51,7 +51,7 @@ def open_backend(
 
 
 def available_threads() -> int:
-    """Processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

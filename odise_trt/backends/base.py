@@ -13,7 +13,7 @@ from ..errors import BackendError
 from ..stage_spec import StageSpec, Tensor, split_dimension
 
 if TYPE_CHECKING:
-    # The registry is read by `--help`, which does not wait for numpy.
+    # `--help` reads the registry, and should not wait for numpy.
     import numpy as np
 
 
@@ -34,12 +34,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Health:
-    """What a backend's installation is good for.
+    """Whether a backend's installation works, and what it lacks.
 
     Attributes:
         works: whether it can run engines.
-        detail: its version and what it offers; or what is wrong.
-        needs: what to do to have more, or to repair it.
+        detail: its version and what it offers, or what is wrong.
+        needs: how to repair it, or how to get more out of it.
     """
 
     works: bool
@@ -48,7 +48,7 @@ class Health:
 
 
 class StageFiles(Protocol):
-    """The files of one stage and their declaration; an entry of a bundle's manifest is that."""
+    """The files of one stage and their declaration. An entry of a bundle's manifest fits this protocol."""
 
     @property
     def spec(self) -> StageSpec:
@@ -89,24 +89,24 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the engine and its memory; closing twice is fine."""
+        """Free the engine and its memory. Closing twice is allowed."""
         ...
 
 
 class Backend(Protocol):
-    """Opens stages. Made by `open_backend`; engines must be closed before their backend."""
+    """Opens stages. `open_backend` makes it. Engines must be closed before their backend."""
 
     @property
     def name(self) -> str:
-        """As in the registry and in manifests."""
+        """The backend's name, as in the registry and in manifests."""
         ...
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
-        """Why engines built as `built` (the manifest's `backend`) say cannot run here; None when they can."""
+        """Return why engines cannot run here, or None if they can. `built` is the manifest's `backend`."""
         ...
 
     def open_stage(self, folder: Path, entry: StageFiles) -> Engine:
-        """Load one stage, whose files are in `folder`.
+        """Load one stage. Its files are in `folder`.
 
         Raises:
             BackendError: the engine cannot be loaded, or is not what the manifest declares.
@@ -114,16 +114,16 @@ class Backend(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """What runs the engines, for people: version, device, driver, threads."""
+        """Describe in words what runs the engines: version, device, driver, threads."""
         ...
 
     def close(self) -> None:
-        """Free what the backend holds; closing twice is fine."""
+        """Free what the backend holds. Closing twice is allowed."""
         ...
 
 
 def host_os() -> str:
-    """Operating system and processor as engines are tied to them: "linux-x86_64", say."""
+    """Return the operating system and processor that engines are tied to, for example "linux-x86_64"."""
     return f"{platform.system()}-{platform.machine()}".lower()
 
 
@@ -134,7 +134,7 @@ def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str,
         The size of every axis that the inputs determine: {"windows": 4, "side": 512}.
 
     Raises:
-        BackendError: names, dtypes, ranks or sizes differ from the declaration; it says which and how.
+        BackendError: names, dtypes, ranks or sizes differ from the declaration. The message says how.
     """
     declared = {tensor.name for tensor in spec.inputs}
     if inputs.keys() != declared:
@@ -162,7 +162,7 @@ def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str,
 
 
 def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
-    """The index of the declared profile that fits the sizes, the one tuned nearest to them.
+    """Return the index of the declared profile that fits the sizes and is tuned nearest to them.
 
     Raises:
         BackendError: no profile holds these sizes.

@@ -1,4 +1,4 @@
-"""Device memory, copies and a stream, through cuda-python or pycuda, whichever is installed."""
+"""Device memory, copies and a stream, through cuda-python or pycuda (whichever is installed)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Device:
     """A GPU.
 
     Attributes:
-        name: as NVIDIA calls it.
-        compute_capability: "8.9".
-        driver: the newest CUDA version its driver supports, "13.0".
-        memory_bytes: in all.
+        name: NVIDIA's name for it.
+        compute_capability: for example "8.9".
+        driver: the newest CUDA version that its driver supports, for example "13.0".
+        memory_bytes: total memory in bytes.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Device:
 
 
 class Cuda(Protocol):
-    """One GPU and one stream on it. Addresses are plain integers, sizes bytes.
+    """One GPU and one stream on it. Addresses are plain integers, sizes are in bytes.
 
-    CUDA has a current GPU per thread, which the host program may change between two calls. Everything below,
-    and whatever else works on this GPU, is called within `current`.
+    CUDA has a current GPU per thread. The host program may change it between two calls. So every method
+    below, and any other work on this GPU, must be called within `current`.
     """
 
     device: Device
@@ -46,27 +46,27 @@ class Cuda(Protocol):
     stream: int
 
     def current(self) -> AbstractContextManager[None]:
-        """Make this the thread's current GPU in the block, and restore the former one after it."""
+        """Make this the thread's current GPU inside the block. Restore the former one afterwards."""
         ...
 
     def allocate(self, size: int) -> int:
-        """Device memory, aligned to 256 bytes at least."""
+        """Allocate device memory, aligned to at least 256 bytes, and return its address."""
         ...
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Free device memory."""
         ...
 
     def upload(self, address: int, array: np.ndarray) -> None:
-        """Copy a contiguous array to the device; it must not change before `synchronize`."""
+        """Copy a contiguous array to the device. The array must not change before `synchronize`."""
         ...
 
     def download(self, array: np.ndarray, address: int) -> None:
-        """Copy from the device into a contiguous array; it is filled after `synchronize`."""
+        """Copy from the device into a contiguous array. The array is filled after `synchronize`."""
         ...
 
     def synchronize(self) -> None:
-        """Wait for the stream; errors of what ran on it are raised here."""
+        """Wait for the stream. Errors of earlier work on the stream are raised here."""
         ...
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Cuda(Protocol):
 
 
 class Buffer:
-    """Device memory that is reused, and grows when a call needs more."""
+    """Device memory that is reused. It grows when a call needs more."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
@@ -83,7 +83,7 @@ class Buffer:
         self._address = 0
 
     def reserve(self, size: int) -> int:
-        """The address of at least `size` bytes; what an earlier call returned is then void."""
+        """Return the address of at least `size` bytes. Addresses from earlier calls become invalid."""
         if size > self._size:
             self.close()
             self._address = self._cuda.allocate(size)
@@ -91,7 +91,7 @@ class Buffer:
         return self._address
 
     def close(self) -> None:
-        """Free the memory; the buffer can be used again."""
+        """Free the memory. The buffer can be used again."""
         if self._size:
             self._cuda.free(self._address)
         self._size = self._address = 0
@@ -101,7 +101,7 @@ def device_index(device: str) -> int:
     """`"cuda"` -> 0, `"cuda:1"` -> 1.
 
     Raises:
-        BackendError: another spelling.
+        BackendError: `device` has another form.
     """
     match = re.fullmatch(r"cuda(?::(\d+))?", device)
     if match is None:
@@ -110,10 +110,10 @@ def device_index(device: str) -> int:
 
 
 def open_cuda(index: int = 0) -> Cuda:
-    """Open a GPU through cuda-python or, where that is not installed, pycuda.
+    """Open a GPU through cuda-python, or through pycuda if cuda-python is not installed.
 
     Raises:
-        BackendError: neither is installed, or there is no such GPU or no driver for it.
+        BackendError: neither is installed, there is no such GPU, or there is no driver for it.
     """
     for module, cuda in (("cuda.bindings.runtime", _CudaPython), ("pycuda.driver", _PyCuda)):
         try:
@@ -136,7 +136,7 @@ class _CudaPython:
             memory_bytes=int(properties.totalGlobalMem),
         )
         with self.current():
-            # Does not wait for the default stream, which other libraries in the process may use.
+            # This stream does not wait for the default stream, which other libraries in the process may use.
             self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
         self.stream = int(self._stream)
 
@@ -172,7 +172,7 @@ class _CudaPython:
             self._stream = None
 
     def _call(self, function: str, *arguments: Any, hint: str | None = None) -> Any:
-        # Every function returns a tuple that starts with a status.
+        # Every function of cuda-python returns a tuple that starts with a status.
         status, *values = getattr(self._runtime, function)(*arguments)
         if status != self._runtime.cudaError_t.cudaSuccess:
             _, text = self._runtime.cudaGetErrorString(status)
@@ -189,7 +189,7 @@ class _PyCuda:
             raise BackendError(f"CUDA cannot start: {error}", _DRIVER) from error
         _check_index(index, driver.Device.count())
         device = driver.Device(index)
-        # The context that TensorRT, through the CUDA runtime, uses as well.
+        # TensorRT uses the same context, through the CUDA runtime.
         self._context = device.retain_primary_context()
         major, minor = device.compute_capability()
         self.device = Device(
@@ -244,5 +244,5 @@ def _check_index(index: int, count: int) -> None:
 
 
 def _version(number: int) -> str:
-    """CUDA's 13020 -> "13.2"."""
+    """Return CUDA's version number as text: 13020 -> "13.2"."""
     return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs the exported graphs themselves, on the CPU or a CUDA GPU."""
+"""The ONNX Runtime backend. It runs the exported graphs directly, on the CPU or a CUDA GPU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .base import Health, Options, StageFiles, check_inputs
 from .cuda import device_index
 from .registry import BackendEntry
 
-#: `onnxruntime` and `onnxruntime-gpu` have the same files: the last one installed counts, and removing
-#: either leaves half of the other. So both are removed before one is installed.
+#: `onnxruntime` and `onnxruntime-gpu` install the same files. The last one installed overwrites the other,
+#: and removing either damages the other. So both are removed before one is installed.
 _ON_GPUS = 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "odise-trt[cuda]"'
 _REPAIR = (
     "pip uninstall -y onnxruntime onnxruntime-gpu"
@@ -23,8 +23,8 @@ _REPAIR = (
 )
 _DAMAGED = "damaged: it has no InferenceSession"
 
-#: Stages with larger files give scratch memory back after each run. Small ones don't: it costs the demo
-#: preset's features an eighth of their speed, and saves 0.15 of 0.5 GB.
+#: Stages with files larger than this free their scratch memory after each run. Smaller stages do not: for the
+#: demo preset's features it would cost an eighth of the speed and save only 0.15 of 0.5 GB.
 _SHRINK_FROM = 32 * 2**20
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 
@@ -33,7 +33,7 @@ class OnnxRuntimeBackend:
     """Opens ONNX files in ONNX Runtime.
 
     Raises:
-        BackendError: onnxruntime is not installed, or lacks the provider of the device that is asked for.
+        BackendError: onnxruntime is not installed, or lacks the provider of the requested device.
     """
 
     def __init__(self, entry: BackendEntry, options: Options) -> None:
@@ -55,7 +55,7 @@ class OnnxRuntimeBackend:
             )
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
-        """ONNX files run anywhere."""
+        """Return None: ONNX files run on any machine."""
         return None
 
     def open_stage(self, folder: Path, entry: StageFiles) -> OnnxRuntimeEngine:
@@ -65,8 +65,8 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         levels = self._ort.GraphOptimizationLevel
         on_cpu = self._provider == "CPUExecutionProvider"
-        # The layout optimisation above "extended" crashes on half-precision graphs on the CPU
-        # (NchwcTransformer, seen in onnxruntime 1.32 on CLIP).
+        # Optimisation levels above "extended" change the layout (NchwcTransformer). On the CPU this crashes
+        # on half-precision graphs (seen in onnxruntime 1.32 on CLIP).
         extended_only = self._half and on_cpu
         options.graph_optimization_level = (
             levels.ORT_ENABLE_EXTENDED if extended_only else levels.ORT_ENABLE_ALL
@@ -82,7 +82,7 @@ class OnnxRuntimeBackend:
                 f"stage {entry.spec.name}: onnxruntime cannot open {path}: {error}",
                 "build the stage again, or update onnxruntime where it is older than the one that built it",
             ) from error
-        # A provider that fails to load is replaced by the CPU with no more than a log line.
+        # If a provider fails to load, ONNX Runtime falls back to the CPU and only writes a log line.
         if session.get_providers()[0] != self._provider:
             raise BackendError(
                 f"onnxruntime could not start {self._provider} for {path.name}, it offers"
@@ -94,7 +94,7 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink=on_cpu and size > _SHRINK_FROM)
 
     def describe(self) -> dict[str, str]:
-        """Version, device and threads."""
+        """Return version, device and threads."""
         return {
             "backend": f"onnxruntime {self._ort.__version__}",
             "device": self._device,
@@ -103,7 +103,7 @@ class OnnxRuntimeBackend:
         }
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: the backend holds no resources."""
 
 
 class OnnxRuntimeEngine:
@@ -114,8 +114,8 @@ class OnnxRuntimeEngine:
         self._session = session
         self._run_options = ort.RunOptions()
         if shrink:
-            # Each session keeps its own high-water mark of scratch memory otherwise: with a whole bundle
-            # open, gigabytes that only one stage uses at a time.
+            # Otherwise each session keeps the most scratch memory that it ever used. For a whole open bundle
+            # these are gigabytes, although only one stage runs at a time.
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -144,7 +144,7 @@ class OnnxRuntimeEngine:
 
 
 def examine(onnxruntime: Any) -> Health:
-    """What an installation offers: the module that was imported may lack half of itself."""
+    """Report what an installation offers. The imported module may be incomplete."""
     if not hasattr(onnxruntime, "InferenceSession"):
         return Health(False, _DAMAGED, _REPAIR)
     names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
@@ -155,7 +155,7 @@ def examine(onnxruntime: Any) -> Health:
 def _provider(device: str) -> tuple[str, dict[str, str]]:
     if device == "cpu":
         return "CPUExecutionProvider", {}
-    # float32 is float32: the provider would multiply it with 10-bit mantissas, which are fp16's.
+    # Without this the provider multiplies float32 in TF32, whose mantissa of 10 bits is only that of fp16.
     return "CUDAExecutionProvider", {"device_id": str(device_index(device)), "use_tf32": "0"}
 
 

@@ -1,7 +1,7 @@
 """The backends, each declared once. A new backend is one file and one entry here: docs/adding-a-backend.md.
 
-Opening, `odise-trt doctor`, the choices of a build and its defaults read these declarations. Nothing here
-imports a backend: functions and classes are named as "module:name", and imported when they are needed.
+`open_backend`, `odise-trt doctor` and the builder read these declarations. This module imports no backend.
+Functions and classes are named as "module:name", and imported when they are needed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from ..errors import BackendError
 
 @dataclass(frozen=True)
 class BackendEntry:
-    """What is said of a backend.
+    """The declaration of a backend.
 
     Attributes:
-        name: on the command line and in manifests.
+        name: the backend's name on the command line and in manifests.
         opens: "module:function" that is called with this entry and `base.Options`, and returns a
             `base.Backend`.
         package: the Python module that it needs.
-        extra: the extra of odise-trt that brings the package; None: none does.
-        gpu_extra: the extra to take in its place on machines with NVIDIA GPUs, if there is one.
-        needs_gpu: it runs on NVIDIA GPUs only.
-        precision: of a build where none is given.
+        extra: the extra of odise-trt that installs the package. None: no extra does.
+        gpu_extra: the extra to install instead on machines with NVIDIA GPUs, if there is one.
+        needs_gpu: whether it runs on NVIDIA GPUs only.
+        precision: the default precision of a build.
         builds: "module:function" that is called with this entry and compute capabilities, and returns an
-            `export.builders.Builder`; None: the exported ONNX file is the engine.
-        builds_ahead: its engines can be built for a GPU on a machine without one.
-        suffix: of its engines' files.
+            `export.builders.Builder`. None: the exported ONNX file is the engine.
+        builds_ahead: whether its engines can be built for a GPU on a machine without one.
+        suffix: suffix of its engine files.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
-            `doctor`; None: it is good if it can be imported, and has the GPU it needs.
+            `doctor`. None: the backend works if it can be imported and has the GPU it needs.
     """
 
     name: str
@@ -48,22 +48,22 @@ class BackendEntry:
 
     @property
     def device(self) -> str:
-        """What it runs on where no device is given."""
+        """The default device."""
         return "cuda" if self.needs_gpu else "cpu"
 
     @property
     def install(self) -> str:
-        """The command that installs what it needs."""
+        """The command that installs the backend's package."""
         if self.extra is None:
             return f"pip install {self.package}"
         on_gpus = f' (for GPUs: "odise-trt[{self.gpu_extra}]")' if self.gpu_extra else ""
         return f'pip install "odise-trt[{self.extra}]"{on_gpus}'
 
     def load(self) -> Any:
-        """Import its package.
+        """Import the backend's package.
 
         Raises:
-            BackendError: it is not installed, or does not load.
+            BackendError: the package is not installed, or does not load.
         """
         try:
             return importlib.import_module(self.package)
@@ -83,7 +83,7 @@ _ENTRIES = (
         gpu_extra="cuda",
         examines="odise_trt.backends.onnxruntime:examine",
     ),
-    # Half precision is what TensorRT is for; on a CPU it is slower than single.
+    # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
     BackendEntry(
         "tensorrt",
         _TENSORRT,
@@ -107,17 +107,17 @@ _ENTRIES = (
     ),
 )
 
-#: Name -> backend, in the order that people see them.
+#: Name -> backend, in display order.
 BACKENDS: dict[str, BackendEntry] = {entry.name: entry for entry in _ENTRIES}
-#: What bundles are built for where no backend is given.
+#: The backend of a build if none is given.
 DEFAULT_BACKEND = "onnxruntime"
 
 
 def find_backend(name: str) -> BackendEntry:
-    """The declaration of a backend.
+    """Return the declaration of a backend.
 
     Raises:
-        BackendError: there is none of that name.
+        BackendError: there is no backend of that name.
     """
     if name not in BACKENDS:
         raise BackendError(f"there is no backend {name!r}", f"backends: {', '.join(BACKENDS)}")
@@ -125,6 +125,6 @@ def find_backend(name: str) -> BackendEntry:
 
 
 def resolve(place: str) -> Any:
-    """The function or class at "module:name"; its module is imported."""
+    """Import a module and return the function or class at "module:name"."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT for RTX: one implementation, the module of the flavour passed in.
+"""TensorRT and TensorRT for RTX. Both share one implementation, which takes the module of the flavour.
 
-Written against the API that 10.13, 11 and RTX 1.7 share: tensors by name, no bindings by index, activation
-memory managed here.
+It uses the API that versions 10.13, 11 and RTX 1.7 share: tensors by name, no bindings by index. Activation
+memory is managed here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .registry import BackendEntry
 if TYPE_CHECKING:
     import tensorrt as trt
 
-# By name: TensorRT's own translation to numpy types comes and goes between versions.
+# Types are looked up by name, since not every version of TensorRT translates them to numpy types.
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64"}
 
 
 def engine_mismatch(built: Mapping[str, Any], version: str, device: Device) -> str | None:
-    """Why engines built as `built` says cannot run in TensorRT `version` on `device`; None when they can."""
+    """Return why engines built as `built` cannot run in TensorRT `version` on `device`, or None."""
     if built.get("version") != version:
         return f"built by {built.get('name')} {built.get('version')}, this is {version}"
     architectures = built.get("compute_capability") or ()
@@ -34,7 +34,7 @@ def engine_mismatch(built: Mapping[str, Any], version: str, device: Device) -> s
         wanted = ", ".join(architectures)
         return f"built for compute capability {wanted}, {device.name} has {device.compute_capability}"
     driver = built.get("driver")
-    # Newer drivers run older engines; older ones may lack what the engine calls.
+    # Newer drivers run older engines. Older drivers may lack functions that the engine calls.
     if driver and _numbers(device.driver) < _numbers(driver):
         return f"built with a driver for CUDA {driver}, this one is for CUDA {device.driver}"
     system = built.get("os")
@@ -56,8 +56,8 @@ def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
 class TensorRTBackend:
     """Opens serialized engines of one TensorRT flavour on one GPU.
 
-    All its engines share one stream and one arena of activation memory, as large as the largest of them
-    needs: they run one after the other.
+    Its engines run one after the other. They share one stream and one arena of activation memory, whose size
+    is what the largest engine needs.
     """
 
     def __init__(self, name: str, module: Any, cuda: Cuda) -> None:
@@ -77,7 +77,7 @@ class TensorRTBackend:
             raise BackendError(f"{name} {module.__version__} cannot start: {self._said(error)}") from error
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
-        """Engines are tied to the exact version, and to the architecture, driver and system where named."""
+        """Compare versions, and the GPU architecture, driver and system where the manifest names them."""
         return engine_mismatch(built, self._trt.__version__, self._cuda.device)
 
     def open_stage(self, folder: Path, entry: StageFiles) -> TensorRTEngine:
@@ -99,7 +99,7 @@ class TensorRTBackend:
         return opened
 
     def describe(self) -> dict[str, str]:
-        """Version, GPU and driver."""
+        """Return version, GPU and driver."""
         device = self._cuda.device
         return {
             "backend": f"{self.name} {self._trt.__version__}",
@@ -118,14 +118,14 @@ class TensorRTBackend:
                 self._cuda.close()
 
     def _said(self, error: Exception | None = None) -> str:
-        """What TensorRT logged since the last call: it explains failures in its log, not in exceptions."""
+        """Return what TensorRT logged since the last call: its log, not an exception, explains failures."""
         text = "; ".join(self._messages) or (str(error) if error else "no reason given")
         self._messages.clear()
         return text
 
 
 class TensorRTEngine:
-    """A stage as a TensorRT engine, see `Engine`. Has one execution context per optimisation profile."""
+    """A stage as a TensorRT engine, see `Engine`. It has one execution context per optimisation profile."""
 
     def __init__(self, backend: TensorRTBackend, engine: trt.ICudaEngine, spec: StageSpec) -> None:
         self.spec = spec
@@ -174,7 +174,7 @@ class TensorRTEngine:
         sizes = check_inputs(self.spec, inputs)
         profile = choose_profile(self.spec, sizes) if self.spec.profiles else 0
         context = self._context(profile)
-        # Copies are asynchronous: the contiguous arrays must live until the stream has been waited for.
+        # Copies are asynchronous. The contiguous arrays must live until the stream is synchronized.
         contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         for name, array in contiguous.items():
             address = self._buffers[name].reserve(array.nbytes)
@@ -196,7 +196,7 @@ class TensorRTEngine:
                 context.set_tensor_address(tensor.name, address), f"set the address of {tensor.name}"
             )
         scratch = engine.get_device_memory_size_for_profile_v2(profile)
-        # Set on every run: another engine may have moved the arena by needing more of it.
+        # Set on every run, since the arena moves when another engine needs more memory.
         context.set_device_memory(self._backend._arena.reserve(max(scratch, 1)), scratch)
         self._require(context.execute_async_v3(self._cuda.stream), "run")
         for name, array in outputs.items():
@@ -236,11 +236,11 @@ class TensorRTEngine:
 
 
 def collecting_logger(flavour: Any, errors: list[str]) -> Any:
-    """Make a logger that keeps errors for the exception they belong to, and nothing else.
+    """Make a logger that collects error messages only, to be raised with the exception they explain.
 
     Args:
         flavour: the module `tensorrt` or `tensorrt_rtx`.
-        errors: the messages go there; also the logger's attribute `errors`.
+        errors: the list that receives the messages. It is also the logger's attribute `errors`.
     """
 
     class Logger(flavour.ILogger):
@@ -256,5 +256,5 @@ def collecting_logger(flavour: Any, errors: list[str]) -> Any:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """ "13.2" -> (13, 2)."""
+    """Return the numbers of a version: "13.2" -> (13, 2)."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,4 +1,4 @@
-"""A bundle on disk: its manifest, its files, and the place it is put into."""
+"""A bundle on disk: its manifest, its files, and the folder it is written to."""
 
 from .bundle import Bundle, BundleWriter
 

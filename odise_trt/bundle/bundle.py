@@ -1,4 +1,4 @@
-"""Bundles: folders of engines with a manifest, checked before use and written whole or not at all."""
+"""Bundles: folders of engines with a manifest, checked before use, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ Verify = Literal["full", "size"]
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal; memory use does not depend on its size."""
+    """Return the SHA-256 of a file's content, in hexadecimal. Memory use is independent of the file size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_files(paths: Iterable[Path]) -> str:
-    """One SHA-256 for several files, in the given order: an ONNX graph with its external data, say.
+    """Return one SHA-256 for several files in the given order, such as an ONNX graph and its external data.
 
-    Names count as well as contents, and no two different lists of files share a digest by concatenation.
+    The digest covers names and contents. Different lists of files cannot get one digest by concatenation.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -58,18 +58,18 @@ class Bundle:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], verify: Verify = "full") -> Bundle:
-        """Read a bundle's manifest and check its files; no engine is loaded.
+        """Read a bundle's manifest and check its files. No engine is loaded.
 
         Args:
             folder: a bundle.
-            verify: "full" hashes every file (engines are executable code, and a damaged one can give
-                wrong masks without an error); "size" only looks at names and sizes, for bundles on
-                storage you trust and processes that must start fast.
+            verify: "full" hashes every file. Engines are executable code, and a damaged one can give wrong
+                masks without an error. "size" checks only names and sizes. It is for bundles on trusted
+                storage and for processes that must start fast.
 
         Raises:
-            ArgumentError: `verify` is neither.
-            BundleError: no bundle, a format this version does not read, or files that are missing,
-                changed or not declared; the message names them all, the hint how to rebuild them.
+            ArgumentError: `verify` has another value.
+            BundleError: the folder is no bundle, this version does not read its format, or files are missing,
+                changed or not declared. The message names them all, the hint says how to rebuild them.
         """
         if verify not in ("full", "size"):
             raise ArgumentError(f"verify must be 'full' or 'size', not {verify!r}")
@@ -82,10 +82,10 @@ class Bundle:
         return bundle
 
     def damage(self, stages: Iterable[str] | None = None, verify: Verify = "full") -> dict[str, str]:
-        """Files that are not as they were built: name -> what is wrong with it; empty if all of them are.
+        """Return the files that differ from the manifest: name -> what is wrong. Empty if there are none.
 
         Args:
-            stages: look only at the files of these.
+            stages: check only the files of these stages.
             verify: see `open`.
         """
         needed = {entry.spec.name: (*entry.files, entry.file) for entry in self.manifest.stages}
@@ -99,17 +99,17 @@ class Bundle:
         return {name: wrong for name, wrong in zip(names, found, strict=True) if wrong is not None}
 
     def stages_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The stages that these files belong to; the tokenizer, for one, belongs to none."""
+        """Return the stages that these files belong to. Some files, such as the tokenizer, belong to none."""
         files = set(names)
         return tuple(e.spec.name for e in self.manifest.stages if not files.isdisjoint((e.file, *e.files)))
 
     def rebuild_hint(self) -> str:
-        """The command that builds such a bundle for the machine it is run on."""
+        """Return the command that builds this bundle for the machine it runs on."""
         return f"rebuild it: {rebuild_command(self.folder, self.manifest)}"
 
     def repair_hint(self, names: Iterable[str] = ()) -> str:
-        """The command that builds this bundle again, or only the stages that these files belong to."""
-        # Every build writes the files that belong to no stage, also one of a single stage.
+        """Return the command that builds this bundle again, or only the stages that these files belong to."""
+        # Every build writes the files that belong to no stage, even the build of a single stage.
         stages = self.stages_of(names)
         return f"rebuild it: {rebuild_command(self.folder, self.manifest, stages, same_gpus=True)}"
 
@@ -119,14 +119,14 @@ class Bundle:
         return self.folder / TOKENIZER
 
     def constants(self) -> dict[str, np.ndarray]:
-        """Numbers of the model that belong to no stage, float32.
+        """Read the constants of the model that belong to no stage, float32.
 
-        `logit_scale` () and `clip_logit_scale` () multiply cosines; label models also have `null_embed`
+        `logit_scale` () and `clip_logit_scale` () multiply cosines. Label models also have `null_embed`
         (1, D), the projected embedding of "nothing".
 
         Raises:
-            BundleError: the file cannot be read, lacks one of them, or has one of another shape or kind, or
-                with numbers that are not finite.
+            BundleError: the file cannot be read or lacks a constant, or a constant has another shape or kind
+                or is not finite.
         """
         path = self.folder / CONSTANTS
         shapes: dict[str, tuple[int, ...]] = {"logit_scale": (), "clip_logit_scale": ()}
@@ -150,7 +150,7 @@ class Bundle:
     def _damage_of(self, name: str, verify: Verify) -> str | None:
         path = self.folder / name
         parts = PurePosixPath(name).parts
-        # A manifest may come from anywhere: a name must not lead out of the bundle's folder.
+        # A manifest may come from an untrusted source. A name must not lead out of the bundle's folder.
         if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name:
             return f"{self.folder / MANIFEST} names a file outside its bundle: {name!r}"
         declared = self.manifest.files.get(name)
@@ -189,18 +189,18 @@ def _misfit(array: np.ndarray, shape: tuple[int, ...]) -> str | None:
 class BundleWriter:
     """Writes a bundle beside its final place and moves it there when it is complete.
 
-    Use as a context manager: put the files into `folder`, the manifest last. Leaving the block normally
-    replaces `target`, whose old content goes away only after the new one is in place; what somebody else
-    has put into it stays. Leaving the block by an exception removes what was written and leaves an older
-    bundle as it was.
+    It is a context manager. Put the files into `folder`, the manifest last. Leaving the block normally
+    replaces `target`. The old content is removed only after the new one is in place. Files that the user
+    added to the old bundle stay. After an exception, what was written is removed and the older bundle stays
+    as it was.
 
-    Two writers of one target do not wait for each other: `export.exclusive` makes builds do so.
+    Two writers of one target do not wait for each other. `export.exclusive` makes builds wait.
 
     Attributes:
-        target: the bundle's real place: of a link to a folder, that folder.
+        target: the bundle's real place. If it is a link to a folder, this is that folder.
 
     Raises:
-        OutputError: the target is a link that leads nowhere.
+        OutputError: the target is a broken link.
 
     Example:
         with BundleWriter(target) as writer:
@@ -214,7 +214,7 @@ class BundleWriter:
 
     @property
     def folder(self) -> Path:
-        """The unfinished bundle; only inside the `with` block."""
+        """The folder of the unfinished bundle. It exists only inside the `with` block."""
         if self._folder is None:
             raise RuntimeError("BundleWriter.folder exists only inside its with block")
         return self._folder
@@ -234,17 +234,17 @@ class BundleWriter:
                 )
             make_parent(target)
             self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{PARTIAL}", dir=target.parent))
-            # mkdtemp makes folders private; a bundle is as readable as anything else its builder writes.
+            # mkdtemp makes private folders. A bundle gets the usual permissions of its builder instead.
             self._folder.chmod(0o777 & ~_umask())
         return self
 
     def adopt(self, source: Path) -> Path:
-        """Take over a finished file, from the bundle being replaced for instance.
+        """Add a finished file, for example from the bundle that is being replaced.
 
-        Hard-linked where the file system can, copied otherwise.
+        The file is hard-linked if the file system supports it, and copied otherwise.
 
         Raises:
-            OutputError: neither can be done.
+            OutputError: the file can be neither linked nor copied.
         """
         place = self.folder / source.name
         try:
@@ -256,16 +256,16 @@ class BundleWriter:
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """Where to write the file `name` in the block.
+        """Give the path to write the file `name` to, for the duration of the block.
 
         Raises:
-            OutputError: it cannot be written. Named is the place it is for.
+            OutputError: the file cannot be written. The message names the final place of the file.
         """
         with writing(self.target / name):
             yield self.folder / name
 
     def files(self) -> dict[str, dict[str, object]]:
-        """What the manifest says of the files written so far: name -> {"sha256", "bytes"}."""
+        """Return the manifest's record of the files written so far: name -> {"sha256", "bytes"}."""
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != MANIFEST)
         return {
             path.relative_to(self.folder).as_posix(): {
@@ -291,10 +291,10 @@ class BundleWriter:
 
 
 def _replace(folder: Path, target: Path) -> None:
-    """Move `folder` to `target`; an older `target` is put back when that fails, or is interrupted."""
+    """Move `folder` to `target`. If that fails or is interrupted, an older `target` is put back."""
     retired = folder.with_name(folder.name.replace(PARTIAL, RETIRED))
     with writing(target):
-        # Before the renames: between them there is no bundle.
+        # Flush before the renames, since no bundle exists between them.
         flush(folder)
         try:
             if target.exists():
@@ -312,7 +312,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def _umask() -> int:
-    # The only way to read it is to set it.
+    # The umask can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,6 +1,6 @@
 """The manifest of a bundle: what it holds, how it was built, and how exact it is.
 
-`export` writes it, the runtime reads it; both go through these dataclasses.
+`export` writes it and the runtime reads it. Both use these dataclasses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONSTANTS = "constants.npz"
 TOKENIZER = "tokenizer.json"
 
 _Share = Annotated[float, within(0, 1)]
-# Of pictures, in pixels: a resized one has to fit into memory.
+# Side of a picture in pixels. A resized picture must fit into memory.
 _Side = Annotated[int, within(1, 2**15)]
 # Feature maps have strides up to 32.
 _Grid = Annotated[int, within(1, 2**15), multiple_of(32)]
@@ -32,7 +32,7 @@ _Bytes = Annotated[int, within(0, 2**62)]
 
 
 def _template(text: str) -> str | None:
-    """Complain of a prompt that names do not fit into."""
+    """Return what is wrong with a prompt template that names cannot be put into, or None."""
     around = text.split("{}")
     if len(around) != 2 or any(brace in part for part in around for brace in "{}"):
         return f"must have {{}} once, for the name, it is {text!r:.80}"
@@ -49,20 +49,20 @@ _in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the runtime has to know of the model around the engines.
+    """The settings of the model that the runtime needs besides the engines.
 
     Attributes:
-        kind: "label" (null embedding says "nothing") or "caption" (binary foreground logits do).
-        short_side, max_side: the shorter side of an image becomes `short_side`, but the longer at most
-            `max_side`.
+        kind: "label" (a null embedding stands for "nothing") or "caption" (binary foreground logits do).
+        short_side, max_side: the shorter side of an image becomes `short_side`, but the longer side becomes
+            at most `max_side`.
         divisor: images are zero-padded at the bottom and right to a multiple of this.
         window: side of the square windows the diffusion features are taken from.
         num_queries, mask_embed_dim, clip_dim: Q, and the widths of `mask_embed` and `clip_mask_embed`.
         clip_image_size: side of the whole image as CLIP sees it.
         context_length: tokens per text.
-        category_prompt: template of the texts compared with `mask_embed`; None: the bare names.
+        category_prompt: template of the texts compared with `mask_embed`. None: the bare names.
         clip_prompt: template of the texts compared with `clip_mask_embed`.
-        train_labels: training categories with their synonyms; a category sharing a name takes `alpha`.
+        train_labels: training categories with their synonyms. A category that shares a name takes `alpha`.
         alpha, beta: weight of CLIP in the geometric mean for seen and unseen categories.
         object_mask_threshold, overlap_threshold, topk_per_image: post-processing (official values).
     """
@@ -93,9 +93,10 @@ class StageEntry:
 
     Attributes:
         spec: the declaration, at the bundle's precision.
-        file: the file a backend opens; `files` names every file the stage needs (external data too).
-        onnx_sha256: hash of the ONNX graph with its external data, which an engine was built from.
-        build_seconds, peak_memory_bytes: what building took.
+        file: the file that a backend opens.
+        files: every file that the stage needs, including external data.
+        onnx_sha256: hash of the ONNX graph and its external data that the engine was built from.
+        build_seconds, peak_memory_bytes: time and memory that the build took.
     """
 
     spec: StageSpec
@@ -126,7 +127,7 @@ class Parity:
     @property
     def passed(self) -> bool:
         """Whether the distance is within the tolerance."""
-        # A NaN distance compares false with everything, and so fails.
+        # Every comparison with NaN is false, so a NaN distance fails.
         return self.relative_l2 <= self.tolerance
 
 
@@ -135,9 +136,9 @@ class Manifest:
     """The content of `manifest.json`.
 
     Attributes:
-        weights: {"source", "sha256", "seeded"}; seeded weights are random numbers, not a trained model.
-        backend: {"name", "version", ...}; TensorRT flavours add what an engine is tied to:
-            "compute_capability" (list of "8.9"; empty: not tied), "gpu", "driver", "os".
+        weights: {"source", "sha256", "seeded"}. Seeded weights are random numbers, not a trained model.
+        backend: {"name", "version", ...}. TensorRT flavours add what an engine is tied to:
+            "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os".
         files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.
         precision_map: which operations run in which precision, in words, per stage.
         tools: versions of what built it.
@@ -157,7 +158,7 @@ class Manifest:
     format: int = FORMAT
 
     def stage(self, name: str) -> StageEntry:
-        """The entry of a stage.
+        """Return the entry of a stage.
 
         Raises:
             BundleError: the bundle has no such stage.
@@ -169,7 +170,7 @@ class Manifest:
         raise BundleError(f"the bundle has no stage {name!r} (it has: {have})", "build all stages")
 
     def write(self, folder: Path) -> None:
-        """Write `folder/manifest.json`; the folder is a bundle in the making."""
+        """Write `folder/manifest.json`. The folder is an unfinished bundle."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
         write_file(folder / MANIFEST, text.encode())
 
@@ -178,8 +179,8 @@ class Manifest:
         """Read `folder/manifest.json`.
 
         Raises:
-            BundleError: no manifest, not JSON, a format this version does not read, or a value that a build
-                does not write; the message names it.
+            BundleError: there is no manifest, it is not JSON, this version does not read its format, or it
+                has a value that no build writes. The message names the value.
         """
         folder = Path(expanded(folder))
         path = folder / MANIFEST
@@ -188,7 +189,7 @@ class Manifest:
         except (OSError, ValueError) as error:  # ValueError: no file can have that name
             raise _no_bundle(folder, error) from error
         try:
-            # A byte order mark is what some editors leave.
+            # Some editors write a byte order mark.
             data = json.loads(content.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{path} is not valid JSON: {error}", "build the bundle again") from error
@@ -209,7 +210,7 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Raise MisfitError unless stages are different ones, and declared at the bundle's precision."""
+        """Raise MisfitError unless every stage occurs once and is declared at the bundle's precision."""
         names = [entry.spec.name for entry in self.stages]
         for number, entry in enumerate(self.stages):
             entry.spec.check()
@@ -237,7 +238,7 @@ def _no_bundle(folder: Path, error: OSError | ValueError) -> BundleError:
 
 
 def bundles_in(folder: Path) -> list[Path]:
-    """The bundles that lie in a folder; none where it cannot be read."""
+    """Return the bundles in a folder, or an empty list if the folder cannot be read."""
     try:
         return [one for one in sorted(folder.iterdir()) if kind_of(one / MANIFEST).is_file]
     except (OSError, ValueError):

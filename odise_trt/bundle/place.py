@@ -1,4 +1,4 @@
-"""The place of a bundle: what a link to it means, and what builds that died left beside it."""
+"""The place of a bundle: resolving a link to it, and clearing what killed builds left beside it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..errors import BundleError, OutputError
 from ..files.writing import writing
 from .manifest import MANIFEST, Manifest
 
-#: Beside a bundle NAME, `.NAME.partial-...` is being written and `.NAME.retired-...` was replaced.
+#: Beside a bundle NAME, `.NAME.partial-...` is a bundle being written, `.NAME.retired-...` a replaced one.
 PARTIAL, RETIRED = ".partial-", ".retired-"
-#: What a build writes, where there is no manifest to tell.
+#: Suffixes of the files that a build writes. They are used where no manifest lists the files.
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted({entry.suffix for entry in BACKENDS.values()}))
 _BUILT = re.compile(rf"(manifest|tokenizer)\.json|constants\.npz|parity\.html|.+(\.onnx\.data|{_SUFFIXES})")
-#: Open files that were removed, on NFS.
+#: Prefix that NFS gives to removed files that are still open.
 _REMOVED = ".nfs"
 
 
 def real_place(target: str | os.PathLike[str]) -> Path:
-    """The folder that `target` is, or is a link to; it need not exist yet.
+    """Return the folder that `target` is, or links to. It need not exist yet.
 
     Raises:
-        OutputError: it is a link to nothing, as to a disk that is not mounted.
+        OutputError: `target` is a broken link, for example to a disk that is not mounted.
     """
     place = Path(os.path.realpath(target))
     if os.path.islink(target) and not os.path.exists(target):
@@ -38,10 +38,10 @@ def real_place(target: str | os.PathLike[str]) -> Path:
 
 
 def make_parent(place: Path) -> None:
-    """Make the folder that a bundle is put into, if need be.
+    """Make the parent folder of a bundle if it does not exist.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the folder cannot be made.
     """
     with writing(place):
         try:
@@ -52,12 +52,12 @@ def make_parent(place: Path) -> None:
 
 
 def carry_over(place: Path, new: Path) -> None:
-    """Put what somebody else has put into a bundle into the one that will replace it: notes, results.
+    """Carry the files that a user added to a bundle (notes, results) over to the new bundle.
 
-    Files are linked where the file system can, so that nothing is missing if the build is killed now.
+    Files are hard-linked where the file system supports it, so nothing is lost if the build is killed now.
 
     Raises:
-        OSError: it cannot be done.
+        OSError: a file can be neither linked nor copied.
     """
     built = _built_in(place)
     for name in sorted(os.listdir(place)) if place.is_dir() else ():
@@ -70,7 +70,7 @@ def carry_over(place: Path, new: Path) -> None:
 
 
 def _built_in(place: Path) -> Callable[[str], object]:
-    """Whether a build wrote the file or folder of that name in a bundle."""
+    """Return a function that tells by name whether a build wrote a file or folder of the bundle."""
     try:
         listed = Manifest.read(place).files
     except BundleError:
@@ -86,13 +86,13 @@ def _linked(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
 
 
 def clear_leftovers(place: Path, *more: str) -> list[str]:
-    """Remove what builds that died left beside a bundle; its old version is put back where it is missing.
+    """Remove what killed builds left beside a bundle. If the bundle is missing, its old version is put back.
 
-    To be called only while no other process can be building this bundle.
+    Call it only while no other process can be building this bundle.
 
     Args:
-        place: as of `real_place`.
-        more: kinds of temporary folders, `-x-` of `.NAME-x-...`, besides those of `BundleWriter`.
+        place: the result of `real_place`.
+        more: further kinds of temporary folders besides those of `BundleWriter`: `-x-` of `.NAME-x-...`.
 
     Returns:
         The names of what was removed or put back.
@@ -102,7 +102,7 @@ def clear_leftovers(place: Path, *more: str) -> list[str]:
     found = [name for name in beside if name.startswith(tuple(f".{place.name}{kind}" for kind in kinds))]
     for name in found:
         left = place.with_name(name)
-        # Only a build that ended between two renames leaves it without the bundle.
+        # The bundle itself is missing only if a build was killed between two renames.
         if name.startswith(f".{place.name}{RETIRED}") and (left / MANIFEST).is_file() and not place.exists():
             left.rename(place)
         else:

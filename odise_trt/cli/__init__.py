@@ -1,7 +1,7 @@
 """The command line `odise-trt`.
 
-A verb parses, calls public functions and prints; imports that take time are inside the verbs. Other packages
-add verbs by entry points of the group `odise_trt.commands`, see `odise_trt.cli.group`.
+A verb parses its arguments, calls public functions and prints. Slow imports are inside the verbs. Other
+packages add verbs by entry points of the group `odise_trt.commands`, see `odise_trt.cli.group`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def door(target: str, name: str, *first: str) -> NoReturn:
     """Run one verb as a command of its own and exit, as `python -m reference.train` does.
 
     Args:
-        target: "module:function" or "module:app", as entry points of `odise_trt.commands` have it. Nothing of
-            it is imported before the error boundary begins.
-        name: what the command is called in its help and messages.
-        first: words that come before those of the command line.
+        target: "module:function" or "module:app", as in the entry points of `odise_trt.commands`. It is
+            imported inside the error boundary, not before.
+        name: name of the command in its help and messages.
+        first: words inserted before those of the command line.
     """
     _end_quietly_on_ctrl_c()
     from . import boundary
@@ -41,7 +41,7 @@ def door(target: str, name: str, *first: str) -> NoReturn:
 
 
 def _end_quietly_on_ctrl_c() -> None:
-    # Python shows a traceback for Ctrl-C while modules are imported; there is nothing to clean up yet.
+    # Python shows a traceback for Ctrl-C during imports. There is nothing to clean up yet.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -28,11 +28,11 @@ ENVIRONMENT = "ODISE_DEBUG"
 def run(command: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit.
 
-    The exit status is what the command returns (None: 0), 1 for an error, 130 after Ctrl-C, 128 and the
-    number after another signal.
+    The exit status is what the command returns (None: 0), 1 for an error, 130 after Ctrl-C, and 128 plus the
+    signal's number after another signal.
 
     Args:
-        command: reads `sys.argv`, as a typer application does; `--debug` is not in it any more.
+        command: reads `sys.argv`, as a typer application does. `--debug` has been removed from it.
     """
     debug = _take_debug()
     output = protect_streams()
@@ -50,7 +50,7 @@ def run(command: Callable[[], int | None]) -> NoReturn:
         status = CTRL_C
     except BaseException as error:
         status = 1
-        # Libraries make other errors of an exception that reaches them unexpectedly.
+        # Libraries may turn an exception that they do not expect into another error.
         if signals.received is None:
             console.error(message_of(error, debug))
         if debug:
@@ -76,8 +76,8 @@ def run(command: Callable[[], int | None]) -> NoReturn:
 def message_of(error: BaseException, debug: bool = False) -> str:
     """Return the message that a person reads for an error.
 
-    An error of the product has its own message. An error of the operating system gets its cause and what to
-    do about it. Any other error is a fault of the product: its traceback is kept in a file for a report.
+    An error of the product has its own message. An error of the operating system gets its cause and a hint.
+    Any other error is a bug of the product: its traceback is saved in a file for a bug report.
 
     Args:
         debug: the traceback is shown, so no file is written.

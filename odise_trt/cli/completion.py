@@ -1,10 +1,10 @@
-"""Names that the shell offers after Tab."""
+"""Shell completion of names after Tab."""
 
 from __future__ import annotations
 
 
 def vocabularies_like(incomplete: str) -> list[str]:
-    """The vocabularies that --vocab takes by name; after a `+`, those that can be added."""
+    """Return the vocabularies that --vocab takes by name. After a `+`, return those that can be added."""
     from ..vocabulary import PRESETS
 
     before, plus, last = incomplete.rpartition("+")
@@ -12,5 +12,5 @@ def vocabularies_like(incomplete: str) -> list[str]:
 
 
 def devices_like(incomplete: str) -> list[str]:
-    """The devices that --device takes."""
+    """Return the devices that --device takes."""
     return [name for name in ("cpu", "cuda") if name.startswith(incomplete)]

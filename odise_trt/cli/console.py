@@ -1,4 +1,4 @@
-"""Where verbs print: results to standard output, progress, warnings and errors to standard error."""
+"""Printing of the verbs. Results go to standard output; progress, warnings and errors to standard error."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ SEEDED = "random weights: the shapes are real, the meaning is not"
 
 
 def output() -> Console:
-    """Standard output."""
+    """Return the console of standard output."""
     from rich.console import Console
 
     return Console(highlight=False)
 
 
 def errors() -> Console:
-    """Standard error."""
+    """Return the console of standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def shown(text: str | os.PathLike[str]) -> str:
-    """A name, of a file or of a category, on one line: what cannot be seen or written is escaped."""
+    """Return the name of a file or category on one line. Invisible or unwritable characters are escaped."""
     text = os.fspath(text).encode(errors="backslashreplace").decode()
     return "".join(repr(letter)[1:-1] if _is_control(letter) else letter for letter in text)
 
@@ -37,27 +37,28 @@ def shown(text: str | os.PathLike[str]) -> str:
 def plain(console: Console, text: str, style: str | None = None) -> None:
     """Print text as it is: brackets are no markup, and paths are not broken into lines.
 
-    Half a letter could not be written, and a control character could do anything to the terminal: escaped.
+    Lone surrogates (which cannot be written) and control characters (which could change the terminal) are
+    escaped.
     """
     from rich.text import Text
 
     text = "\n".join(map(shown, text.split("\n")))
-    # As Text: a style given to print() would colour a progress bar below as well.
+    # A style given to print() would also colour a progress bar below, so the style is part of a Text.
     console.print(Text(text, style=style or ""), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """A warning, on standard error."""
+    """Print a warning on standard error."""
     plain(errors(), text, "yellow")
 
 
 def error(text: str, console: Console | None = None) -> None:
-    """An error, on standard error; `console`: the one that shows a progress bar now."""
+    """Print an error on standard error. `console` is the one that shows a progress bar now, if any."""
     plain(console or errors(), text, "red")
 
 
 def show_warnings() -> None:
-    """From now on print the product's own warnings as people read them, without a place in the code."""
+    """From now on print the product's own warnings without file name and line number of the code."""
     usual = warnings.showwarning
 
     def show(

@@ -1,4 +1,4 @@
-"""Which extra of odise-trt brings a package that is missing."""
+"""Finds the extra of odise-trt that installs a missing package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import OdiseError
 DISTRIBUTION = "odise-trt"
 #: Import names that differ from the name of the distribution.
 _DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "google": "protobuf"}
-#: The commands of the checkout, as modules and as verbs, that need more than the export does.
+#: The commands of the checkout, as modules and as verbs, that need more packages than the export does.
 _EXTRAS_OF = {
     "reference.train": "train",
     "reference.demo": "train",
@@ -24,12 +24,12 @@ _EXTRAS_OF = {
     "eval": "eval",
     "features": "eval",
 }
-#: Packages of a checkout that no wheel holds.
+#: Packages of a checkout that are not in the wheel.
 TOOLKIT = ("reference", "export", "benchmarks")
 
 
 def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
-    """The error that names the extra to install; None where the module is not of odise-trt or its extras."""
+    """Return an error that names the extra to install, or None if the module is not of odise-trt's extras."""
     name = (error.name or "").partition(".")[0]
     if name in TOOLKIT and not toolkit_is_here(name):
         return toolkit_is_missing(name)
@@ -48,12 +48,12 @@ def missing_package(error: ModuleNotFoundError) -> OdiseError | None:
 
 
 def toolkit_is_here(name: str) -> bool:
-    """Whether a package of the toolkit lies beside the runtime; one of the same name may lie anywhere."""
+    """Whether a package of the toolkit is beside the runtime. Another package may have the same name."""
     return (Path(__file__).resolve().parents[2] / name / "__init__.py").is_file()
 
 
 def toolkit_is_missing(name: str) -> OdiseError:
-    """That a command needs the checkout."""
+    """Return the error that a command needs the checkout."""
     extra = _extra_of_this_command() or "export"
     return OdiseError(
         f"this command belongs to the toolkit: the package {name} is not in the wheel",
@@ -62,7 +62,7 @@ def toolkit_is_missing(name: str) -> OdiseError:
 
 
 def _install(extra: str | None) -> str:
-    """The command that installs an extra of the checkout, with ONNX Runtime for CPUs where there is none."""
+    """Return the command that installs an extra, and ONNX Runtime for CPUs if there is none."""
     runtime = "" if extra == "cpu" or _has_onnxruntime() else "cpu,"
     return f'pip install -e ".[{runtime}{extra}]"'
 
@@ -72,19 +72,19 @@ def _has_onnxruntime() -> bool:
         return find_spec("onnxruntime") is not None
     except ImportError:
         return False
-    except ValueError:  # a module without a specification stands in its place
+    except ValueError:  # the loaded module has no specification
         return True
 
 
 def _extra_of_this_command() -> str | None:
-    """The extra that brings all a command needs, where that is not what brings the first missing package."""
+    """Return the extra with all that a command needs, if it is another than that of the missing package."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     door = ".".join((spec.name if spec is not None else "").split(".")[:2])
     return _EXTRAS_OF.get(door) or _EXTRAS_OF.get("".join(sys.argv[1:2]))
 
 
 def _extras() -> dict[str, list[str | None]]:
-    """Distribution -> the extras that bring it, in the order of pyproject.toml; None: odise-trt itself."""
+    """Return distribution -> extras that install it, in pyproject.toml's order. None is odise-trt itself."""
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -94,7 +94,7 @@ def _extras() -> dict[str, list[str | None]]:
         if name != DISTRIBUTION:
             found.setdefault(name, []).append(extra)
             continue
-        # An extra that is made of another one, as `train` is of `export`, brings what that one brings.
+        # An extra that includes another one, as `train` includes `export`, installs that one's packages too.
         for extras in found.values():
             if inner in extras:
                 extras.append(extra)
@@ -102,7 +102,7 @@ def _extras() -> dict[str, list[str | None]]:
 
 
 def _parts(requirement: str) -> tuple[str, str | None, str | None]:
-    """Of `name[inner]>=1; extra == "outer"`: name, inner and outer."""
+    """Return name, inner and outer of a requirement `name[inner]>=1; extra == "outer"`."""
     name = re.match(r"[\w.-]+", requirement)
     inner = re.match(r"[\w.-]+\s*\[([\w-]+)\]", requirement)
     extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)

@@ -1,7 +1,8 @@
-"""The verbs together: those of the runtime, and those of packages that join it.
+"""The group of all verbs: those of the runtime, and those that other packages add.
 
-A package adds a verb by an entry point of the group `odise_trt.commands`. It names a function with typer's
-annotations or a `typer.Typer`. Its module should import little, since `odise-trt --help` loads it.
+A package adds a verb by an entry point of the group `odise_trt.commands`. The entry point names a function
+with typer's annotations or a `typer.Typer`. Its module should import little, since `odise-trt --help` loads
+it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .extras import DISTRIBUTION, TOOLKIT, missing_package, toolkit_is_here, too
 GROUP = "odise_trt.commands"
 #: Headings of `odise-trt --help`: verbs of the wheel, verbs of a checkout, verbs of other packages.
 RUNTIME_PANEL, TOOLKIT_PANEL, OTHER_PANEL = "Runtime", "Toolkit (checkout)", "Other packages"
-#: Every command has both; those of `odise-trt` inherit them.
+#: Every command has both options. The verbs of `odise-trt` inherit them.
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -28,14 +29,14 @@ class VerbGroup(TyperGroup):
     """Finds verbs by entry point."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The runtime's verbs, then the toolkit's, then those of others by name; none that a wheel lacks."""
+        """List the verbs of the runtime, the toolkit (in a checkout only), and other packages (by name)."""
         own = super().list_commands(ctx)
         there = {name: point for name, point in _joined().items() if not _left_out(point)}
         joined = sorted(set(there) - set(own), key=lambda name: (not _is_own(there[name]), name))
         return own + joined
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A verb; one of another package is loaded only now."""
+        """Return a verb. A verb of another package is loaded only now."""
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in _joined():
             return own
@@ -43,7 +44,7 @@ class VerbGroup(TyperGroup):
 
 
 def command_of(target: str) -> Any:
-    """The command that "module:function" or "module:app" names, to be run by itself.
+    """Return the command that "module:function" or "module:app" names, to be run on its own.
 
     Raises:
         ImportError: the module cannot be imported.
@@ -59,13 +60,13 @@ def _joined() -> dict[str, EntryPoint]:
 
 
 def _is_own(point: EntryPoint) -> bool:
-    """Whether it is a verb of odise-trt's own toolkit."""
+    """Whether an entry point is a verb of odise-trt's own toolkit."""
     own = point.dist is not None and point.dist.name == DISTRIBUTION
     return own and point.module.partition(".")[0] in TOOLKIT
 
 
 def _left_out(point: EntryPoint) -> bool:
-    """Whether it is a verb of the toolkit, and the toolkit is not here."""
+    """Whether an entry point is a verb of the toolkit, and the toolkit is not installed here."""
     return _is_own(point) and not toolkit_is_here(point.module.partition(".")[0])
 
 
@@ -76,7 +77,7 @@ def _load(point: EntryPoint) -> Any:
         try:
             command = _command(point.name, point.load())
         except Exception as error:
-            # Whatever is wrong with it, the other verbs work; this one says so when it is called.
+            # The other verbs must work whatever the error. The broken verb reports it when it is called.
             command = _broken(point, error)
     command.name = point.name
     command.rich_help_panel = TOOLKIT_PANEL if _is_own(point) else OTHER_PANEL

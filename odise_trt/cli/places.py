@@ -13,8 +13,8 @@ def folder(text: str) -> Path:
     """Return the path that an option names, with `~` for the home folder.
 
     Raises:
-        typer.BadParameter: the text is empty (it would be the working folder), or an address (it would become
-            a folder called "s3:"), or no home folder is known.
+        typer.BadParameter: the text is empty (it would mean the working folder), it is a URL (it would become
+            a folder called "s3:"), or the home folder is not known.
     """
     if not str(text).strip():  # typer gives the default as a path
         raise typer.BadParameter(f"{text!r} names no folder; is a variable of the shell unset?")

@@ -1,4 +1,4 @@
-"""Progress bars, all of one kind."""
+"""Progress bars in one common style."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def progress_bars(
         transient: the bars vanish at the end.
         counted: show "3/10" beside the bar.
         elapsed: show the time since the beginning, too.
-        spinner: begin with a sign that moves; for tasks whose steps take minutes.
+        spinner: show a moving sign in front, for tasks whose steps take minutes.
     """
     from rich.progress import (
         BarColumn,
@@ -42,7 +42,7 @@ def progress_bars(
 
     return Progress(
         *([SpinnerColumn()] if spinner else []),
-        # Descriptions can be paths, whose brackets are no markup.
+        # Descriptions can be paths. Brackets in a path are no markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         *([MofNCompleteColumn()] if counted else []),
@@ -51,7 +51,7 @@ def progress_bars(
         console=console,
         transient=transient,
         disable=hidden,
-        # What a verb prints to standard output is its result: not to be led through a bar on standard error.
+        # A verb prints its result to standard output. It must not go through a bar on standard error.
         redirect_stdout=False,
     )
 
@@ -59,11 +59,11 @@ def progress_bars(
 def followed(
     items: Iterable[Item], description: str, total: int, console: Console | None = None
 ) -> Iterator[Item]:
-    """Hand on items under a progress bar.
+    """Yield items while a progress bar is shown.
 
     Args:
-        total: how many there are.
-        console: None: standard error.
+        total: number of items.
+        console: where the bar is shown. None: standard error.
     """
     from .console import errors
 

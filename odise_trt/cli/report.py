@@ -1,4 +1,4 @@
-"""What `odise-trt run` prints while it works, and at the end."""
+"""The output of `odise-trt run`, during the run and at its end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ..batch import Outcome
     from ..files.inputs import Inputs
 
-#: More images than this have one line each.
+#: If there are more images than this, each gets one line instead of a table.
 _MOST_TABLES = 3
-# Images that were not tried and are named; those that failed are all named.
+# The most images named of those that were not tried. Failed images are all named.
 _MOST_NAMES = 20
 
 
 class Report:
-    """Prints outcomes as they come, and lists the images that were not segmented at the end."""
+    """Prints outcomes as they come. At the end it lists the images that were not segmented."""
 
     def __init__(self, inputs: Inputs, quiet: bool) -> None:
         self._count = len(inputs.images) + len(inputs.refused)
@@ -39,10 +39,10 @@ class Report:
             console.error(_message(one.error))
 
     def follow(self, outcomes: Iterable[Outcome], runs_on: Mapping[str, str] | None = None) -> None:
-        """Print outcomes as they come, and the time per stage after them."""
+        """Print outcomes as they come, then the time per stage."""
         out, notes = console.output(), console.errors()
         if out.is_terminal and notes.is_terminal:
-            notes = out  # one screen: what is printed has to go above the bar
+            notes = out  # both streams are one screen: messages have to go above the bar
         timings: list[dict[str, float]] = []
         bar = _bar(notes if notes.is_terminal else out, self._quiet)
         with bar:
@@ -56,7 +56,7 @@ class Report:
                         self._show_done(outcome, out, timings)
                     bar.advance(step)
             except BaseException:
-                # Ctrl-C, a signal, or an error of all images: how far it went.
+                # Ctrl-C, a signal, or an error of all images: report how far the run got.
                 self.close()
                 left = self._count - self._done - len(self._bad) - len(self._not_tried)
                 console.error(f"{self._done} of {self._count} images were segmented, {left} were not tried")
@@ -65,7 +65,7 @@ class Report:
             show_timings(out, timings, runs_on)
 
     def close(self) -> bool:
-        """Print what was not segmented; returns whether everything was."""
+        """Print what was not segmented. Return whether everything was segmented."""
         if self._bad and self._count > 1:
             names = ", ".join(console.shown(name) for name in self._bad)
             console.error(f"{len(self._bad)} of {self._count} images were not segmented: {names}")
@@ -97,7 +97,7 @@ class Report:
         fault = outcome.error.__cause__
         if type(outcome.error) is OdiseError and isinstance(fault, Exception):
             self._faults += 1
-            if self._faults == 1:  # its traceback is kept in a file
+            if self._faults == 1:  # its traceback is saved in a file
                 text = f"{console.shown(outcome.image)} could not be segmented: {message_of(fault)}"
         console.error(text, notes)
 

@@ -28,7 +28,7 @@ def show_result(console: Console, image: Path, result: Result, files: Sequence[P
     """Print what was found in an image, and where its files are.
 
     Args:
-        brief: one line, for many images.
+        brief: print one line only, for runs of many images.
     """
     rows = _rows(result)
     height, width = result.image.shape[:2]
@@ -50,7 +50,7 @@ def show_result(console: Console, image: Path, result: Result, files: Sequence[P
 def show_timings(
     console: Console, timings: Sequence[Mapping[str, float]], runs_on: Mapping[str, str]
 ) -> None:
-    """Print seconds per stage, the median over images, and what ran them."""
+    """Print the seconds per stage (median over images) and the backend and device that ran them."""
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
     table.add_column(

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end, as exceptions: `with` blocks clean up on the way out."""
+"""Turns signals that end a process into exceptions, so that `with` blocks clean up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-#: The exit status after Ctrl-C; typer makes it of a KeyboardInterrupt.
+#: The exit status after Ctrl-C. typer turns a KeyboardInterrupt into it.
 CTRL_C = 128 + signal.SIGINT
 _ENDING = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 _USUAL = (signal.SIG_DFL, signal.default_int_handler)
@@ -16,7 +16,7 @@ _SECONDS = 0.01
 
 
 class Stopped(SystemExit):
-    """A signal asked the process to end."""
+    """Raised when a signal requests the end of the process."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -26,11 +26,11 @@ class Stopped(SystemExit):
 class Signals:
     """Turns SIGTERM and SIGHUP into `Stopped`, and SIGINT into KeyboardInterrupt.
 
-    Python ignores exceptions that arise in a finalizer or in a callback of the interpreter, with a traceback
-    on standard error. A signal that is lost so is sent again.
+    Python ignores exceptions in a finalizer or in a callback of the interpreter, and only prints a traceback
+    on standard error. A signal that is lost in this way is sent again.
 
     Attributes:
-        received: the last one; None: nobody asked the process to end.
+        received: the last signal. None: no signal arrived.
     """
 
     def __init__(self) -> None:
@@ -38,17 +38,17 @@ class Signals:
         self._ignored_usually = sys.unraisablehook
 
     def catch(self) -> None:
-        """Begin. Without effect outside the main thread: only that one receives signals."""
+        """Begin to catch signals. Does nothing outside the main thread, which alone receives signals."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _ENDING:
-            # `nohup` has SIGHUP ignored, a shell SIGINT of what it runs in the background: they want it so.
+            # `nohup` ignores SIGHUP, and a shell ignores SIGINT for background jobs. Both are kept.
             if signal.getsignal(number) in _USUAL:
                 signal.signal(number, self._stop)
         self._ignored_usually, sys.unraisablehook = sys.unraisablehook, self._ignored
 
     def release(self) -> None:
-        """From now on signals end the process at once and silently: the work is over."""
+        """From now on signals end the process at once and silently, since the work is done."""
         if threading.current_thread() is threading.main_thread():
             for number in _ENDING:
                 if signal.getsignal(number) == self._stop:
@@ -58,7 +58,7 @@ class Signals:
         self.received = signal.Signals(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        # Asked twice, it ends at once.
+        # A second signal ends the process at once.
         signal.signal(number, signal.SIG_DFL)
         raise Stopped(number)
 
@@ -67,7 +67,7 @@ class Signals:
             self._ignored_usually(lost)
             return
         signal.signal(self.received, self._stop)
-        # Not from here: it would be lost again.
+        # Sent from here, it would be lost again.
         again = threading.Timer(_SECONDS, _send, (self.received,))
         again.daemon = True
         again.start()
@@ -76,6 +76,6 @@ class Signals:
 def _send(number: signal.Signals) -> None:
     main = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and main is not None:
-        signal.pthread_kill(main, number)  # wakes it from waiting, too
+        signal.pthread_kill(main, number)  # also interrupts a blocking wait
     else:
         signal.raise_signal(number)

@@ -1,8 +1,7 @@
-"""Standard output and standard error that accept every character and never stop work.
+"""Standard output and standard error that accept every character and never raise.
 
-A report that cannot be printed (a letter that the terminal's encoding lacks, a full disk behind `>`, a reader
-that went away) must not end the work it reports on. The streams are replaced once, for rich, typer and
-`print` alike.
+Output can fail: the terminal's encoding lacks a letter, the disk behind `>` is full, or the reader of a pipe
+has closed it. This must not stop the work. The streams are replaced once, for rich, typer and `print`.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 class UnstoppableFile(io.RawIOBase):
-    """A file that drops what it cannot write, and keeps the first error.
+    """A file that drops data it cannot write, and keeps the first error.
 
     Attributes:
-        error: the first error; None: everything was written.
+        error: the first error. None: everything was written.
     """
 
     def __init__(self, raw: io.RawIOBase) -> None:
@@ -30,17 +29,17 @@ class UnstoppableFile(io.RawIOBase):
 
     @property
     def lost_something(self) -> bool:
-        """Whether output was lost. A reader that closed its end, as `head` does, wanted no more of it."""
+        """Whether output was lost. A reader that closes the pipe early, as `head` does, does not count."""
         return self.error is not None and self.error.errno != errno.EPIPE
 
     def write(self, data: Any) -> int:
-        """Write the data, or drop it; returns its length either way."""
+        """Write the data or drop it. Return its length in both cases."""
         try:
             written = self._raw.write(data)
         except OSError as error:
             self.error = self.error or error
             return memoryview(data).nbytes
-        # None: the file is not blocking and takes nothing now.
+        # None: the file is non-blocking and cannot take data now.
         return memoryview(data).nbytes if written is None else written
 
     def writable(self) -> bool:
@@ -59,11 +58,11 @@ class UnstoppableFile(io.RawIOBase):
 def protect_streams() -> UnstoppableFile | None:
     """Replace `sys.stdout` and `sys.stderr` by streams that never raise.
 
-    Closed streams (`>&-`, a service without a terminal) are sent to the null device. Their numbers are taken,
-    since libraries in C would otherwise print into the next file that is opened.
+    Closed streams (`>&-`, a service without a terminal) are opened on the null device. This occupies their
+    descriptors. Otherwise C libraries would print into the next file that is opened.
 
     Returns:
-        The file behind standard output; None if there is no file behind it (in a notebook).
+        The file behind standard output. None if there is no file behind it (in a notebook).
     """
     _occupy_closed()
     sys.stdout = sys.stdout or _nowhere(_STANDARD_OUTPUT)
@@ -89,7 +88,7 @@ def _nowhere(number: int) -> io.TextIOWrapper:
 def _protected(stream: Any) -> tuple[io.TextIOWrapper, UnstoppableFile] | None:
     if not isinstance(stream, io.TextIOWrapper):
         return None
-    raw = getattr(stream.buffer, "raw", stream.buffer)  # python -u has no buffer between
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # with python -u there is no buffer
     if not isinstance(raw, io.FileIO):
         return None
     encoding, by_line, through = stream.encoding, stream.line_buffering, stream.write_through

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from ..task import TASKS, Task
 
 if TYPE_CHECKING:
-    #: For the type checker a choice is the text that it stands for.
+    #: For the type checker, a choice is its text.
     TaskName = Task
 else:
     TaskName = StrEnum("TaskName", {task: task for task in TASKS})
 
 
 def task_of(name: TaskName) -> Task:
-    """Return the task as a plain text, which results and records hold."""
+    """Return the task as plain text, as it is stored in results and records."""
     return TASKS[TASKS.index(name)]

@@ -46,7 +46,7 @@ def vocab(
     count = sum(parsed.isthing)
     summary = f"{len(parsed)} categories: {count} things, {len(parsed) - count} stuff"
     if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
-        # A vocabulary is read as UTF-8, whatever the terminal's encoding is.
+        # A vocabulary file is read as UTF-8, whatever the terminal's encoding is.
         sys.stdout.reconfigure(encoding="utf-8")
     if json:
         from json import dumps

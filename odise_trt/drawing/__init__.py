@@ -1,1 +1,1 @@
-"""Parts of the overlay picture: colours, text, places for names, the legend."""
+"""Parts of the overlay picture: colours, text, positions of names, the legend."""

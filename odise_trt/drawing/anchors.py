@@ -1,4 +1,4 @@
-"""Where names go: well inside their segments, and not on each other."""
+"""Positions of names: well inside their segments, and not on top of each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Names are wide: a place counts as deep inside a segment if it is so far from its border vertically, and this
-# many times as far horizontally.
+# Names are wide, so horizontal distance to the border counts less than vertical distance, by this factor.
 _ASPECT = 2.5
 _GRID_ROWS = 160
 _PLACES = 10
@@ -19,7 +18,7 @@ class Place:
 
     Attributes:
         x, y: pixels.
-        depth: vertical distance to the border in pixels; horizontally it is `_ASPECT` times as far.
+        depth: vertical distance to the border in pixels. The horizontal distance is `_ASPECT` times as much.
     """
 
     x: float
@@ -29,7 +28,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Left, top, width and height in pixels."""
+    """A rectangle: left, top, width and height in pixels."""
 
     x: int
     y: int
@@ -37,7 +36,7 @@ class Rectangle:
     height: int
 
     def overlaps(self, other: Rectangle, margin: int = 0) -> bool:
-        """Whether the two come closer than `margin`."""
+        """Whether the two rectangles are closer than `margin`."""
         return (
             self.x < other.x + other.width + margin
             and other.x < self.x + self.width + margin
@@ -47,17 +46,17 @@ class Rectangle:
 
 
 def border_distance(ids: np.ndarray) -> np.ndarray:
-    """Distance of every cell to the nearest cell of another id, or to the outside.
+    """Compute the distance of every cell to the nearest cell of another id, or to the outside.
 
     Args:
         ids: int (H, W).
 
     Returns:
-        float32 (H, W), Euclidean, exact; 1 for cells at a border.
+        float32 (H, W), exact Euclidean distances. Cells at a border have distance 1.
     """
     height, width = ids.shape
     inner = np.pad(ids, 1, constant_values=-1)
-    # Along rows: run lengths to the last change on the left and on the right.
+    # Along rows: distances to the last change on the left and on the right.
     columns = np.arange(width + 2, dtype=np.int32)
     changed = np.ones(inner.shape, dtype=bool)
     changed[:, 1:] = inner[:, 1:] != inner[:, :-1]
@@ -66,8 +65,8 @@ def border_distance(ids: np.ndarray) -> np.ndarray:
     changed[:, -1] = True
     end = np.minimum.accumulate(np.where(changed, columns, width + 1)[:, ::-1], axis=1)[:, ::-1]
     along = (np.minimum(columns - start, end - columns) + 1).astype(np.float32) ** 2
-    # Across rows: at a row `step` away, a cell of another id is at distance `step`; one of the same id has
-    # its nearest stranger at most at step^2 + along^2.
+    # Across rows: in a row `step` away, a cell of another id is at distance `step`. From a cell of the same
+    # id, the squared distance to another id is at most step^2 + along^2.
     best = along[1:-1, 1:-1].copy()
     for step in range(1, height + 1):
         if step * step >= best.max(initial=0):
@@ -82,14 +81,14 @@ def border_distance(ids: np.ndarray) -> np.ndarray:
 
 
 def find_places(ids: np.ndarray, numbers: list[int]) -> dict[int, list[Place]]:
-    """Points inside segments, the deepest first.
+    """Find points inside segments, the deepest first.
 
     Args:
         ids: int (H, W).
         numbers: ids to find places for.
 
     Returns:
-        For every id that has a pixel, at least one place.
+        At least one place for every id that has a pixel.
     """
     height, width = ids.shape
     row = max(1.0, max(height, width / _ASPECT) / _GRID_ROWS)
@@ -118,7 +117,7 @@ def find_places(ids: np.ndarray, numbers: list[int]) -> dict[int, list[Place]]:
 
 
 def _any_place(mask: np.ndarray) -> list[Place]:
-    """For segments that fall between the cells: the pixel nearest to their middle."""
+    """Return the pixel nearest to the middle of a segment that is too small for the grid of cells."""
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return []
@@ -133,10 +132,10 @@ def free_spot(
     taken: list[Rectangle],
     beside: bool = False,
 ) -> Rectangle | None:
-    """The first place where a rectangle of `size` (width, height) touches none of `taken`.
+    """Return the first place where a rectangle of `size` (width, height) touches none of `taken`.
 
-    Every place is tried, then a little above and below it; `beside`: first right above and below what is
-    around the first place. The rectangle stays in `canvas` (width, height).
+    Every place is tried, then a little above and below it. With `beside`, places directly above and below
+    the area around the first place are tried first. The rectangle stays in `canvas` (width, height).
     """
     height = size[1]
     shifts = [0.0, -0.7 * height, 0.7 * height, -1.3 * height, 1.3 * height]

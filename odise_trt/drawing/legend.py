@@ -1,4 +1,4 @@
-"""The legend of an overlay: what each colour is, how much of the picture it covers, how sure the model is."""
+"""The legend of an overlay: the category of each colour, its share of the picture, and its score."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Entry:
     """One line of a legend.
 
     Attributes:
-        name: of the category.
-        color: of the category.
-        count: objects of it; 0 for stuff.
-        share: of the picture, 0 to 1.
-        score: the best one of its segments; None where the task has none.
+        name: name of the category.
+        color: colour of the category.
+        count: number of its objects. 0 for stuff.
+        share: share of the picture that it covers, 0 to 1.
+        score: the best score of its segments. None if the task has no scores.
     """
 
     name: str
@@ -54,12 +54,12 @@ def draw_legend(
     """Draw a legend in columns.
 
     Args:
-        entries: the most important first. Those without room are counted in a last line, "+ n more".
+        entries: the most important first. Entries without room are counted in a last line, "+ n more".
         heading: first line.
-        notes: last lines, faint.
-        size: of the letters in pixels.
-        width: of the picture in pixels.
-        height: of the picture; None: what a third of `width` needs at most.
+        notes: last lines, in a faint colour.
+        size: size of the letters in pixels.
+        width: width of the picture in pixels.
+        height: height of the picture. None: as much as needed, at most a third of `width`.
     """
     line, margin = round(size * 1.7), size
     notes = [part for note in notes for part in wrap(note, size, width - 2 * margin)]
@@ -73,7 +73,7 @@ def draw_legend(
     rows = [_row(entry, size, column - margin) for entry in shown]
     if more:
         rows.append(_Row(None, fit(f"+ {more} more", size, column - margin)))
-    # Down the first column, then the next, all of nearly one length.
+    # Entries fill the first column downwards, then the next. All columns are of nearly equal length.
     per_column = max(1, -(-len(rows) // columns)) if height is None else max(1, room // line)
 
     tall = fixed + per_column * line if height is None else height
@@ -93,7 +93,7 @@ def draw_legend(
 def _row(entry: Entry, size: int, width: int) -> _Row:
     share = fit(percentage(entry.share), size)
     score = None if entry.score is None else fit(f"{entry.score:.2f}", size)
-    # Apart from the name: in a right-to-left script it would end up in front of it.
+    # The count is drawn separately. After a name in a right-to-left script it would move in front of it.
     count = fit(f" x {entry.count}", size) if entry.count > 1 else None
     beside = round(size * 1.6) + round(size * 3.6) + (round(size * 2.8) if score else 0)
     rest = width - beside - (count.width if count else 0)
@@ -120,7 +120,7 @@ def _draw_row(
 
 
 def percentage(share: float) -> str:
-    """`0.1234` -> `12 %`, small shares with a digit more."""
+    """Write a share as a percentage: `0.1234` -> `12 %`. Small shares get one more digit."""
     if share >= 0.0995 or share == 0:
         return f"{100 * share:.0f} %"
     return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"

@@ -1,4 +1,4 @@
-"""Colours of categories, chosen in OKLCH, where equal steps look equal."""
+"""Colours of categories, chosen in OKLCH, where equal steps are perceived as equal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import cache
 
 Rgb = tuple[int, int, int]
 
-# Multiples of the golden angle never come close to each other soon: neighbours in a vocabulary differ most.
+# Successive multiples of the golden angle are far apart, so neighbours in a vocabulary get distant hues.
 _GOLDEN_ANGLE = 180 * (3 - math.sqrt(5))
 _FIRST_HUE = 252.0
 _LIGHTNESS = (0.72, 0.62, 0.80)
 _THING_CHROMA, _STUFF_CHROMA = 0.17, 0.10
-# Objects of one category: the category's own colour first, then lighter, darker, and turned a little.
+# Objects of one category: the category's own colour first, then lighter, darker, and with the hue shifted.
 _SHADES = (
     (0.0, 0.0),
     (0.09, 16.0),
@@ -27,13 +27,13 @@ _SHADES = (
 
 @cache
 def category_color(category_id: int, isthing: bool, shade: int = 0) -> Rgb:
-    """The colour of a category, the same in every picture of a vocabulary.
+    """Return the colour of a category. It is the same in every picture of a vocabulary.
 
-    Things are vivid and stuff is muted, so that objects stand out from what is around them.
+    Things are vivid and stuff is muted, so that objects stand out from their surroundings.
 
     Args:
         category_id: index into the vocabulary.
-        isthing: of the category.
+        isthing: whether the category is a thing.
         shade: 0 for the category, and for its first object; 1, 2, ... for further objects.
     """
     lighter, turned = _SHADES[shade % len(_SHADES)]
@@ -43,23 +43,23 @@ def category_color(category_id: int, isthing: bool, shade: int = 0) -> Rgb:
 
 
 def distinct_colors(isthing: Sequence[bool]) -> list[Rgb]:
-    """Colours for the categories of one picture, as different from each other as so many can be.
+    """Return colours for the categories of one picture, as different from each other as possible.
 
-    Neighbours in the list get distant hues, and neighbours in hue another lightness. Unlike those of
-    `category_color` they depend on which categories there are.
+    Neighbours in the list get distant hues, and neighbours in hue get different lightness. Unlike the colours
+    of `category_color`, they depend on the number and kind of the categories.
 
     Args:
-        isthing: of each category.
+        isthing: for each category, whether it is a thing.
     """
     count = len(isthing)
-    # Every hue is taken once: the step has no divisor in common with the count.
+    # The step has no common divisor with the count, so every hue is used once.
     step = next(
         n for n in range(round(0.382 * count) or 1, count + 2) if math.gcd(n, count) == 1 or count < 2
     )
     colors = []
     for number, thing in enumerate(isthing):
         place = number * step % count
-        # The last hue is a neighbour of the first.
+        # Hues form a circle: the last hue is a neighbour of the first.
         level = 1 if place == count - 1 and place % len(_LIGHTNESS) == 0 else place % len(_LIGHTNESS)
         lightness = _LIGHTNESS[level]
         hue = _FIRST_HUE + 360 * place / count
@@ -68,14 +68,14 @@ def distinct_colors(isthing: Sequence[bool]) -> list[Rgb]:
 
 
 def tone(color: Rgb, lightness: float) -> Rgb:
-    """The same hue at another lightness in [0, 1]: dark for the ground of a name, light for an outline."""
+    """Return the hue at another lightness in [0, 1]: dark as background of a name, light for an outline."""
     a, b = _oklab(color)
     chroma = min(math.hypot(a, b), 0.11)
     return _rgb(lightness, chroma, math.degrees(math.atan2(b, a)))
 
 
 def _rgb(lightness: float, chroma: float, hue: float) -> Rgb:
-    # Colours outside sRGB lose chroma until they are inside; hue and lightness stay.
+    # The chroma of colours outside sRGB is reduced until they are inside. Hue and lightness stay.
     while True:
         linear = _linear_srgb(
             lightness, chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
@@ -87,7 +87,7 @@ def _rgb(lightness: float, chroma: float, hue: float) -> Rgb:
 
 
 def _linear_srgb(lightness: float, a: float, b: float) -> tuple[float, float, float]:
-    """OKLab to linear sRGB (Ottosson, "A perceptual color space for image processing", 2020)."""
+    """Convert OKLab to linear sRGB (Ottosson, "A perceptual color space for image processing", 2020)."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -99,7 +99,7 @@ def _linear_srgb(lightness: float, a: float, b: float) -> tuple[float, float, fl
 
 
 def _oklab(color: Rgb) -> tuple[float, float]:
-    """The a and b of an sRGB colour."""
+    """Return the OKLab coordinates a and b of an sRGB colour."""
     red, green, blue = (_ungamma(value / 255) for value in color)
     long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
     medium = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)

@@ -1,8 +1,8 @@
-"""Text in any script the machine has a font for.
+"""Text in any script that the machine has a font for.
 
-Pillow's own font has ASCII only. Other text takes the first of these that has all its characters: the file in
-$ODISE_FONT, then well-known fonts of the system. Without one, accents are left off and what remains is drawn
-as boxes.
+Pillow's own font has ASCII only. Other text is drawn in the first font that has all its characters: the file
+in $ODISE_FONT, then well-known fonts of the system. If no font has them, accents are dropped and other
+missing characters are drawn as boxes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 #: Environment variable: a TrueType or OpenType font file for names that are not ASCII.
 ENVIRONMENT = "ODISE_FONT"
 
-# Debian and Fedora, then macOS, then Windows; fonts with many scripts first.
+# Debian and Fedora, then macOS, then Windows. Fonts with many scripts come first.
 _SYSTEM = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -33,18 +33,18 @@ _SYSTEM = (
     "malgun.ttf",
     "Nirmala.ttf",
 )
-_MISSING = "\U0010ffff"  # a code point that no font has: drawn as what the font draws for missing characters
+_MISSING = "\U0010ffff"  # a code point that no font has, to see how the font draws missing characters
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text with the font to draw it in, measured.
+    """A line of text with its font and its measured size.
 
     Attributes:
-        width: of the ink and its side bearings, in pixels.
-        height: of a line in this font, whatever the letters.
+        width: width of the ink and its side bearings, in pixels.
+        height: height of a line in this font, independent of the letters.
     """
 
     text: str
@@ -53,13 +53,13 @@ class Text:
     height: int
 
     def draw(self, draw: ImageDraw.ImageDraw, x: float, middle: float, fill: tuple[int, ...]) -> None:
-        """Draw with the left end at `x`, the middle of the lower-case letters' height at `middle`."""
+        """Draw the text from `x` on, with the middle of the lower-case letters' height at `middle`."""
         top, bottom = _extent(self.font)
         draw.text((x, middle - (top + bottom) / 2), self.text, fill=fill, font=self.font)
 
 
 def fit(text: str, size: int, width: float | None = None) -> Text:
-    """`text` at a font size in pixels, cut off with "..." where it is wider than `width`."""
+    """Return `text` at a font size in pixels. Text wider than `width` is cut off with "..."."""
     drawable, font = _choose(text, size)
     length = font.getlength(drawable)
     if width is not None and length > width:
@@ -74,7 +74,7 @@ def fit(text: str, size: int, width: float | None = None) -> Text:
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken at blanks."""
+    """Break `text` at blanks into lines of at most `width` pixels."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -87,7 +87,7 @@ def wrap(text: str, size: int, width: float) -> list[str]:
 
 def _choose(text: str, size: int) -> tuple[str, Font]:
     own = ImageFont.load_default(size)
-    # Line breaks and control characters have no place in one line.
+    # Line breaks and control characters are replaced, since the text is one line.
     text = "".join(character if character.isprintable() else " " for character in text)
     if text.isascii():
         return text, own
@@ -114,14 +114,14 @@ def _covers(font: ImageFont.FreeTypeFont, text: str) -> bool:
 
 @cache
 def _extent(font: Font) -> tuple[float, float]:
-    """Top and bottom of the letter x below the drawing position."""
+    """Return the distances of the letter x's top and bottom below the drawing position."""
     _, top, _, bottom = font.getbbox("x")
-    # Capitals and ascenders weigh too: the middle of the line lies a little above the middle of an x.
+    # Because of capitals and ascenders, the middle of the line is a little above the middle of an x.
     return top - 0.25 * (bottom - top), bottom
 
 
 def rounded(size: tuple[int, int], radius: float) -> Image.Image:
-    """A mask "L" of a rounded rectangle with smooth corners."""
+    """Draw a mask (mode "L") of a rounded rectangle with smooth corners."""
     scale = 4
     mask = Image.new("L", (size[0] * scale, size[1] * scale))
     box = (0, 0, mask.width - 1, mask.height - 1)

@@ -1,1 +1,1 @@
-"""Files and folders: what is read, where results go, and how they are written whole or not at all."""
+"""Files and folders: finding inputs, placing results, and writing files whole or not at all."""

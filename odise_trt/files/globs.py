@@ -1,4 +1,4 @@
-"""Globs as people type them: `*`, `?`, `[abc]` and `**`, in folders whose own names may have brackets."""
+"""Globs as users type them: `*`, `?`, `[abc]` and `**`. Names of folders may have brackets, too."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .paths import kind_of
 
 @dataclass
 class Matches:
-    """What a glob matches.
+    """The matches of a glob.
 
     Attributes:
         paths: files and folders, in order.
-        closed: folders that had to be looked into and could not be: path -> why.
+        closed: folders that had to be searched but could not be read: path -> why.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -26,16 +26,16 @@ class Matches:
 
 
 def is_glob(text: str) -> bool:
-    """Whether `text` has a letter that means something in a glob."""
+    """Whether `text` has a character with a special meaning in a glob."""
     return glob.has_magic(text)
 
 
 def matches_of(pattern: str) -> Matches:
-    """What `pattern` matches; never raises.
+    """Return what `pattern` matches. It never raises.
 
-    As for Python's `glob`, with three differences. A part of the path that exists under that very name is
-    that file or folder: `photos [2024]/*.jpg` are the pictures of the folder `photos [2024]`. Where nothing
-    matches, brackets are letters. And folders that cannot be read are told about.
+    It works as Python's `glob`, with three differences. A part of the path that exists literally is that file
+    or folder: `photos [2024]/*.jpg` are the pictures of the folder `photos [2024]`. If nothing matches,
+    brackets are taken literally. Folders that cannot be read are reported.
     """
     found = _found(pattern)
     if not found.paths and "[" in pattern:
@@ -75,7 +75,7 @@ def _walk(
 def _walk_below(
     folder: str, rest: list[str], closed: dict[str, str], above: tuple[tuple[int, int], ...]
 ) -> Iterator[str]:
-    """`**`: this folder and all below it, those behind links too; a link to a folder above ends there."""
+    """Match `**`: this folder and all below it, also through links, except links to a folder above."""
     try:
         status = os.stat(folder or ".")
     except (OSError, ValueError):

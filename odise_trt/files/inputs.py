@@ -1,4 +1,4 @@
-"""Finding the pictures that files, folders and globs name, and counting what is not taken of them."""
+"""Finds the pictures that files, folders and globs name, and counts the files that are skipped."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .globs import is_glob, matches_of
 from .own_results import is_stream, results_of
 from .paths import Kind, each, expanded, is_address, kind_of, real_path
 
-#: What phones write and Pillow does not read.
+#: Suffixes of formats that phones write and Pillow does not read.
 _HEIC = frozenset((".heic", ".heif", ".hif"))
 _OWN = "own result"
-# What cannot be looked at, or is gone again, is taken: it is reported with the pictures that cannot be read.
+# Files that cannot be examined, or are gone again, are taken, and reported as pictures that cannot be read.
 _TAKEN = (Kind.FILE, Kind.UNKNOWN, Kind.NOTHING)
 _MOST_SUFFIXES, _MOST_SECOND_NAMES = 4, 3
 
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of the files taken from a folder; a file that is named itself may have any."""
+    """Return the suffixes of the files taken from a folder. A file named directly may have any suffix."""
     Image.init()
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
 
@@ -38,8 +38,8 @@ class Skipped:
     """A file that is not taken.
 
     Attributes:
-        path: of the file.
-        reason: why, "hidden": in words that can be counted.
+        path: path of the file.
+        reason: why it is not taken, such as "hidden". Equal reasons are counted together.
     """
 
     path: Path
@@ -48,11 +48,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Refused:
-    """Something named that gives no pictures at all.
+    """A given name that yields no pictures at all.
 
     Attributes:
-        name: as it was given.
-        error: why.
+        name: the name as it was given.
+        error: the reason.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Refused:
 
 @dataclass
 class Inputs:
-    """What files, folders and globs come to.
+    """The pictures that files, folders and globs name.
 
     Attributes:
         images: the pictures, in order, each once.
-        skipped: folder or glob as given -> the files of it that are not taken.
-        refused: what was named and gives no pictures.
+        skipped: folder or glob as given -> its files that are not taken.
+        refused: the given names that yield no pictures.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -74,17 +74,17 @@ class Inputs:
     refused: list[Refused] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """One line for each folder or glob of which something is not taken: what, counted by reason."""
+        """Return one line for each folder or glob with skipped files, counted by reason."""
         return [
             f"{name}: not taken: {_counted(skipped)}" for name, skipped in self.skipped.items() if skipped
         ]
 
 
 def find_images(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The images that files, folders and globs name, in order, each once; see `find_inputs`.
+    """Return the images that files, folders and globs name, in order, each once. See `find_inputs`.
 
     Raises:
-        ImageError: a name gives no images (a folder or a glob without any), or nothing is named at all.
+        ImageError: a folder or a glob has no images, or no name is given.
     """
     inputs = find_inputs(patterns)
     if inputs.refused:
@@ -93,15 +93,15 @@ def find_images(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[st
 
 
 def find_inputs(patterns: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Inputs:
-    """The images that files, folders and globs name, and what is not taken and why.
+    """Return the images that files, folders and globs name, and what is skipped and why.
 
-    Of a folder: the files in it with the suffix of an image, sorted. A glob (`**` for folders within folders)
-    gives the files it matches, sorted, whatever their suffix. Results of this program are not taken, nor are
-    second names (links) of an image that is taken. A path that does not exist is kept, so that it is
-    reported with the other images that cannot be read. `~` is the home folder.
+    A folder gives its files with the suffix of an image, sorted. A glob (`**` for folders within folders)
+    gives the files it matches, sorted, with any suffix. Results of this program are skipped. So are further
+    names (links) of an image that is taken. A path that does not exist is kept, so that it is reported with
+    the other images that cannot be read. `~` is the home folder.
 
     Raises:
-        ImageError: nothing is named at all.
+        ImageError: no name is given.
     """
     search = _Search()
     named = list(dict.fromkeys(each(patterns)))
@@ -123,7 +123,7 @@ def check_address(text: str) -> None:
 
 
 def check_picture(path: Path) -> None:
-    """Raise ImageError unless `path` is a file: reading a pipe or a device could wait for ever."""
+    """Raise ImageError unless `path` is a file. Reading a pipe or a device could block forever."""
     found = kind_of(path)
     if found.is_file:
         return
@@ -140,7 +140,7 @@ def check_picture(path: Path) -> None:
 
 
 class _Search:
-    """Goes through what was named; `_taken` are the images so far, by their place on the disk."""
+    """Goes through the given names. `_taken` are the images so far, by their place on the disk."""
 
     def __init__(self) -> None:
         self.inputs = Inputs()
@@ -162,7 +162,7 @@ class _Search:
             self.inputs.refused.append(Refused(text, error))
 
     def leave_out_results_of_images(self) -> None:
-        """Results that were named one by one, as `*.png` of a shell does, beside the images they are of."""
+        """Skip results that were named one by one (as the shell's `*.png` does) beside their images."""
         kept = []
         for image in self.inputs.images:
             origin = results_of(image)
@@ -232,7 +232,7 @@ class _Search:
 
 
 def _why_not(path: Path) -> str | None:
-    """Why a file of a folder is not taken; None: it is."""
+    """Return why a file of a folder is not taken, or None if it is taken."""
     kind = kind_of(path).kind
     if path.name.startswith("."):
         return "hidden"
@@ -249,7 +249,7 @@ def _why_not(path: Path) -> str | None:
 
 
 def _counted(skipped: Iterable[Skipped]) -> str:
-    """ "1 HEIC (convert it to JPEG), 2 not images (.txt), 1 second name of a.jpg"."""
+    """Count by reason: "1 HEIC (convert it to JPEG), 2 not images (.txt), 1 second name of a.jpg"."""
     count = Counter(one.reason for one in skipped)
     others = {why.removeprefix("not image "): count.pop(why) for why in list(count) if "not image " in why}
     seconds = [why for why in count if why.startswith("second name of ")]

@@ -1,4 +1,4 @@
-"""The folder of results: it is tried before work begins."""
+"""The folder of results. It is checked before work begins."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .writing import ELSEWHERE, hint_of_output
 
 
 def prepare_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make `folder` if need be and write a byte there: to be called before long work whose result goes there.
+    """Make `folder` if needed and write a byte there. Call it before long work whose result goes there.
 
     Raises:
-        OutputError: it is something else than a folder, cannot be made, or cannot be written to.
+        OutputError: it is not a folder, cannot be made, or cannot be written to.
     """
     path = named_folder(folder)
     probe = path / temporary_name()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        # Permissions do not tell all: read-only and full file systems show only when a byte is written.
+        # Permissions are not enough. Read-only and full file systems fail only when a byte is written.
         probe.write_bytes(b"0")
         clear_leftovers(path, probe.stat().st_mtime)
     except (FileExistsError, NotADirectoryError) as error:
@@ -40,11 +40,11 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def named_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder of a name; in text, `~` is the home folder.
+    """Return the folder of a name. In text, `~` is the home folder.
 
     Raises:
-        ArgumentError: it is no path.
-        OutputError: the name is empty: a mistake, and not the working folder.
+        ArgumentError: the name is not a path.
+        OutputError: the name is empty. This is taken as a mistake, not as the working folder.
     """
     text = text_of(folder)
     if not text:

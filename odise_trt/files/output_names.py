@@ -1,4 +1,4 @@
-"""What the results of a picture are called: after the picture, and as a file system takes it."""
+"""Names of the results of a picture. They follow the picture's name and are valid on the file system."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from pathlib import Path
 
 from .own_results import ENDINGS, origin_of, source_of
 
-#: Bytes of a file name on nearly all file systems.
+#: The most bytes of a file name on nearly all file systems.
 _MOST_BYTES = 255
-# Names that are equal still get a number.
+# Room for the longest ending and for the number that equal names get.
 _ROOM = max(map(len, ENDINGS)) + len("-99999")
 _DIGITS = 10
 
 
 def output_names(images: Iterable[Path], folder: str | os.PathLike[str] | None = None) -> list[str]:
-    """A name for the files of each image; no two are the same, not even but for upper and lower case.
+    """Return a name for the files of each image. All names differ, also when upper and lower case are equal.
 
-    The name without suffix ("photo"); where several have it, with suffix ("photo.jpg"); where these are the
-    same too, with the folder in front ("holiday-photo.jpg"), and then with a digest of its path. An image
-    that has results in `folder` keeps their name, whatever the company: none are left over.
+    An image gets the first of these that no other image has: the name without suffix ("photo"), with suffix
+    ("photo.jpg"), with the folder in front ("holiday-photo.jpg"), and then with a digest of its path.
+    An image that has results in `folder` keeps their name, whatever other images are given, so no old results
+    are left over.
 
     Args:
-        folder: where the files go; None: not known, all names are new.
+        folder: where the files go. None: not known, all names are new.
     """
     images = list(images)
     limit = _name_limit(folder)
@@ -55,9 +56,9 @@ def output_names(images: Iterable[Path], folder: str | os.PathLike[str] | None =
 
 
 def fitting(name: str, limit: int = _MOST_BYTES) -> str:
-    """A name that leaves room for the longest ending; a longer one is cut and marked with a digest.
+    """Return a name that leaves room for the longest ending. A longer name is cut and gets a digest.
 
-    Bytes count, not letters, and no letter is cut in half. What fits stays as it is.
+    The limit is in bytes, not letters. No letter is cut in half. A name that fits is not changed.
     """
     room = limit - _ROOM
     if _bytes(name) <= room:
@@ -72,7 +73,7 @@ def _names_for(image: Path) -> list[str]:
     place = os.path.abspath(image)
     long = f"{os.path.basename(os.path.dirname(place))}-{image.name}"
     digest = hashlib.sha256(_encoded(place)).hexdigest()[:_DIGITS]
-    # A path without a name, as "/", is reported later; its files have a name all the same.
+    # A path without a name, such as "/", is reported later. Until then it needs some name.
     return [image.stem or "image", image.name or "image", long, f"{long}-{digest}"]
 
 
@@ -95,7 +96,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """Names of one key are one file somewhere: case and the composition of accents may not count."""
+    """Return a key that is equal for names that some file systems take as one (case, composed accents)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -111,5 +112,5 @@ def _bytes(name: str) -> int:
 
 
 def _encoded(name: str) -> bytes:
-    # A byte that is not UTF-8 counts as three: more than it takes, never less.
+    # A byte that is not UTF-8 counts as three, so the length is never underestimated.
     return name.encode(errors="surrogatepass")

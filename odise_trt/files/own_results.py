@@ -1,7 +1,7 @@
-"""Telling results of this program from files of others, and those of one picture from those of another.
+"""Distinguishes results of this program from other files, and results of one picture from those of another.
 
-Three files belong together: `photo.overlay.png`, `photo.panoptic.png` and `photo.json`. The JSON says who
-made them, and of which picture; without it, a picture of such a name is somebody's picture.
+Three files belong together: `photo.overlay.png`, `photo.panoptic.png` and `photo.json`. The JSON says which
+program made them, and from which picture. Without the JSON, a picture of such a name is the user's own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .paths import Kind, kind_of, real_path
 
 #: `info.description` of every JSON that is written.
 DESCRIPTION = "segmented by odise-trt"
-#: Pipes that the shell has opened: `odise-trt run <(cat photo.jpg)`, or `| odise-trt run /dev/stdin`.
+#: Paths of pipes that the shell has opened: `odise-trt run <(cat photo.jpg)`, `| odise-trt run /dev/stdin`.
 OPEN = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
-#: Ends of the names of the files; the JSON is the first to be written.
+#: Endings of the file names. The JSON is written first.
 ENDINGS = (".json", ".overlay.png", ".panoptic.png")
 
-# What is looked for stands at the beginning; the rest may be megabytes of masks.
+# Only the beginning of the JSON is read. The rest may be megabytes of masks.
 _HEAD = 1 << 16
 _HINT = "choose another folder with --output, or replace it with --overwrite (in Python: overwrite=True)"
 _GAP = re.compile(r"[\s:,]*")
@@ -35,12 +35,12 @@ _GAP = re.compile(r"[\s:,]*")
 
 @dataclass(frozen=True)
 class Origin:
-    """Of which picture results are.
+    """The picture that results were made from.
 
     Attributes:
         file_name: the picture's name, as in the JSON.
-        source: the path to it from the folder of the results; None: it was no file, or not known.
-        pixels: a digest of its pixels; None: not known.
+        source: the path to the picture from the folder of the results. None: it was no file, or not known.
+        pixels: a digest of its pixels. None: not known.
     """
 
     file_name: str
@@ -49,7 +49,7 @@ class Origin:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether more than the name is known: earlier versions wrote no more."""
+        """Whether more than the name is known. Earlier versions wrote only the name."""
         return (self.source, self.pixels) != (None, None)
 
     def __str__(self) -> str:
@@ -60,11 +60,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that results are to be written of.
+    """A picture whose results are to be written.
 
     Attributes:
-        file_name, source: as of an `Origin`.
-        pixels: gives the digest of its pixels, asked for only where the rest does not tell.
+        file_name, source: as in `Origin`.
+        pixels: returns the digest of its pixels. It is called only if the rest does not decide.
     """
 
     file_name: str
@@ -74,8 +74,8 @@ class Picture:
     def has(self, origin: Origin, folder: Path) -> bool:
         """Whether results in `folder` are of this picture.
 
-        They are if they name its path, whatever is in it now. So are those of a file that is no longer where
-        it was, if name and pixels are equal: photos or results were moved, or are seen from a container.
+        They are if they name its path, whatever the file contains now. They also are if the file they name
+        is gone but name and pixels are equal: photos or results were moved, or are seen from a container.
         """
         if origin.file_name != self.file_name:
             return False
@@ -94,9 +94,9 @@ class Picture:
 
 
 def source_of(image: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
-    """The path to a picture from the folder of its results.
+    """Return the path to a picture, relative to the folder of its results.
 
-    Not from the root: it stays true when both are moved together, or seen from another machine.
+    A relative path stays valid when both are moved together, or seen from another machine.
     """
     path = os.path.join(real_path(os.path.dirname(image) or "."), os.path.basename(image))
     try:
@@ -106,24 +106,24 @@ def source_of(image: str | os.PathLike[str], folder: str | os.PathLike[str]) -> 
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is one of `OPEN`: its next picture may be another one, so it tells nothing."""
+    """Whether a path is one of `OPEN`. It may give another picture next time, so it identifies none."""
     return os.fspath(path).startswith(OPEN)
 
 
 def digest_of(pixels: np.ndarray) -> str:
-    """A digest of the pixels of a picture, and of its shape."""
+    """Return a digest of the pixels and the shape of a picture."""
     digest = hashlib.sha256(str(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()[:32]
 
 
 def files_of(name: str) -> tuple[str, ...]:
-    """The names of the files of the results `name`."""
+    """Return the file names of the results `name`."""
     return tuple(name + ending for ending in ENDINGS)
 
 
 def origin_of(about: str | os.PathLike[str]) -> Origin | None:
-    """Of which picture the results beside this JSON are; None: it is not there, or not of this program."""
+    """Return the origin that a JSON records. None: the JSON is missing, or not of this program."""
     if not kind_of(about).is_file:
         return None
     try:
@@ -141,7 +141,7 @@ def origin_of(about: str | os.PathLike[str]) -> Origin | None:
 
 
 def results_of(path: str | os.PathLike[str]) -> Origin | None:
-    """Of which picture this file, a map, an overlay or a JSON, is a result; None: it is none of ours."""
+    """Return the origin of a map, overlay or JSON. None: the file is not a result of this program."""
     text = os.fspath(path)
     for ending in ENDINGS:
         if text.endswith(ending):
@@ -150,7 +150,7 @@ def results_of(path: str | os.PathLike[str]) -> Origin | None:
 
 
 def keeper(folder: Path, name: str, picture: Picture) -> Callable[[Path], None]:
-    """What keeps files of others: called with a file in the way, it raises unless that may be replaced."""
+    """Return a function that takes an existing file and raises unless that file may be replaced."""
     about = folder / files_of(name)[0]
 
     def keep(path: Path) -> None:
@@ -176,7 +176,7 @@ def _why_not_ours(path: Path, about: Path) -> str:
 
 
 def _is_gone(path: Path) -> bool:
-    # What cannot be looked at may well be there.
+    # A file that cannot be examined may still exist.
     return kind_of(path).kind in (Kind.NOTHING, Kind.BROKEN_LINK)
 
 
@@ -186,7 +186,7 @@ def _head_of(about: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _first_values(text: str) -> dict[str, Any]:
-    """The values of a JSON object, up to the first one that is not whole."""
+    """Return the values of a JSON object, up to the first incomplete one."""
     values: dict[str, Any] = {}
     decode = json.JSONDecoder().raw_decode
     at = text.find("{") + 1

@@ -1,8 +1,8 @@
-"""What is at a path, and what `~` means: questions that are always answered and never raise.
+"""Finds out what is at a path, and what `~` means, without raising errors of the operating system.
 
-`Path.is_file`, `is_dir` and `exists` raise where a folder may not be entered, a name is too long or holds a
-null byte, and `Path.expanduser` where a home is not known. A path that a person gave must not end a program
-that way.
+`Path.is_file`, `is_dir` and `exists` raise if a folder may not be entered, or a name is too long or holds a
+null byte. `Path.expanduser` raises if a home is not known. A path that a user gives must not end a program in
+this way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import ArgumentError, reason
 
 
 class Kind(StrEnum):
-    """What can be at a path; the values are words for messages."""
+    """The kinds of things at a path. The values are words for messages."""
 
     FILE = "a file"
     FOLDER = "a folder"
@@ -36,8 +36,8 @@ class Found:
     """What is at a path.
 
     Attributes:
-        kind: what it is; links are followed.
-        why: of NOTHING, BROKEN_LINK and UNKNOWN: the system's words, "Permission denied"; else "".
+        kind: what it is. Links are followed.
+        why: for NOTHING, BROKEN_LINK and UNKNOWN, the system's words such as "Permission denied". Else "".
     """
 
     kind: Kind
@@ -45,17 +45,17 @@ class Found:
 
     @property
     def is_file(self) -> bool:
-        """A regular file, or a link to one."""
+        """Whether it is a regular file, or a link to one."""
         return self.kind is Kind.FILE
 
     @property
     def is_folder(self) -> bool:
-        """A folder, or a link to one."""
+        """Whether it is a folder, or a link to one."""
         return self.kind is Kind.FOLDER
 
     @property
     def is_there(self) -> bool:
-        """Whether something is there: a broken link is not, nor what the system does not tell about."""
+        """Whether something is there. False for a broken link, and where the system gives no information."""
         return self.kind not in (Kind.NOTHING, Kind.BROKEN_LINK, Kind.UNKNOWN)
 
 
@@ -70,10 +70,10 @@ _MODES = (
 
 
 def each(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    """The paths as text; a single one is a list of one, and not of its letters.
+    """Return the paths as a list of texts. A single path gives a list of one.
 
     Raises:
-        ArgumentError: they are no paths.
+        ArgumentError: a value is not a path.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         return [text_of(paths)]
@@ -83,10 +83,10 @@ def each(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> li
 
 
 def text_of(path: object) -> str:
-    """A path as text.
+    """Return a path as text.
 
     Raises:
-        ArgumentError: it is no path.
+        ArgumentError: the value is not a path.
     """
     if isinstance(path, str | bytes | os.PathLike):
         return os.fsdecode(path)
@@ -102,19 +102,19 @@ def _no_path(value: object) -> ArgumentError:
 
 
 def kind_of(path: str | os.PathLike[str]) -> Found:
-    """What is at `path`; never raises."""
+    """Return what is at `path`. It never raises."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
         return Found(_kind_of_missing(path, error), reason(error))
     except ValueError as error:
-        # A null byte, or half of a surrogate pair: no file system holds such a name.
+        # The name has a null byte or half of a surrogate pair. No file system allows such a name.
         return Found(Kind.UNKNOWN, f"not a name that a file can have: {error}")
     return Found(next((kind for fits, kind in _MODES if fits(mode)), Kind.UNKNOWN))
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
-    """`path` with `~` and `~user` replaced by the home folder; as it is where that home is not known."""
+    """Replace `~` and `~user` by the home folder. If that home is not known, `path` is not changed."""
     text = os.fspath(path)
     try:
         return os.path.expanduser(text)
@@ -123,31 +123,31 @@ def expanded(path: str | os.PathLike[str]) -> str:
 
 
 def expanded_unless_there(path: str | os.PathLike[str]) -> str:
-    """As `expanded`, of what may have been found already: `~/a.jpg` in a folder of the name `~` stays it."""
+    """Expand `path` unless it exists literally, as `~/a.jpg` does in a folder that is named `~`."""
     text = os.fspath(path)
     return text if os.path.lexists(text) else expanded(text)
 
 
 def home_is_unknown(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` begins with a `~` that is nobody's home: `~nobody/x`, or `~/x` without a home."""
+    """Whether `path` begins with a `~` whose home is not known: `~nobody/x`, or `~/x` without a home."""
     text = os.fspath(path)
     return text.startswith("~") and expanded(text) == text
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
-    """Whether it is an address as s3://bucket/x: as a path it would be a folder called "s3:"."""
+    """Whether `path` is a URL such as s3://bucket/x. As a path it would mean a folder called "s3:"."""
     return re.match("[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(path)) is not None
 
 
 def _kind_of_missing(path: str | os.PathLike[str], error: OSError) -> Kind:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        # os.path.islink hides all errors.
+        # os.path.islink never raises: it returns False on errors.
         return Kind.BROKEN_LINK if os.path.islink(path) else Kind.NOTHING
     return Kind.UNKNOWN
 
 
 def real_path(path: str | os.PathLike[str]) -> str:
-    """`path` from the root, links resolved; as it is where no file can have that name."""
+    """Return the absolute `path` with links resolved. A name that no file can have is not changed."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):

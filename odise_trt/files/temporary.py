@@ -1,7 +1,8 @@
-"""Names of files and folders in the making, and clearing those that a killed process has left.
+"""Names of temporary files and folders, and removal of those that a killed process has left.
 
-The name says which process writes it. What a process left that is gone is removed at once, if it ran
-here; what another machine or container left, after a day: writing takes seconds.
+The name says which process writes the file. A leftover of a process of this machine is removed as soon as
+that process is gone. A leftover of another machine or container is removed after a day, since writing takes
+only seconds.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ _DAY = 24 * 60 * 60
 
 
 def temporary_name() -> str:
-    """A name for a file or folder in the making."""
+    """Return a name for a temporary file or folder."""
     return f".odise-trt-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
 
 
 def clear_leftovers(folder: Path, now: float) -> None:
-    """Remove what processes that are gone had in the making; never raises.
+    """Remove temporary files and folders of processes that are gone. It never raises.
 
     Args:
-        folder: where.
-        now: the time by the clock of its file system, as a file just written has it.
+        folder: the folder to clear.
+        now: the time by the clock of the folder's file system, taken from a file just written.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -52,7 +53,7 @@ def _remove(entry: os.DirEntry[str]) -> None:
 
 @cache
 def _machine() -> str:
-    """What tells this machine from others, and a container from its host: where process numbers count."""
+    """Identify this machine or container, within which process numbers are unique."""
     facts = [socket.gethostname()]
     with suppress(OSError):
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
@@ -61,12 +62,12 @@ def _machine() -> str:
 
 
 def _is_running(process: int) -> bool:
-    if os.name != "posix":  # where signal 0 is a real one
+    if os.name != "posix":  # signal 0 is a real signal there
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # the process belongs to another user
         return True
     return True

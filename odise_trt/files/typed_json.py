@@ -1,7 +1,7 @@
-"""JSON as dataclasses: every value is held against the annotation of its field, in this one place.
+"""JSON as dataclasses. Every value is checked against the annotation of its field, in this one place.
 
-A file that was edited by hand, or is damaged, gives an error that names the field; nothing of another type
-gets any further.
+A file that was edited by hand, or is damaged, gives an error that names the field. No value of a wrong type
+is accepted.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-# Of values that may be anything: whoever prints or copies them goes down as deep.
+# The deepest nesting of values of type Any. Code that prints or copies them recurses as deep.
 _DEEPEST = 40
 
-#: What an annotation may add to a type, `Annotated[int, within(1, 10)]`: a complaint, or None.
+#: A check that an annotation adds to a type: `Annotated[int, within(1, 10)]`. It returns a complaint or None.
 Check = Callable[[Any], str | None]
 
 
@@ -23,8 +23,8 @@ class MisfitError(ValueError):
     """A value that does not fit its field.
 
     Attributes:
-        place: of the value, "stages[0].file".
-        complaint: what is wrong with it, "must be a text, it is 7".
+        place: where the value is, for example "stages[0].file".
+        complaint: what is wrong with it, for example "must be a text, it is 7".
     """
 
     def __init__(self, place: str, complaint: str) -> None:
@@ -34,10 +34,10 @@ class MisfitError(ValueError):
 
 
 def read_as(annotation: Any, value: Any, place: str = "") -> Any:
-    """A value of JSON as the annotation says: dataclasses, tuples, mappings, numbers, texts.
+    """Convert a JSON value to the type of the annotation: dataclass, tuple, mapping, number or text.
 
     Raises:
-        MisfitError: it is of another type, lacks a field, has one too many, or fails a check.
+        MisfitError: the value has another type, lacks a field, has an unknown field, or fails a check.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -58,22 +58,22 @@ def read_as(annotation: Any, value: Any, place: str = "") -> Any:
 
 
 def within(least: float, most: float) -> Check:
-    """Numbers from `least` to `most`; NaN is none."""
+    """Check that a number is from `least` to `most`. NaN fails."""
     return lambda value: None if least <= value <= most else f"must be {least} to {most}, it is {value!r:.80}"
 
 
 def multiple_of(step: int) -> Check:
-    """Whole numbers that `step` divides."""
+    """Check that a whole number is a multiple of `step`."""
     return lambda value: f"must be a multiple of {step}, it is {value}" if value % step else None
 
 
 def choice(*values: str) -> Check:
-    """One of these texts."""
+    """Check that a text is one of `values`."""
     return lambda value: None if value in values else f"must be {' or '.join(values)}, it is {value!r:.80}"
 
 
 def keys(**wanted: Any) -> Check:
-    """A mapping in which these keys have these types, where they are there; those of `Required` must be."""
+    """Check the types of these keys of a mapping. Keys may be missing unless marked as `Required`."""
 
     def check(value: Mapping[str, Any]) -> str | None:
         for key, annotation in wanted.items():
@@ -91,14 +91,14 @@ def keys(**wanted: Any) -> Check:
 
 
 class Required:
-    """Of `keys`: this one must be there."""
+    """Marks a key of `keys` that must be present."""
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, place: str) -> Any:
-    # What is wrong is told of the alternative that comes nearest: not of None, where there is something.
+    # The error is that of the nearest alternative: of one that is not None, if there is one.
     error: MisfitError | None = None
     for annotation in choices:
         try:
@@ -162,7 +162,7 @@ def _plain(annotation: Any, value: Any, place: str) -> Any:
         if not isinstance(value, bool):
             raise _wrong(place, "true or false", value)
         return value
-    # True is a number in Python, and none in JSON.
+    # True is a number in Python, but not in JSON.
     if annotation is int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong(place, "a whole number", value)

@@ -1,8 +1,8 @@
-"""The writer of the product: a file appears whole or not at all, and what the system refuses is one error.
+"""The writer of the product. A file appears whole or not at all, and system errors become an OutputError.
 
-Content goes to a temporary name beside its place, is flushed to the disk, and gets its name by a rename.
-Whoever reads meanwhile sees the old file or the new one. A process that is killed leaves a temporary name,
-which the next writer in that folder removes.
+Content is written to a temporary file beside its place, flushed to the disk, and renamed. A concurrent reader
+sees the old file or the new one. A killed process leaves a temporary file, which the next writer in that
+folder removes.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from ..errors import OutputError, hint_for, reason
 from .paths import kind_of
 from .temporary import clear_leftovers, temporary_name
 
-#: What to do about an error of the operating system.
+#: Returns what to do about an error of the operating system, or None.
 Hint = Callable[[OSError], str | None]
 
-#: What to do where the place of results is at fault.
+#: The hint if the place of results is the cause.
 ELSEWHERE = "choose another folder with --output"
-#: What the operating system says of a name, rather than of the place.
+#: Error numbers that concern the file name, not the place.
 _NAME_REFUSED = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-# What it says of a file that must not be replaced, in a place where others are written.
+# Error numbers for a file that must not be replaced, although other files can be written to the folder.
 _KEPT = (errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY)
 
-# Looking for leftovers at every file would read a folder of 100,000 of them 100,000 times.
+# Folders already cleared. Looking for leftovers at every write would list a folder of 100,000 files 100,000
+# times.
 _cleared: set[Path] = set()
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str], hint: Hint = hint_for) -> Iterator[None]:
-    """Turn what the operating system refuses in the block into an OutputError about `path`.
+    """Turn errors of the operating system in the block into an OutputError about `path`.
 
-    Blocks nest. The error names the path of the outermost one: a file in a temporary folder means nothing to
-    the user, the bundle or checkpoint it belongs to does.
+    Blocks can be nested. The error names the path of the outermost block, for example the bundle or
+    checkpoint. A file in a temporary folder would mean nothing to the user.
 
     Args:
-        hint: what to do about it; the default goes by the cause alone.
+        hint: returns what to do about the error. The default looks only at the cause.
 
     Raises:
         OutputError: the disk is full, `path` may not be written, and the like.
@@ -59,12 +60,12 @@ def writing(path: str | os.PathLike[str], hint: Hint = hint_for) -> Iterator[Non
 
 @contextmanager
 def unfinished(path: Path, hint: Hint = hint_for) -> Iterator[Path]:
-    """Give a temporary name to write to; its file becomes `path` when the block ends without an error.
+    """Give the path of a temporary file, which becomes `path` if the block ends without an error.
 
-    For libraries that open files by name. The file is there, and empty. Folders are made if need be.
+    It is for libraries that open files by name. The file exists and is empty. Missing folders are made.
 
     Raises:
-        OutputError: it cannot be written; an older `path` is left as it was.
+        OutputError: the file cannot be written. An older `path` stays as it was.
     """
     temporary = path.with_name(temporary_name())
     with writing(path, hint):
@@ -73,7 +74,7 @@ def unfinished(path: Path, hint: Hint = hint_for) -> Iterator[Path]:
             with temporary.open("xb") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             yield temporary
-            # Some libraries make a file of their own that only its owner may read.
+            # Some libraries replace the file by their own, which only its owner may read.
             if stat.S_IMODE(temporary.stat().st_mode) != mode:
                 temporary.chmod(mode)
             put_in_place(temporary, path)
@@ -85,12 +86,12 @@ def unfinished(path: Path, hint: Hint = hint_for) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path, hint: Hint = hint_for) -> Iterator[BinaryIO]:
-    """Give a file to write, which becomes `path` when the block ends without an error.
+    """Give a file to write, which becomes `path` if the block ends without an error.
 
-    Of several writers of one path the last one wins.
+    If several writers write one path, the last one wins.
 
     Raises:
-        OutputError: it cannot be written; an older `path` is left as it was.
+        OutputError: the file cannot be written. An older `path` stays as it was.
     """
     with unfinished(path, hint) as temporary, temporary.open("r+b") as file:
         yield file
@@ -100,7 +101,7 @@ def write_file(path: Path, content: bytes | memoryview, hint: Hint = hint_for) -
     """Write a file, or replace it.
 
     Raises:
-        OutputError: it cannot be written; an older `path` is left as it was.
+        OutputError: the file cannot be written. An older `path` stays as it was.
     """
     with replacing(path, hint) as file:
         file.write(content)
@@ -110,10 +111,10 @@ def write_file(path: Path, content: bytes | memoryview, hint: Hint = hint_for) -
 def unfinished_folder(place: Path) -> Iterator[Path]:
     """Make a temporary folder in the folder `place`, and remove it when the block ends.
 
-    What is finished is moved out of it by `put_in_place`.
+    `put_in_place` moves finished files out of it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     temporary = place / temporary_name()
     try:
@@ -126,7 +127,7 @@ def unfinished_folder(place: Path) -> Iterator[Path]:
 def put_in_place(source: Path, target: Path) -> None:
     """Flush a finished file or folder to the disk, then give it its name.
 
-    A file replaces an older one; a folder does not.
+    A file replaces an older one. A folder does not.
 
     Raises:
         OSError: the disk is full, or `target` may not be replaced.
@@ -138,12 +139,12 @@ def put_in_place(source: Path, target: Path) -> None:
 def write_together(
     folder: Path, contents: Mapping[str, bytes], keep: Callable[[Path], None] | None = None
 ) -> tuple[Path, ...]:
-    """Write files that belong together; none gets its name before all are on disk.
+    """Write files that belong together. No file gets its name before all are on disk.
 
     Args:
-        folder: where; made if need be.
-        contents: file name -> content; files get their names in this order.
-        keep: called with each file that is in the way, and raises if it has to stay; None: all are replaced.
+        folder: where the files go. It is made if it does not exist.
+        contents: file name -> content. Files get their names in this order.
+        keep: is called with each existing file, and raises if that file must stay. None: all are replaced.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -172,7 +173,7 @@ def write_together(
 
 
 def is_of_one_file(error: OSError) -> bool:
-    """Whether the system refused one file or its name, and would take another in the same folder."""
+    """Whether the error concerns one file or its name only, so that another file could be written."""
     return error.errno in (*_NAME_REFUSED, errno.EFBIG) or _is_kept(error)
 
 
@@ -193,7 +194,7 @@ def flush(path: Path) -> None:
     """Wait until a file, or every file of a folder, is on the disk.
 
     Raises:
-        OSError: the disk is full, for one.
+        OSError: for example, the disk is full.
     """
     files = [path]
     if path.is_dir():
@@ -201,7 +202,7 @@ def flush(path: Path) -> None:
     for file in files:
         try:
             descriptor = os.open(file, os.O_RDONLY)
-        except PermissionError:  # linked from elsewhere, and not of this process
+        except PermissionError:  # a link to another user's file
             continue
         try:
             os.fsync(descriptor)
@@ -216,12 +217,12 @@ def _clear_once(path: Path) -> None:
 
 
 def _is_kept(error: OSError) -> bool:
-    # An error with two names is one of renaming: the content was written, and what is in the way stays.
+    # An error with two names comes from a rename. The content was written, but the existing file stays.
     return error.errno in _KEPT and error.filename2 is not None
 
 
 def hint_of_output(error: OSError) -> str:
-    """What to do where the place of results refuses: by the cause, and by `--output`."""
+    """Return what to do if the place of results cannot be written to: a hint by cause, or `--output`."""
     if error.errno in _NAME_REFUSED:
         return f"the place does not take this name: give a shorter or plainer one, or {ELSEWHERE}"
     if error.errno == errno.EFBIG:
@@ -235,7 +236,7 @@ def hint_of_output(error: OSError) -> str:
 
 
 def _check_name(name: str) -> None:
-    # What is a separator here: a backslash is a letter on Linux.
+    # The separators are those of this system. On Linux a backslash is an ordinary letter.
     if not name or name != os.path.basename(name) or "\0" in name:
         raise OutputError(f"{name!r} is not a file name", "give a name without folders")
     try:
@@ -254,7 +255,7 @@ def _check_way(path: Path, keep: Callable[[Path], None] | None) -> None:
 def _give_name(temporary: Path, path: Path, keep: Callable[[Path], None] | None) -> None:
     if keep is not None:
         try:
-            # Unlike a rename, it fails if another process was quicker.
+            # Unlike a rename, a link fails if another process made the file first.
             os.link(temporary, path)
             return
         except FileExistsError:

@@ -1,6 +1,6 @@
-"""Reading pictures, whatever their file: `image_file` opens one, `source` takes arrays and open files.
+"""Reading pictures of any supported format. `image_file` opens a file, `source` takes arrays and open files.
 
-`file_kind` names a file by its first bytes, `metadata` leaves out what pixels do not need, `tiff` reads what
-Pillow leaves to its caller, and `pillow_warnings` keeps warnings from people who cannot act on them. `encode`
-makes the bytes of a file.
+`file_kind` identifies a file by its first bytes. `metadata` removes metadata that pixels do not need. `tiff`
+reads tags that Pillow leaves to its caller. `pillow_warnings` hides warnings that users cannot act on.
+`encode` makes the bytes of a file.
 """

@@ -1,4 +1,4 @@
-"""Pictures as the bytes of a file, to be written by `odise_trt.files.writing`."""
+"""Encodes pictures as the bytes of a file. `odise_trt.files.writing` writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def image_bytes(picture: Image.Image | np.ndarray, kind: str = "PNG", **options:
     Args:
         picture: a Pillow image, or an array: uint8 (H, W) or (H, W, 3), or uint16 (H, W).
         kind: "PNG", "TIFF", "JPEG" or another format of Pillow.
-        options: of `PIL.Image.Image.save`.
+        options: options of `PIL.Image.Image.save`.
     """
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     buffer = io.BytesIO()
@@ -26,14 +26,14 @@ def image_bytes(picture: Image.Image | np.ndarray, kind: str = "PNG", **options:
 
 
 def marked_png(picture: Image.Image, key: str, mark: str) -> bytes:
-    """Encode a picture as PNG with a text in it that says who made it, for `mark_of`."""
+    """Encode a picture as PNG with a text that says which program made it. `mark_of` reads the text."""
     said = PngInfo()
     said.add_itxt(key, mark)
     return image_bytes(picture, optimize=True, pnginfo=said)
 
 
 def mark_of(path: str | os.PathLike[str], key: str) -> str | None:
-    """Return the text under `key` in a picture; None: it has none, or cannot be read."""
+    """Return the text under `key` in a picture. None: there is no such text, or it cannot be read."""
     try:
         with Image.open(path) as picture:
             mark = picture.info.get(key)

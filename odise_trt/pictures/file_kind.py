@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says, and the way out where it is none of ours."""
+"""Identifies a file by its first bytes, not by its name, and says what to do with unsupported kinds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import tiff
 
-#: How many of the first bytes `kind_of` looks at.
+#: Number of first bytes that `kind_of` looks at.
 HEAD = 4096
 
 _CONVERT = "convert it to JPEG or PNG"
@@ -33,7 +33,7 @@ class FileKind:
     way_out: str
 
 
-#: How archives of one file or many begin, and what they are; ZIP aside, which holds other formats, too.
+#: First bytes of archives, and what they are. ZIP is not among them, since other formats use it, too.
 ARCHIVES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
@@ -91,7 +91,7 @@ _STARTS = (
     (b"\xc3\xbf\xc3\x98\xc3\xbf", "a JPEG that was written as text", "write it as bytes"),
     (b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "binary data that was written as text", "write it as bytes"),
 )
-# Brands after "ftyp", in files built of ISO's boxes; and Pillow's name of the format, where it has a reader.
+# Brands after "ftyp" in ISO base media files, and Pillow's name of the format if it has a reader.
 _BRANDS = (
     ((b"avif", b"avis"), "AVIF", "an AVIF picture", _AVIF),
     (
@@ -116,13 +116,13 @@ _READ = (
 
 
 def kind_of(head: bytes, formats: Collection[str]) -> FileKind | None:
-    """What a file is that is no picture to be read; None: it may be one.
+    """Return the kind of a file that is not a supported picture. None: it may be one.
 
-    By its signature alone; what has none is `guess`'s.
+    The signature alone decides. `guess` handles files without a signature.
 
     Args:
         head: the first `HEAD` bytes.
-        formats: Pillow's names of those that are read.
+        formats: Pillow's names of the supported formats.
     """
     for start, what, way_out in _STARTS:
         if head.startswith(start):
@@ -144,7 +144,7 @@ def kind_of(head: bytes, formats: Collection[str]) -> FileKind | None:
 
 
 def raw_of(data: bytes) -> FileKind | None:
-    """A camera's raw picture that is a TIFF by its signature: its first directory is of a small preview."""
+    """Detect a camera's raw picture with the signature of TIFF. Its first directory is a small preview."""
     directory = tiff.read_directory(data)
     if directory is None:
         return None
@@ -155,7 +155,7 @@ def raw_of(data: bytes) -> FileKind | None:
 
 
 def guess(head: bytes) -> FileKind | None:
-    """What a file is that no reader of pictures took: a web page, drawing, text; None if nothing tells."""
+    """Guess the kind of a file that no picture reader took: web page, drawing, text. None: not known."""
     if not head.strip(b"\0"):
         return FileKind("nothing but zeros", "it was never written or fetched: get it again")
     text = _text_of(head)
@@ -176,7 +176,7 @@ def guess(head: bytes) -> FileKind | None:
 
 
 def format_of(head: bytes) -> str | None:
-    """The name of the format to be read that these first bytes promise."""
+    """Return the name of the supported format that these first bytes indicate, or None."""
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
@@ -199,7 +199,7 @@ def _of_brand(head: bytes, formats: Collection[str]) -> FileKind | None:
 
 def _text_of(head: bytes) -> str | None:
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    # A letter may be cut at the end.
+    # The last letter may be cut.
     text = head.decode(encoding, errors="ignore")
     strange = sum(not (character.isprintable() or character in "\t\r\n\f\ufeff") for character in text)
     lost = len(head) - len(text.encode(encoding, errors="ignore"))

@@ -1,7 +1,7 @@
-"""Opening the file of a picture: whatever Pillow raises becomes an `ImageError` that names the picture.
+"""Opens the file of a picture. Every error of Pillow becomes an `ImageError` that names the picture.
 
-Photos, panoptic maps and label images are all opened here. Metadata never keeps a picture from being read,
-and Pillow's warnings about it are shown to nobody.
+Photos, panoptic maps and label images are all opened here. Bad metadata does not prevent reading a picture,
+and Pillow's warnings about it are hidden.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from . import file_kind, tiff
 from .metadata import needed_only
 from .pillow_warnings import silence
 
-#: Largest image that is decoded, in pixels: twice Pillow's own warning limit, 0.5 GB as RGB.
+#: Largest image that is decoded, in pixels. This is twice Pillow's own warning limit, and 0.5 GB as RGB.
 MAX_PIXELS = 178_956_970
 
-# Raster formats only: Pillow hands PostScript to an interpreter, which is no way to treat a stranger's file.
+# Raster formats only. Pillow would run PostScript in an interpreter, which is unsafe for untrusted files.
 FORMATS = (
     "JPEG",
     "MPO",
     "PNG",
     "WEBP",
     "AVIF",
-    "HEIF",  # where another package has brought it
+    "HEIF",  # if another package adds the reader
     "TIFF",
     "BMP",
     "DIB",
@@ -41,7 +41,7 @@ FORMATS = (
     "PPM",
     "TGA",
 )
-# What Pillow's readers raise for damaged files; RuntimeError for AVIF.
+# Errors of Pillow's readers for damaged files. The AVIF reader raises RuntimeError.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -55,7 +55,7 @@ _DAMAGE = (
     AttributeError,
     struct.error,
 )
-# Words of Pillow for a file that ends too early.
+# Words in Pillow's messages about a file that ends too early.
 _CUT = (
     "truncated",
     "unexpected end",
@@ -67,21 +67,21 @@ _CUT = (
 )
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}
 _SAVE_AGAIN = "get it again, or open it in another program and save it as PNG"
-#: Key of `Image.info`: gray values of this TIFF count from white, which Pillow leaves to its caller.
+#: Key of `Image.info`: in this TIFF, gray value 0 is white. Pillow leaves the inversion to its caller.
 WHITE_IS_ZERO = "odise-trt: white is zero"
 
 
 @contextmanager
 def open_picture(source: str | os.PathLike[str] | BinaryIO, name: str) -> Iterator[Image.Image]:
-    """A picture whose pixels are decoded when the block asks for them.
+    """Open a picture. Its pixels are decoded when the block first uses them.
 
     Args:
         source: a path, or an open file.
-        name: of the picture, for messages.
+        name: name of the picture, for messages.
 
     Raises:
-        ImageError: on entry or from within the block: it cannot be read, is not a picture of `FORMATS`, is
-            damaged, or has more pixels than `MAX_PIXELS`.
+        ImageError: the picture cannot be read, is not of `FORMATS`, is damaged, or has more pixels than
+            `MAX_PIXELS`. It is raised on entry or from within the block.
     """
     with open_content(content_of(source, name), name) as image:
         yield image
@@ -89,7 +89,7 @@ def open_picture(source: str | os.PathLike[str] | BinaryIO, name: str) -> Iterat
 
 @contextmanager
 def open_content(data: bytes, name: str) -> Iterator[Image.Image]:
-    """As `open_picture`, of the content of a file."""
+    """Open a picture as `open_picture` does, from the content of a file."""
     if not data:
         raise ImageError(f"{name} is empty", "it was never written or fetched: get it again")
     raw = file_kind.raw_of(data)
@@ -101,10 +101,10 @@ def open_content(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def content_of(source: str | os.PathLike[str] | BinaryIO, name: str) -> bytes:
-    """All bytes of a picture file. What cannot be a picture is refused before it is read whole.
+    """Read all bytes of a picture file. A file that cannot be a picture is rejected before it is read whole.
 
     Raises:
-        ImageError: it cannot be read, or is of another kind by its first bytes.
+        ImageError: the file cannot be read, or is of another kind by its first bytes.
     """
     try:
         if isinstance(source, str | os.PathLike):
@@ -120,13 +120,13 @@ def content_of(source: str | os.PathLike[str] | BinaryIO, name: str) -> bytes:
         raise ImageError(f"{name} cannot be read: {reason(error)}", hint_for(error)) from error
     except MemoryError as error:
         raise _no_memory(name) from error
-    # A zero in the path, a file that was closed, and whatever else somebody's file object raises.
+    # A null byte in the path, a closed file, or any error of the caller's own file object.
     except Exception as error:
         raise ImageError(f"{name} cannot be read: {str(error) or type(error).__name__}") from error
 
 
 def check_size(image: Image.Image, name: str) -> None:
-    """Raise ImageError unless a picture has pixels, and at most `MAX_PIXELS`; nothing is decoded."""
+    """Raise ImageError if a picture has no pixels, or more than `MAX_PIXELS`. Nothing is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name} is too large: {image.width} x {image.height} pixels, the limit is {MAX_PIXELS} pixels",
@@ -138,10 +138,10 @@ def check_size(image: Image.Image, name: str) -> None:
 
 @contextmanager
 def reading(name: str, data: bytes = b"") -> Iterator[None]:
-    """Errors of decoding, as an `ImageError` that names the picture; none of Pillow's warnings are shown.
+    """Turn decoding errors into an `ImageError` that names the picture, and hide Pillow's warnings.
 
     Args:
-        data: the content of its file, where it has one: it tells what the trouble is.
+        data: the content of the file, if there is one. It helps to find the cause.
     """
     with silence(), _translated(name, data):
         yield
@@ -156,7 +156,7 @@ def _translated(name: str, data: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise _unidentified(name, data) from error
     except MemoryError as error:
-        # The pixels so far hang on the frames of the traceback, and the next picture needs their memory.
+        # The frames of the traceback keep the decoded pixels alive. The next picture needs that memory.
         traceback.clear_frames(error.__traceback__)
         raise _no_memory(name) from None
     except OSError as error:
@@ -168,7 +168,7 @@ def _translated(name: str, data: bytes) -> Iterator[None]:
 
 
 def _rewind(file: BinaryIO) -> None:
-    """Go to the start, as Pillow does: a `BytesIO` that was just written is at its end."""
+    """Go to the start, as Pillow does. A `BytesIO` that was just written is at its end."""
     seekable = getattr(file, "seekable", None)
     if seekable is not None and seekable():
         file.seek(0)
@@ -188,7 +188,7 @@ def _read(file: BinaryIO, name: str) -> bytes:
 
 def _identify(data: bytes) -> Image.Image:
     directory = tiff.read_directory(data)
-    # Pillow knows white-is-zero of 1 to 8 bits. Deeper pixels it leaves as they are, or does not read at all.
+    # Pillow inverts white-is-zero for 1 to 8 bits. It does not invert deeper pixels, or does not read them.
     inverted = (
         directory is not None
         and directory.values(tiff.PHOTOMETRIC) == (tiff.WHITE_IS_ZERO,)
@@ -231,16 +231,16 @@ def _unidentified(name: str, data: bytes) -> ImageError:
 
 
 def _other_format(data: bytes) -> str | None:
-    """The format that Pillow knows and we do not read, if it is one."""
+    """Return the file's format if Pillow knows it but it is not in `FORMATS`, or None."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.format
-    except Exception:  # of any of its fifty readers
+    except Exception:  # any of Pillow's fifty readers may raise anything
         return None
 
 
 def _refusal(promised: str, data: bytes) -> str:
-    """Why Pillow's reader of a format refuses the file: `Image.open` keeps that to itself."""
+    """Return why Pillow's reader of a format rejects the file. `Image.open` does not report this."""
     factory = Image.OPEN.get(promised.upper().replace(" ", ""), (None,))[0]
     if factory is None:
         return "no reader"
@@ -272,7 +272,7 @@ def _says_cut(why: str) -> bool:
 
 
 def _is_cut(data: bytes, promised: str | None) -> bool:
-    """Whether a file lacks its end: the marker of its format, or the length that its header says."""
+    """Whether a file is cut off: the end marker is missing, or it is shorter than its header says."""
     if promised == "WebP":
         return len(data) < int.from_bytes(data[4:8], "little") + 8
     if promised == "BMP":

@@ -1,7 +1,7 @@
-"""Picture files without their metadata: what says nothing about the pixels cannot keep them from being read.
+"""Removes metadata from picture files, so that damaged metadata does not prevent reading the pixels.
 
-Pillow reads texts, colour profiles and camera data on the way to the pixels, and gives up where one of them
-is damaged or larger than it likes. None of them is needed here but the orientation.
+Pillow reads texts, colour profiles and camera data before the pixels. It gives up if one of them is damaged
+or too large. Here only the orientation is needed.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from collections.abc import Iterator
 from . import tiff
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Chunks that say nothing about the pixels of the first frame may go; those of animations stay, for Pillow
+# Chunks that the pixels of the first frame do not need are removed. Those of animations stay, since Pillow
 # finds the first frame by them.
 _PNG_KEPT = (b"acTL", b"fcTL", b"fdAT")
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-# Programs put the orientation there before PNG had a chunk for it.
+# Programs wrote the orientation into these texts before PNG had a chunk for it.
 _ORIENTATION_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-# Of a text with an orientation; Pillow's own limit is 1 MB.
+# The most bytes of a text with an orientation. Pillow's own limit is 1 MB.
 _MOST_TEXT = 1 << 19
 _JPEG = b"\xff\xd8\xff"
 _JPEG_START_OF_SCAN = 0xDA
 
 
 def needed_only(data: bytes) -> bytes:
-    """The content of a picture file without metadata; other content, and damaged structure, as they are."""
+    """Return a picture file without metadata. Other content, and damaged structure, are not changed."""
     if data.startswith(_PNG):
         return _png(data)
     if data.startswith(_JPEG):
         return _jpeg(data)
     directory = tiff.read_directory(data)
     if directory is not None:
-        # Without a second directory, too: it is of another page.
+        # The second directory is removed, too, since it describes another page.
         return tiff.with_directory(data, directory.only(lambda entry: entry.tag in tiff.NEEDED))
     return data
 
 
 def _png(data: bytes) -> bytes:
-    whole = memoryview(data)  # whose parts are no copies
+    whole = memoryview(data)  # slices of it are not copied
     place = len(_PNG)
     kept = [whole[:place]]
     for kind, start, end in _png_chunks(data):
@@ -50,7 +50,7 @@ def _png(data: bytes) -> bytes:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of every chunk up to the one that is cut, or has no name."""
+    """Yield name, start and end of every chunk, up to the first one that is cut or has no valid name."""
     place = len(_PNG)
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -78,7 +78,7 @@ def _is_readable(kind: bytes, content: bytes) -> bool:
     if kind == b"zTXt":
         packed, data = True, rest[1:]
     else:
-        # Compressed or not, method, language, translated keyword, text.
+        # Fields: compression flag, method, language, translated keyword, text.
         packed, data = rest[:1] == b"\1", rest[2:].partition(b"\0")[2].partition(b"\0")[2]
     if not packed:
         return len(data) <= _MOST_TEXT
@@ -92,7 +92,7 @@ def _jpeg(data: bytes) -> bytes:
     whole = memoryview(data)
     kept = [whole[:2]]
     place = 2
-    # Stray bytes may lie between segments. Pillow skips them, but not behind the first two bytes.
+    # Stray bytes may lie between segments. Pillow skips them, except directly after the first two bytes.
     while 0 <= (place := data.find(b"\xff", place)) <= len(data) - 4:
         marker = data[place + 1]
         if marker == 0xFF:
@@ -115,7 +115,7 @@ def _is_needed_segment(marker: int, content: bytes) -> bool:
         return False
     if not 0xE0 <= marker <= 0xEF:
         return True
-    # How colours are stored, and the orientation; too short ones say nothing, and Pillow trips over them.
+    # Segments on the storage of colours, and the orientation. Pillow fails on segments that are too short.
     return (
         (marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14)
         or (marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12)

@@ -1,4 +1,4 @@
-"""Pillow warns of odd metadata on standard error, with paths of its own files; nobody here can use that."""
+"""Hides Pillow's warnings about odd metadata. They name Pillow's own files and do not help the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 
 class _InThisThread(threading.local):
-    """Whether this thread is reading a picture, and how many deep."""
+    """The nesting depth of picture reads in this thread."""
 
     depth = 0
 
@@ -25,14 +25,14 @@ class _OfPillowNow(type):
 
 
 class _PillowsWarning(Warning, metaclass=_OfPillowNow):
-    """The category of all that Pillow warns of while this thread reads a picture, and of nothing else."""
+    """The category of all warnings of Pillow while this thread reads a picture, and of no others."""
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Within it, none of Pillow's warnings are shown that arise in this thread."""
-    # `warnings.catch_warnings` would do it for all threads, and two of them would restore each other's
-    # filters. This filter stays, and is of no effect outside.
+    """Hide Pillow's warnings of this thread within the block."""
+    # `warnings.catch_warnings` acts on all threads, and two threads would restore each other's filters. This
+    # filter stays installed, and has no effect outside the block.
     if not warnings.filters or warnings.filters[0][2] is not _PillowsWarning:
         warnings.simplefilter("ignore", category=_PillowsWarning)
     _reading.depth += 1

@@ -1,4 +1,4 @@
-"""What a caller may hand over as a picture besides a file, and what to say about anything else."""
+"""Picture sources other than files, and the errors for values that are no pictures."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ACCEPTED = (
 
 
 def array_of(array: np.ndarray) -> np.ndarray:
-    """An array of pixels as uint8 (H, W, 3), contiguous.
+    """Convert an array of pixels to a contiguous uint8 array (H, W, 3).
 
     Raises:
-        ImageError: another dtype or shape, no pixels, or more than `MAX_PIXELS`.
+        ImageError: the array has another dtype or shape, no pixels, or more than `MAX_PIXELS`.
     """
-    # With an axis more, numpy.matrix damages memory; its own kind of array has no use here.
+    # Subclasses are not kept: a numpy.matrix with one more axis damages memory.
     array = np.asarray(array)
     if 0 in array.shape:
         raise ImageError(f"the image has no pixels: its shape is {array.shape}")
@@ -47,7 +47,7 @@ def array_of(array: np.ndarray) -> np.ndarray:
 
 
 def not_a_picture(source: object) -> ImageError:
-    """The error for a source that is no picture, with the way out where a common mistake is behind it."""
+    """Return the error for a source that is not a picture. For common mistakes it has a hint."""
     kind = type(source)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     if source is None:
@@ -67,10 +67,10 @@ def not_a_picture(source: object) -> ImageError:
 
 
 def name_of_path(path: str | os.PathLike[str]) -> str:
-    """A path for messages.
+    """Return a path as text for messages.
 
     Raises:
-        ImageError: it is empty, or an address in the web.
+        ImageError: the path is empty, or is a URL.
     """
     name = os.fsdecode(path)
     if not name:
@@ -87,7 +87,7 @@ def name_of_path(path: str | os.PathLike[str]) -> str:
 
 
 def name_of(file: object) -> str:
-    """What to call an open file in messages."""
+    """Return the name of an open file for messages."""
     name = getattr(file, "name", None)
     return os.fsdecode(name) if isinstance(name, str | bytes) and name else "the image"
 
@@ -97,7 +97,7 @@ def _dtype_hint(array: np.ndarray) -> str:
     if kind == "b":
         return "for a mask: array.astype(numpy.uint8) * 255"
     if kind == "f":
-        # Not numbers: max() is NaN, and the comparison false.
+        # If the array has NaN, max() is NaN and the comparison is false.
         if array.max() > 1:
             return "for values in [0, 255]: array.round().astype(numpy.uint8)"
         return "for values in [0, 1]: (array * 255).round().astype(numpy.uint8)"

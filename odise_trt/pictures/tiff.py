@@ -1,4 +1,4 @@
-"""What a TIFF says about its pixels, and a TIFF without what it says beside them."""
+"""Reads the tags of a TIFF that describe its pixels, and rewrites a TIFF without the other tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDED = frozenset(
     | {332, 334, 336, 338, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
     | {50674}
 )
-# Those that not every reader has; the others are known to all.
+# Compressions that not every reader has. All readers know the others.
 _COMPRESSIONS = {
     6: "JPEG of the old kind",
     22610: "JPEG XR",
@@ -41,7 +41,7 @@ _FORMATS = {1: "B", _SHORT: "H", 4: "I", 16: "Q"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One tag of a directory: its row of bytes, and its numbers where it is of an unsigned type."""
+    """One tag of a directory: its row of bytes, and its numbers if its type is unsigned."""
 
     tag: int
     row: bytes
@@ -54,7 +54,7 @@ class Directory:
 
     Attributes:
         order: "<" or ">", as in `struct`.
-        big: BigTIFF.
+        big: whether the file is a BigTIFF.
     """
 
     order: str
@@ -62,27 +62,27 @@ class Directory:
     entries: tuple[Entry, ...]
 
     def values(self, tag: int) -> tuple[int, ...]:
-        """The numbers of a tag; empty if it is not there."""
+        """Return the numbers of a tag. Empty if the tag is missing."""
         return next((entry.values for entry in self.entries if entry.tag == tag), ())
 
     def has(self, tag: int) -> bool:
-        """Whether the tag is there."""
+        """Whether the directory has the tag."""
         return any(entry.tag == tag for entry in self.entries)
 
     def with_value(self, tag: int, value: int) -> Directory:
-        """The same with another number in a tag of one number, of at most 16 bits."""
+        """Return a copy with another number in a tag that has one number of at most 16 bits."""
         count, end = ("Q", "6x") if self.big else ("I", "2x")
         row = struct.pack(f"{self.order}HH{count}H{end}", tag, _SHORT, 1, value)
         entries = (Entry(tag, row, (value,)) if entry.tag == tag else entry for entry in self.entries)
         return Directory(self.order, self.big, tuple(entries))
 
     def only(self, keep: Callable[[Entry], bool]) -> Directory:
-        """The same with some of its entries."""
+        """Return a copy with the entries that `keep` accepts."""
         return replace(self, entries=tuple(filter(keep, self.entries)))
 
 
 def read_directory(data: bytes) -> Directory | None:
-    """The first directory of the TIFF `data`; None if it is no TIFF, or its directory is damaged."""
+    """Read the first directory of the TIFF `data`. None: it is no TIFF, or the directory is damaged."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
         return None
@@ -102,8 +102,8 @@ def read_directory(data: bytes) -> Directory | None:
 
 
 def with_directory(data: bytes, directory: Directory) -> bytes:
-    """The TIFF `data` with another first directory, and no second one."""
-    # At an even place, as the format wants it.
+    """Return the TIFF `data` with another first directory, and without a second one."""
+    # The format requires an even offset.
     padding = b"\0" * (len(data) % 2)
     order, place = directory.order, len(data) + len(padding)
     rows = b"".join(entry.row for entry in directory.entries)
@@ -115,7 +115,7 @@ def with_directory(data: bytes, directory: Directory) -> bytes:
 
 
 def describe(directory: Directory) -> str:
-    """What kind of pixels, in words: "3 channels of 32-bit floating-point numbers"."""
+    """Describe the kind of pixels in words: "3 channels of 32-bit floating-point numbers"."""
     bits = directory.values(BITS_PER_SAMPLE) or (1,)
     channels = (directory.values(SAMPLES_PER_PIXEL) or (len(bits),))[0]
     widths = " and ".join(str(one) for one in dict.fromkeys(bits[:8]))
@@ -127,13 +127,13 @@ def describe(directory: Directory) -> str:
 
 
 def rare_compression(directory: Directory) -> str | None:
-    """The name of a compression that not every reader has; None if it is none of these."""
+    """Return the name of a compression that not every reader has. None: it is a common one."""
     number = (directory.values(COMPRESSION) or (1,))[0]
     return None if number in _COMMON else _COMPRESSIONS.get(number, f"number {number}")
 
 
 def _start(data: bytes, order: str, big: bool) -> tuple[int, int]:
-    """Where the first row of the directory is, and how many there are."""
+    """Return the offset of the directory's first row, and the number of rows."""
     if big:
         place = struct.unpack_from(order + "Q", data, 8)[0]
         return place + 8, min(struct.unpack_from(order + "Q", data, place)[0], 65536)

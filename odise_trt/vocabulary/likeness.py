@@ -9,7 +9,7 @@ import unicodedata
 from .file import SUFFIXES
 from .presets import known_flag
 
-# Other names of the presets, in lower-case letters and digits only.
+# Other names of the presets, as lower-case letters and digits, without what `_DATASET` matches.
 _ALIASES = {
     "coco": r"(ms)?coco(133|80|20\d\d|dataset|instances?|stuff|captions|odise)?(train|val)?(20\d\d)?",
     "ade150": r"ade(20k)?(150|val|train)?|sceneparse(150)?|sceneparsing|adechallengedata2016",

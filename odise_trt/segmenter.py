@@ -34,8 +34,8 @@ VocabularySource = Vocabulary | str | os.PathLike[str] | Iterable[Any]
 class Segmenter:
     """A bundle with its engines loaded.
 
-    Made by `Segmenter.open`. Use as a context manager, or call `close`. One call at a time: engines share
-    their memory.
+    `Segmenter.open` makes it. Use it as a context manager, or call `close`. Only one call may run at a time,
+    since the engines share their memory.
 
     Example:
         with Segmenter.open("engines/demo-onnxruntime-fp32") as segmenter:
@@ -43,7 +43,7 @@ class Segmenter:
             result = segmenter("photo.jpg")
     """
 
-    # What is set under another name, `segmenter.vocab = "cat"`, is an error.
+    # Setting an unknown attribute, such as `segmenter.vocab = "cat"`, is an error.
     __slots__ = (
         "__weakref__",
         "_closed",
@@ -56,7 +56,7 @@ class Segmenter:
     )
 
     def __new__(cls, *parts: Any, **options: Any) -> Self:
-        """Raise ArgumentError for `Segmenter("engines/...")`, which looks as if it opened a bundle."""
+        """Raise ArgumentError for `Segmenter("engines/...")`: `Segmenter.open` opens a bundle."""
         if not parts or not isinstance(parts[0], Bundle):
             raise ArgumentError("a segmenter is made by Segmenter.open", 'Segmenter.open("engines/...")')
         return super().__new__(cls)
@@ -89,23 +89,23 @@ class Segmenter:
         cache: str | os.PathLike[str] | Literal[False] | None = None,
         max_windows: int | None = None,
     ) -> Segmenter:
-        """Check a bundle, load its backend and the engines every image needs.
+        """Check a bundle, load its backend and the engines that every image needs.
 
         Args:
             folder: a bundle, see docs/bundles.md.
-            vocabulary: what to look for, see the property; can be set, and changed, later.
-            device: "cpu", "cuda" or "cuda:1"; None: the CPU for ONNX Runtime, the first GPU for TensorRT.
-            threads: CPU threads; None: as many as the process may use.
-            verify: "full" hashes every file of the bundle, "size" trusts names and sizes.
-            cache: folder for text-embedding tables; None: the shared one beside the bundle (or in
-                $ODISE_CACHE); False: keep none.
-            max_windows: windows per run of the captioner and the features; None: as many as the engines
-                take. Fewer need less memory and give the same numbers.
+            vocabulary: what to look for, see the property. It can be set and changed later.
+            device: "cpu", "cuda" or "cuda:1". None: the CPU for ONNX Runtime, the first GPU for TensorRT.
+            threads: CPU threads. None: as many as the process may use.
+            verify: "full" hashes every file of the bundle, "size" checks only names and sizes.
+            cache: folder for text-embedding tables. None: the shared one beside the bundle (or in
+                $ODISE_CACHE). False: tables are not kept.
+            max_windows: windows per run of the captioner and the features. None: as many as the engines
+                take. Fewer windows need less memory and give the same numbers.
 
         Raises:
-            ArgumentError: an argument of another kind.
+            ArgumentError: an argument has an invalid value or type.
             BundleError: the folder is no bundle, a file is missing or altered, or the engines were built for
-                another machine; before any engine is loaded.
+                another machine. It is raised before any engine is loaded.
             BackendError: the bundle's backend is not installed or has no device, or an engine fails to load.
             VocabularyError, OutputError: as for setting `vocabulary`.
         """
@@ -117,7 +117,7 @@ class Segmenter:
         constants = bundle.constants()
         tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
         executor = Executor.open(bundle, device, threads)
-        # The encoder takes any number of texts: one miss loads its engine once, whatever the size.
+        # The encoder takes any number of texts, so a cache miss loads its engine only once.
         tables = TextTables(
             bundle.manifest.model,
             tokenizer,
@@ -137,18 +137,18 @@ class Segmenter:
 
     @property
     def runs_on(self) -> dict[str, str]:
-        """What runs the engines, for people: backend, version, device."""
+        """What runs the engines, in words: backend, version, device."""
         return self._executor.backend.describe()
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What is looked for. Setting it takes its text-embedding table from the cache, or makes one.
+        """The categories to look for. Setting it reads the text-embedding table from the cache, or makes it.
 
         It can be set to a `Vocabulary`, to a text or a path as `Vocabulary.parse` takes them ("coco", "purse,
         handbag; table"), and to a list of names.
 
         Raises:
-            VocabularyError: on setting, it is none of these, or a name is longer than the tokenizer holds.
+            VocabularyError: on setting, the value is none of these, or a name is too long for the tokenizer.
             OutputError: on setting, the cache cannot be written to.
             BackendError: on setting, the text encoder failed.
         """
@@ -174,15 +174,16 @@ class Segmenter:
                 (H, W, 3) in RGB.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
-            overlap_threshold: panoptic only; a query keeps its segment if it wins at least this share of its
-                mask, 0 to 1; None: the model's own.
-            object_mask_threshold: panoptic only; queries must score more than this; None: the model's own.
+            overlap_threshold: for panoptic only. A query keeps its segment if it wins at least this share of
+                its mask, 0 to 1. None: the model's own threshold.
+            object_mask_threshold: for panoptic only. Queries must score more than this. None: the model's own
+                threshold.
 
         Returns:
             The result at the size of the image.
 
         Raises:
-            ArgumentError: a task that does not exist, or a threshold outside 0 to 1.
+            ArgumentError: the task does not exist, or a threshold is outside 0 to 1.
             VocabularyError: no vocabulary is set.
             ImageError: the image cannot be read.
             BackendError: the segmenter was closed, or an engine failed or gave numbers that are not finite.
@@ -202,14 +203,14 @@ class Segmenter:
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
     ) -> dict[Task, Result]:
-        """Segment an image for several tasks; the engines, which take nearly all of the time, run once.
+        """Segment an image for several tasks. The engines, which take most of the time, run only once.
 
         Args:
             image, overlap_threshold, object_mask_threshold: as for a call.
             tasks: one or several, as `task` of a call.
 
         Returns:
-            The result of each task; its timings are those of the engines and of its own post-processing.
+            The result of each task. Its timings are those of the engines and of its own post-processing.
 
         Raises:
             ArgumentError, VocabularyError, ImageError, BackendError: as for a call.
@@ -270,7 +271,7 @@ class Segmenter:
         return results
 
     def close(self) -> None:
-        """Free engines and backend; closing twice is fine."""
+        """Free engines and backend. Closing twice is allowed."""
         self._closed = True
         self._executor.close()
 
@@ -292,10 +293,10 @@ class Segmenter:
     def _classify(
         self, table: TextTable, heads: dict[str, np.ndarray], clip_mask_embed: np.ndarray
     ) -> np.ndarray:
-        """Probabilities of K categories and of "nothing", float32 (Q, K + 1).
+        """Compute the probabilities of K categories and of "nothing", float32 (Q, K + 1).
 
         Raises:
-            BackendError: they are not finite.
+            BackendError: the probabilities are not finite.
         """
         model = self.bundle.manifest.model
         label = model.kind == "label"

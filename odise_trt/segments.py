@@ -1,4 +1,4 @@
-"""What was found in an image: segments, objects, and the maps they are in."""
+"""The contents of a result: segments, objects, and maps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Box = tuple[int, int, int, int]
 
 
 def bounding_box(mask: np.ndarray) -> Box:
-    """The smallest box around a mask bool (H, W), which is not empty.
+    """Return the smallest box around a mask bool (H, W). The mask must not be empty.
 
-    `odise_trt.postprocess` grows the same boxes a tile at a time, as it never has a whole mask.
+    `odise_trt.postprocess` grows the same boxes tile by tile, since it never has a whole mask.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(columns[0]), int(rows[0])
@@ -36,9 +36,9 @@ class Segment:
         id: the value of its pixels in `SegmentedImage.panoptic`, from 1.
         category_id: index into `SegmentedImage.vocabulary`.
         name: first name of the category.
-        isthing: a countable thing (one segment per object) rather than stuff (one per category).
+        isthing: True for a countable thing (one segment per object), False for stuff (one per category).
         score: confidence in [0, 1].
-        area: pixels.
+        area: number of pixels.
         bbox: x, y, width, height in pixels.
     """
 
@@ -53,14 +53,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Instance:
-    """One object of an instance result; the masks of instances may overlap.
+    """One object of an instance result. The masks of instances may overlap.
 
     Attributes:
         category_id: index into `SegmentedImage.vocabulary`.
         name: first name of the category.
         score: confidence in [0, 1].
         mask: bool (H, W).
-        area: pixels.
+        area: number of pixels.
         bbox: x, y, width, height in pixels.
     """
 
@@ -74,18 +74,18 @@ class Instance:
 
 @dataclass(frozen=True)
 class SegmentedImage:
-    """The data of a result. One of `panoptic`, `semantic` and `instances` is set: the task that ran.
+    """The data of a result. Of `panoptic`, `semantic` and `instances`, the one of the task that ran is set.
 
     Attributes:
         image: uint8 (H, W, 3), RGB, as segmented (after EXIF rotation).
         vocabulary: the categories that `category_id` indexes.
-        panoptic: int32 (H, W), the id of each pixel's segment; 0: no segment.
+        panoptic: int32 (H, W), the id of each pixel's segment. 0: no segment.
         segments: the segments of `panoptic`.
-        semantic: int32 (H, W), each pixel's index into the vocabulary; -1: none.
+        semantic: int32 (H, W), each pixel's index into the vocabulary. -1: no category.
         instances: objects, best first.
         timings: seconds per stage, in the order they ran.
-        provenance: what made it: "bundle", "preset", "backend", "precision", "seeded".
-        source: the file of the image, from the root; None: it was no file.
+        provenance: what made the result: "bundle", "preset", "backend", "precision", "seeded".
+        source: the absolute path of the image. None: it was no file.
     """
 
     image: np.ndarray
@@ -106,10 +106,10 @@ class SegmentedImage:
         return "semantic" if self.semantic is not None else "instance"
 
     def id_map(self) -> np.ndarray:
-        """The ids of the panoptic PNG, int32 (H, W), 0 where there is nothing.
+        """Return the ids of the panoptic PNG, int32 (H, W), 0 where there is nothing.
 
-        Ids of segments (panoptic), category ids (semantic), or positions from 1 in the list of objects, the
-        best one on top (instance).
+        They are ids of segments (panoptic), category ids (semantic), or positions from 1 in the list of
+        objects (instance). Where objects overlap, the best one is on top.
         """
         if self.panoptic is not None:
             return self.panoptic

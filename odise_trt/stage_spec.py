@@ -1,8 +1,8 @@
-"""What a stage is, as data: names, shapes, dtypes, dynamic axes, profiles and tolerances.
+"""The declaration of a stage as data: names, shapes, dtypes, dynamic axes, profiles and tolerances.
 
-The wrappers in `export/stages` declare themselves with these classes, once; the exporter, the
-engine builders, the parity checks, the manifest and the documentation read the declaration.
-No torch here: the runtime reads the same declaration back from a bundle's manifest.
+The wrappers in `export/stages` declare themselves once with these classes. The exporter, the engine
+builders, the parity checks, the manifest and the documentation read the declaration. This module does not
+import torch, since the runtime reads the same declaration back from a bundle's manifest.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Annotated
 from .errors import BundleError
 from .files.typed_json import MisfitError, choice, within
 
-#: dtype of tensors that follow the precision of the build: float32 in fp32, float16 in fp16.
+#: dtype of tensors that depend on the precision of the build: float32 in fp32, float16 in fp16.
 COMPUTE = "compute"
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 
 _DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
-#: Sizes of a manifest: what a tensor can have, so that arithmetic on them is safe.
+#: Size in a manifest, limited to what a tensor can have, so that arithmetic with sizes is safe.
 Size = Annotated[int, within(1, 2**31 - 1)]
 
 
@@ -29,7 +29,7 @@ class Axis:
     """A size that changes from call to call.
 
     Attributes:
-        name: as it stands in the shapes, `height` or (divided) `height/4`.
+        name: the name in the shapes, as `height` or (divided) `height/4`.
         minimum, typical, maximum: the range that must work, and the size to tune for.
         multiple: sizes are always a multiple of this.
     """
@@ -56,11 +56,11 @@ class Tensor:
     shape: tuple[Size | str, ...]
 
     def resolve(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape for given axis sizes.
+        """Return the shape for given axis sizes.
 
         Raises:
             KeyError: an axis of the shape has no size.
-            ValueError: a size is not divisible as the shape needs it.
+            ValueError: a size is not divisible as the shape requires.
         """
         return tuple(_size(dimension, sizes) for dimension in self.shape)
 
@@ -81,7 +81,7 @@ class Tolerance:
     fp16: float = 1e-2
 
     def of(self, precision: str) -> float:
-        """The tolerance of a build at `precision`, "fp32" or "fp16"."""
+        """Return the tolerance of a build at `precision`, "fp32" or "fp16"."""
         return {"fp32": self.fp32, "fp16": self.fp16}[precision]
 
 
@@ -97,7 +97,7 @@ class StageSpec:
     tolerance: Tolerance = Tolerance()
 
     def at(self, precision: str) -> StageSpec:
-        """The same stage with `COMPUTE` replaced by the dtype of `precision` ("fp32" or "fp16")."""
+        """Return the stage with `COMPUTE` replaced by the dtype of `precision` ("fp32" or "fp16")."""
         dtype = PRECISIONS[precision]
 
         def concrete(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -106,7 +106,7 @@ class StageSpec:
         return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
 
     def axis(self, name: str) -> Axis:
-        """The axis called `name`.
+        """Return the axis called `name`.
 
         Raises:
             BundleError: the stage has no such axis.
@@ -120,7 +120,7 @@ class StageSpec:
         )
 
     def check(self) -> None:
-        """Raise MisfitError unless shapes and profiles name axes of the stage, whose sizes are in order."""
+        """Raise MisfitError unless shapes and profiles name axes of the stage and all sizes are in order."""
         axes = {axis.name for axis in self.axes}
         for tensor in (*self.inputs, *self.outputs):
             for dimension in tensor.shape:
@@ -151,7 +151,7 @@ def _size(dimension: int | str, sizes: Mapping[str, int]) -> int:
 
 
 def split_dimension(dimension: str) -> tuple[str, int]:
-    """`"height/4"` -> `("height", 4)`, `"windows"` -> `("windows", 1)`."""
+    """Split a dimension: `"height/4"` -> `("height", 4)`, `"windows"` -> `("windows", 1)`."""
     match = _DIMENSION.fullmatch(dimension)
     if match is None:
         raise ValueError(f"not a dimension: {dimension!r}")

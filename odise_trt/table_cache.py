@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again, and how they are written, listed and cleared."""
+"""The cache of text-embedding tables: its folder, and how tables are written, listed and cleared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENVIRONMENT = "ODISE_CACHE"
 VOCABULARIES = "vocabularies"
 
 _TABLE = re.compile(r"[0-9a-f]{64}\.npz")
-# As earlier versions named them; what this one leaves, the next table removes.
+# Temporary files of earlier versions. Those of this version are removed when the next table is written.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.npz\.[0-9a-f]{32}\.tmp")
 _LOOKED_FOR = f"name a bundle, the folder that bundles are in, or their folder {VOCABULARIES}"
 _HINT = f"make it writable, or set {ENVIRONMENT} to a folder that is"
@@ -46,32 +46,32 @@ class CachedTable:
 
 @dataclass(frozen=True)
 class Cleared:
-    """What `clear` removed."""
+    """The counts of what `clear` removed."""
 
     files: int
     bytes: int
 
 
 def vocabulary_folder(bundle: Path) -> Path:
-    """The folder of text-embedding tables: in `$ODISE_CACHE` where it is set, otherwise beside `bundle`.
+    """Return the folder of text-embedding tables: in `$ODISE_CACHE` if it is set, otherwise beside `bundle`.
 
-    Bundles share it: a table is named by what it was made from.
+    Bundles share the folder, since a table is named by what it was made from.
 
     Raises:
-        OutputError: `$ODISE_CACHE` begins with a `~` that is nobody's home.
+        OutputError: `$ODISE_CACHE` begins with a `~` whose home is not known.
     """
     cache = os.environ.get(ENVIRONMENT)
     return (from_home(cache, ENVIRONMENT) if cache else bundle.absolute().parent) / VOCABULARIES
 
 
 def from_home(folder: str | os.PathLike[str], name: str) -> Path:
-    """A folder for caches, `~` resolved.
+    """Return a folder for caches, with `~` resolved.
 
     Args:
-        name: of the setting, for the message.
+        name: name of the setting, for the message.
 
     Raises:
-        OutputError: there is no such home. A folder called `~` in the working folder is not what was meant.
+        OutputError: the home is not known. `~` is never taken as a folder of that name.
     """
     if home_is_unknown(folder):
         raise OutputError(
@@ -81,10 +81,10 @@ def from_home(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def find_folder(place: Path) -> Path:
-    """The folder of tables that a person means by naming a bundle, a folder of bundles, or the cache itself.
+    """Return the folder of tables, given a bundle, a folder of bundles, or the cache itself.
 
     Raises:
-        OutputError: there is nothing of that kind at `place`.
+        OutputError: `place` is none of these.
     """
     there = kind_of(place)
     if not there.is_folder:
@@ -101,7 +101,7 @@ def find_folder(place: Path) -> Path:
 
 
 def cached_tables(folder: Path) -> list[CachedTable]:
-    """The tables in `folder`, latest first; none if there is no such folder.
+    """Return the tables in `folder`, latest first. Empty if there is no such folder.
 
     Raises:
         OutputError: the folder cannot be read.
@@ -130,7 +130,7 @@ def clear(folder: Path) -> Cleared:
                 bytes_ = path.stat().st_size
                 path.unlink()
             except FileNotFoundError:
-                continue  # another process was faster
+                continue  # another process has removed it
             except OSError as error:
                 raise OutputError(f"{path} cannot be removed: {reason(error)}", "check its owner") from error
             files, size = files + 1, size + bytes_
@@ -138,7 +138,7 @@ def clear(folder: Path) -> Cleared:
 
 
 def ensure_writable(folder: Path) -> None:
-    """Make `folder` if need be. To be called before long work whose result goes there.
+    """Make `folder` if it does not exist. Call it before long work whose result goes there.
 
     Raises:
         OutputError: the folder cannot be made or written to.
@@ -152,10 +152,10 @@ def ensure_writable(folder: Path) -> None:
 
 
 def replacing_table(path: Path) -> AbstractContextManager[BinaryIO]:
-    """Give a file to write, which becomes the table `path` when the block ends without an error.
+    """Give a file to write, which becomes the table `path` if the block ends without an error.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     return replacing(path, hint=lambda _: _HINT)
 
@@ -174,7 +174,7 @@ def _describe(path: Path) -> str:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as table:
             names = [category[0] for category in json.loads(str(table["names"]))]
-    except Exception:  # damage can surface as nearly anything in zipfile and numpy
+    except Exception:  # zipfile and numpy can raise nearly any error on damaged files
         return "unreadable, will be made again"
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     return f"{len(names)} {'category' if len(names) == 1 else 'categories'}: {shown}"

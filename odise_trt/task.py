@@ -1,9 +1,10 @@
-"""The tasks: what a segmentation gives."""
+"""The tasks of a segmentation."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-#: Each pixel in at most one segment; each pixel a category; objects with masks that may overlap.
+#: panoptic: each pixel is in at most one segment. semantic: each pixel has a category. instance: objects with
+#: masks that may overlap.
 Task = Literal["panoptic", "semantic", "instance"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -1,8 +1,8 @@
-"""The text side of classification as a table, made once per vocabulary and kept on disk.
+"""The text embeddings of a vocabulary as a table, made once and kept on disk.
 
-A table costs a run of the text encoder over every name; a hit costs reading a file. Tables are named by
-everything their numbers depend on, so a changed synonym, template, tokenizer or model is another file, and
-nothing ever has to be invalidated.
+Making a table runs the text encoder on every name. A cache hit only reads a file. The file name is a hash of
+everything that the numbers depend on. So a changed synonym, template, tokenizer or model gives another file,
+and no table has to be invalidated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 from .vocabulary.seen import seen_in
 
-#: Of the files; part of every key, so that files of another format are never met.
+#: Format version of the files. It is part of every key, so files of another format are never read.
 FORMAT = 1
 TEXT_ENCODER = "text_encoder"
 
@@ -45,7 +45,7 @@ class TextTable:
         text_embed: (K', D) projected text features in the template of `mask_embed`.
         row_to_category: (K',) int64, ascending; every category has at least one row.
         isthing: (K,) bool.
-        seen: (K,) bool, one of the names equals a name the model was trained with.
+        seen: (K,) bool, whether one of the names equals a name that the model was trained with.
     """
 
     vocabulary: Vocabulary
@@ -72,14 +72,14 @@ class TextTable:
 
 
 class TextTables:
-    """Makes tables, and keeps them.
+    """Makes tables and keeps them on disk.
 
     Args:
         model: prompts, training labels and widths.
-        encoder: runs the text encoder; called on a miss only, so it may open the engine when it is.
-        identity: of the encoder and its weights, see `encoder_identity`.
-        folder: where tables are kept; None: nowhere, each call encodes.
-        chunk: the most texts that go to the encoder at once.
+        encoder: runs the text encoder. It is called only on a cache miss, so it may open the engine then.
+        identity: identity of the encoder and its weights, see `encoder_identity`.
+        folder: where tables are kept. None: they are not kept, and each call encodes.
+        chunk: the most texts that are encoded at once.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class TextTables:
         self._chunk = chunk
 
     def table(self, vocabulary: Vocabulary) -> TextTable:
-        """The table of a vocabulary, read from the folder or made and written there.
+        """Return the table of a vocabulary. It is read from the folder, or made and written there.
 
         Raises:
-            VocabularyError: a name is longer than the tokenizer holds.
+            VocabularyError: a name is too long for the tokenizer.
             OutputError: the folder cannot be read or written.
             BackendError: the text encoder failed.
         """
@@ -127,11 +127,11 @@ class TextTables:
         )
 
     def path(self, vocabulary: Vocabulary) -> Path | None:
-        """Where the table of a vocabulary is kept, whether it exists or not."""
+        """Return the path of a vocabulary's table, whether it exists or not. None: tables are not kept."""
         return None if self._folder is None else self._folder / f"{self.key(vocabulary)}.npz"
 
     def key(self, vocabulary: Vocabulary) -> str:
-        """SHA-256 over all that the numbers depend on. Thing flags are not among it."""
+        """Return the SHA-256 of everything that the numbers depend on. Thing flags do not count."""
         parts = {
             "format": FORMAT,
             "names": vocabulary.synonyms,
@@ -147,7 +147,7 @@ class TextTables:
         clip_texts = [self._model.clip_prompt.format(name) for name in names]
         prompt = self._model.category_prompt
         texts = list(names) if prompt is None else [prompt.format(name) for name in names]
-        # Synonyms recur across categories, and the two templates may be one.
+        # Each text is encoded once: synonyms recur across categories, and the two templates may be equal.
         row = {text: i for i, text in enumerate(dict.fromkeys([*clip_texts, *texts]))}
         tokens = self._tokenizer.encode(list(row))
         clip_text_embed = np.empty((len(row), self._model.clip_dim), np.float32)
@@ -186,20 +186,20 @@ class TextTables:
                         and tuple(e.shape for e in embeds) == shapes
                         and all(e.dtype == np.float32 and np.isfinite(e).all() for e in embeds)
                     )
-            except Exception:  # damage can surface as nearly anything in zipfile and numpy
+            except Exception:  # zipfile and numpy can raise nearly any error on damaged files
                 whole = False
         if not whole:
-            # It holds nothing that cannot be made again, so it is; but not behind anybody's back.
+            # A damaged table is made again, and the log says so.
             _log.warning("%s is damaged, encoding its vocabulary again", path)
             return None
         return embeds
 
 
 def encoder_identity(manifest: Manifest) -> str:
-    """What tells the text encoder of a bundle from every other: weights, files, backend.
+    """Return the identity of a bundle's text encoder: weights, files, backend.
 
     Raises:
-        BundleError: the bundle has no text encoder, or no hash for a file of it.
+        BundleError: the bundle has no text encoder, or no hash for one of its files.
     """
     stage = manifest.stage(TEXT_ENCODER)
     if unknown := [name for name in stage.files if name not in manifest.files]:
@@ -214,7 +214,7 @@ def encoder_identity(manifest: Manifest) -> str:
 
 
 def unit(vectors: NDArray[np.floating]) -> Floats:
-    """Vectors of the last axis scaled to length one; zeros stay zeros (torch's normalize, eps 1e-12)."""
+    """Scale vectors of the last axis to length one. Zeros stay zeros (torch's normalize, eps 1e-12)."""
     vectors = np.asarray(vectors, dtype=np.float32)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), dtype=np.float32)

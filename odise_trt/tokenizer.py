@@ -1,4 +1,4 @@
-"""Texts to CLIP's tokens, without torch."""
+"""Converts texts to CLIP's tokens, without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import BundleError, VocabularyError, reason
 
 START = "<start_of_text>"
 END = "<end_of_text>"
-#: What fills a row after the end token: the text encoder reads at the end token and never sees it.
+#: Fills a row after the end token. The text encoder reads its output at the end token, so it never sees this.
 PAD = 0
 
 
@@ -26,7 +26,7 @@ class Tokenizer:
 
     Attributes:
         context_length: tokens per text, start and end included.
-        sha256: hash of the file, part of the identity of everything that is made from its tokens.
+        sha256: hash of the file. It is part of the identity of everything made from its tokens.
 
     Raises:
         ValueError: `encoding` has no start and end of text.
@@ -46,7 +46,7 @@ class Tokenizer:
         """Read a `tokenizer.json` (the format of Hugging Face's `tokenizers`).
 
         Raises:
-            BundleError: the file cannot be read or is not a tokenizer of CLIP.
+            BundleError: the file cannot be read, or is not a tokenizer of CLIP.
         """
         try:
             content = path.read_bytes()
@@ -54,7 +54,7 @@ class Tokenizer:
             return cls(encoding, hashlib.sha256(content).hexdigest(), context_length)
         except OSError as error:
             raise BundleError(f"{path} cannot be read: {reason(error)}", "build the bundle again") from error
-        # `tokenizers` raises bare Exception, and ValueError; and PanicException, which is not one.
+        # `tokenizers` raises bare Exception, ValueError, and PanicException, which is not an Exception.
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise
@@ -63,14 +63,14 @@ class Tokenizer:
             ) from error
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text, (N, context_length): start, text, end, zeros.
+        """Return the tokens of each text, (N, context_length): start, text, end, zeros.
 
-        The same numbers as open_clip's SimpleTokenizer gives, but for texts that it would cut, and for
-        characters younger than the edition of Unicode that `tokenizers` was built with.
+        They equal those of open_clip's SimpleTokenizer, except for texts that it would cut, and for
+        characters newer than the version of Unicode that `tokenizers` was built with.
 
         Raises:
-            VocabularyError: a text is longer than fits, or holds one of the control tokens.
-            BundleError: the tokenizer is damaged in a way that shows only now.
+            VocabularyError: a text is too long, or contains one of the control tokens.
+            BundleError: the tokenizer is damaged, which may show only now.
         """
         cleaned = [clean(text) for text in texts]
         rows = np.full((len(cleaned), self.context_length), PAD, dtype=np.int64)
@@ -95,7 +95,7 @@ class Tokenizer:
 
 
 def clean(text: str) -> str:
-    """What CLIP does to a text first: repair it, decode HTML entities, collapse white space, lower case."""
+    """Clean a text as CLIP does: repair it, decode HTML entities, collapse white space, lower the case."""
     repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(repaired.split()).lower()
 

@@ -1,4 +1,4 @@
-"""The picture of a result: segments coloured and named on the image, and a legend."""
+"""Draws the picture of a result: the image with coloured and named segments, and a legend."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .drawing.palette import Rgb, category_color, tone
 from .drawing.text import Text, fit, rounded
 from .segments import Instance, SegmentedImage
 
-# Names have to be read: small pictures are enlarged to this longer side.
+# Small pictures are enlarged to this longer side, so that names can be read.
 _MIN_SIDE = 640
 _THING_OPACITY, _STUFF_OPACITY = 0.55, 0.45
-# Instance results list the best pairs of mask and category however poor they are, a hundred of them; those
-# scoring less than this share of the best would bury the picture. The files have them all.
+# Instance results list the hundred best pairs of mask and category, however low their scores. Those that
+# score less than this share of the best are not drawn, since they would hide the picture. The files have all.
 _WORTH_SHOWING = 0.35
 
 
 @dataclass(frozen=True)
 class _Region:
-    """What is drawn of one segment, category (semantic) or object (instance)."""
+    """A region to draw: one segment (panoptic), category (semantic) or object (instance)."""
 
     number: int
     category_id: int
@@ -38,14 +38,15 @@ class _Region:
 def draw_overlay(result: SegmentedImage, max_side: int = 2048) -> Image.Image:
     """Draw a result over its image.
 
-    Colours belong to categories and are the same in every picture of a vocabulary; objects of one category
-    have shades of it. Things are outlined one by one, objects and stuff are named where they are broadest;
-    a name that finds no free spot is left to the legend. Of instance results, objects that score less than
-    a third of the best are left out.
+    Colours belong to categories and are the same in every picture of a vocabulary. Objects of one category
+    have shades of its colour. Things are outlined one by one. Objects and stuff are named where they are
+    broadest. A name without a free spot is only in the legend. In instance results, objects that score less
+    than about a third of the best are omitted.
 
     Args:
-        result: of any task.
-        max_side: the picture (without legend) is shrunk to this longer side; small ones are enlarged to 640.
+        result: a result of any task.
+        max_side: larger pictures (without legend) are shrunk to this longer side. Small ones are enlarged to
+            640.
 
     Returns:
         An RGB picture: the image, and beside or below it the legend.
@@ -61,7 +62,7 @@ def draw_overlay(result: SegmentedImage, max_side: int = 2048) -> Image.Image:
 
 
 def _regions(result: SegmentedImage) -> tuple[np.ndarray, list[_Region], int]:
-    """The map to draw, its regions, the largest first, and how many objects are left out."""
+    """Return the map to draw, its regions (the largest first), and the number of omitted objects."""
     shades: dict[int, int] = {}
 
     def color(category_id: int, isthing: bool) -> Rgb:
@@ -82,7 +83,7 @@ def _regions(result: SegmentedImage) -> tuple[np.ndarray, list[_Region], int]:
         ids = result.id_map()
         areas = np.bincount(ids.ravel())
         names, flags = result.vocabulary.names, result.vocabulary.isthing
-        # A category is one region without outlines: its objects are not told apart.
+        # A category is one region without outlines, since its objects are not separated.
         regions = [
             _Region(n, n - 1, names[n - 1], False, None, int(areas[n]), category_color(n - 1, flags[n - 1]))
             for n in np.flatnonzero(areas).tolist()
@@ -116,14 +117,14 @@ def _resized(image: np.ndarray, width: int, height: int) -> Image.Image:
 
 
 def _sampled(ids: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Nearest neighbour: ids cannot be averaged."""
+    """Resize by nearest neighbour, since ids cannot be averaged."""
     rows = (np.arange(height) + 0.5) * ids.shape[0] / height
     columns = (np.arange(width) + 0.5) * ids.shape[1] / width
     return ids[np.ix_(rows.astype(np.intp), columns.astype(np.intp))]
 
 
 def _colored(photo: np.ndarray, ids: np.ndarray, regions: Sequence[_Region], line: int) -> np.ndarray:
-    """The photo under translucent colours, things with a light outline.
+    """Lay translucent colours over the photo, and light outlines around things.
 
     Args:
         photo: uint8 (H, W, 3).
@@ -139,20 +140,21 @@ def _colored(photo: np.ndarray, ids: np.ndarray, regions: Sequence[_Region], lin
         return rows[ids]
 
     opacity = table(lambda region: _THING_OPACITY if region.isthing else _STUFF_OPACITY, 1)
-    # A colour laid over its opposite is grey: what is under a colour gives up most of its own.
+    # A colour over its complement gives grey. So the photo under a colour loses most of its own colour.
     gray = photo @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     out = photo + (gray[..., None] - photo) * (0.55 * (opacity > 0))
     out = out * (1 - opacity) + table(lambda region: region.color, 3) * opacity
     isthing = table(lambda region: float(region.isthing), 1)
     edge = _edges(ids, line)[..., None]
-    # Light inside the object, a breath of shadow outside of it and between stuff: visible on any ground.
+    # A light line inside the object, and a faint shadow outside of it and between stuff: this is visible on
+    # any background.
     out = out * (1 - edge * (1 - isthing) * 0.35)
     out = out + (table(lambda region: tone(region.color, 0.93), 3) - out) * (edge * isthing * 0.95)
     return np.clip(np.round(out), 0, 255).astype(np.uint8)
 
 
 def _edges(ids: np.ndarray, line: int) -> np.ndarray:
-    """float32 (H, W): 1 at borders between ids, falling smoothly to 0 within `line` pixels."""
+    """Return float32 (H, W): 1 at borders between ids, falling smoothly to 0 within `line` pixels."""
     border = np.zeros(ids.shape, dtype=bool)
     across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
     border[:, 1:] |= across
@@ -169,10 +171,10 @@ def _edges(ids: np.ndarray, line: int) -> np.ndarray:
 def _draw_names(
     picture: Image.Image, ids: np.ndarray, regions: Sequence[_Region], size: int, scale: float
 ) -> None:
-    """Put names on the picture; `scale`: its pixels per pixel of the result."""
+    """Draw names on the picture. `scale`: pixels of the picture per pixel of the result."""
     places = find_places(ids, [region.number for region in regions])
-    # Where there is little room there is little choice: small regions first, but those that cannot hold
-    # their name last, so that they take no room from others.
+    # Small regions come first, since they have the fewest free spots. Regions that cannot hold their name
+    # come last, so that they take no room from others.
     roomy = {number: found[0].depth >= 0.6 * size for number, found in places.items()}
     visible = [region for region in regions if region.number in places]
     order = sorted(
@@ -186,7 +188,7 @@ def _draw_names(
         score = None if region.score is None else fit(f"{region.score:.2f}", letters)
         inner = text.width + (0 if score is None else score.width + round(0.4 * letters))
         box = (inner + letters, round(1.5 * letters))
-        # A name as large as its segment would hide it: it goes above or below.
+        # A name as large as its segment would hide it, so it goes above or below.
         beside = not roomy[region.number] and region.area * scale < 3 * box[0] * box[1]
         spot = free_spot(places[region.number], box, picture.size, taken, beside)
         if spot is not None:
@@ -241,7 +243,7 @@ def _heading(result: SegmentedImage, regions: Sequence[_Region]) -> str:
 
 
 def _entries(result: SegmentedImage, regions: Sequence[_Region]) -> list[Entry]:
-    """One line per category, the largest first."""
+    """Return one legend entry per category, the largest first."""
     pixels = result.image.shape[0] * result.image.shape[1]
     by_category: dict[int, list[_Region]] = {}
     for region in regions:

@@ -1,7 +1,8 @@
 """Square windows over the padded image, and feature maps put back together from them.
 
-The diffusion features are taken window by window (the official model's sliding inference): without overlap
-where the sides divide, with the last window of a row or column shifted back to the border where they don't.
+The diffusion features are computed window by window (the official model's sliding inference). If the side of
+the image is a multiple of the window's, windows do not overlap. Otherwise the last window of a row or column
+is shifted back to the border.
 `reference.model.windows` does the same in PyTorch and is the oracle of this module.
 """
 
@@ -30,7 +31,7 @@ class Grid:
 
     @classmethod
     def over(cls, height: int, width: int, window: int) -> Grid:
-        """The official grid: windows of `window`, or of the shorter side when that is less."""
+        """Make the official grid. Windows have side `window`, or the shorter side if that is less."""
         side = min(window, height, width)
         return cls(height, width, side, _starts(height, side), _starts(width, side))
 
@@ -39,7 +40,7 @@ class Grid:
 
     @property
     def corners(self) -> list[tuple[int, int]]:
-        """Top and left of every window, row-major."""
+        """Top and left of every window, in row-major order."""
         return [(top, left) for top in self.tops for left in self.lefts]
 
     @property
@@ -48,7 +49,7 @@ class Grid:
         return len(self) * self.side**2 > self.height * self.width
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The windows (W, C, side, side) of an image (C, height, width)."""
+        """Cut the windows (W, C, side, side) out of an image (C, height, width)."""
         side = self.side
         return np.stack([image[:, top : top + side, left : left + side] for top, left in self.corners])
 
@@ -56,11 +57,11 @@ class Grid:
 class Stitcher:
     """Puts feature maps of windows back together, averaging where windows overlap.
 
-    Windows may come in several batches, in order; only the whole map is kept, not the windows' maps.
+    Windows may come in several batches, in order. Only the whole map is kept, not the windows' maps.
     """
 
     def __init__(self, grid: Grid, stride: int) -> None:
-        """`stride`: input pixels per feature-map element; must divide the grid's positions and sizes."""
+        """Begin a map. `stride`: input pixels per element. It must divide the grid's positions and sizes."""
         positions = (grid.height, grid.width, grid.side, *grid.tops, *grid.lefts)
         if any(position % stride for position in positions):
             raise ValueError(f"stride {stride} does not divide every position and size of {grid}")
@@ -76,7 +77,7 @@ class Stitcher:
         """Add the maps (n, C, side/stride, side/stride) of the next n windows."""
         if self._total is None:
             self._dtype = maps.dtype
-            # Half-precision maps are summed in float32; without overlap nothing is summed.
+            # Half-precision maps are summed in float32. Without overlap nothing is summed.
             dtype = np.promote_types(maps.dtype, np.float32) if self._averages else maps.dtype
             self._total = np.zeros((1, maps.shape[1], *self._shape), dtype)
         side = self._side
@@ -90,7 +91,7 @@ class Stitcher:
             self._next += 1
 
     def result(self) -> np.ndarray:
-        """The whole map (1, C, height/stride, width/stride) in the windows' dtype, once all were added."""
+        """Return the map (1, C, height/stride, width/stride) in the windows' dtype, after all were added."""
         if self._total is None or self._next != len(self._corners):
             raise ValueError(f"{self._next} of {len(self._corners)} windows were added")
         if not self._averages:
@@ -102,6 +103,6 @@ class Stitcher:
 
 
 def _starts(length: int, side: int) -> tuple[int, ...]:
-    """Begin of each window along one axis; the last one ends at the border."""
+    """Return the start of each window along one axis. The last window ends at the border."""
     count = -(-length // side)
     return tuple(min(index * side, length - side) for index in range(count))

@@ -1,8 +1,8 @@
-"""Vocabularies: what to look for, and the many ways in which people write it down.
+"""Vocabularies: the categories to look for, and readers of the forms in which users write them.
 
-From a text to categories: `source` decides what `--vocab` is, `parts` reads each part, `lines`, `file`,
-`yaml_reader` and `format` read the forms, `names` cuts names apart. `other_forms` and `likeness` know what a
-text could be meant as instead. `vocabulary` has the classes.
+From a text to categories: `source` decides what `--vocab` is, and `parts` reads each part. `lines`, `file`,
+`yaml_reader` and `format` read the forms, and `names` splits names. `other_forms` and `likeness` detect texts
+that are probably meant as something else. `vocabulary` has the classes.
 """
 
 from .presets import PRESETS

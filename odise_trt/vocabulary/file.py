@@ -1,4 +1,4 @@
-"""Vocabulary files: from bytes to text, and from text to entries by what the suffix says, or the content."""
+"""Reads vocabulary files: from bytes to text, and from text to entries by the suffix or the content."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .lines import read_lines
 from .names import cut
 from .yaml_reader import read_yaml
 
-#: What the documentation names; a file of another suffix, or none, is read by its content.
+#: The documented suffixes. A file with another suffix, or none, is read by its content.
 SUFFIXES = (".txt", ".json", ".yaml", ".yml")
 
-# The longer ones first: UTF-32's begins like UTF-16's.
+# The longer marks first, since that of UTF-32 begins like that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -33,10 +33,10 @@ _TABLES = {".csv": ",;\t", ".tsv": "\t"}
 
 
 def read_file(path: Path) -> list[Entry]:
-    """A text, YAML or JSON file: the suffix decides; one that says neither, brackets at the beginning.
+    """Read a text, YAML or JSON file. The suffix decides which, or else a bracket at the beginning.
 
     Raises:
-        VocabularyError: the file cannot be read, is not what its suffix says, or has an empty entry.
+        VocabularyError: the file cannot be read, does not fit its suffix, or has an empty entry.
     """
     text, place = _text(path), str(path)
     suffix = path.suffix.lower()
@@ -53,10 +53,10 @@ def read_file(path: Path) -> list[Entry]:
 
 
 def read_brackets(text: str, place: str) -> list[Entry]:
-    """Text that begins with a bracket: JSON, or a list as YAML and Python write it.
+    """Read text that begins with a bracket: JSON, or a list as YAML and Python write it.
 
     Raises:
-        VocabularyError: neither, or not a list of categories.
+        VocabularyError: the text is neither, or is not a list of categories.
     """
     try:
         data = read_json(text, place)
@@ -76,10 +76,10 @@ def read_brackets(text: str, place: str) -> list[Entry]:
 
 
 def read_json(text: str, place: str) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
-        VocabularyError: not JSON, a key twice, or what is no number (NaN).
+        VocabularyError: the text is not JSON, has a key twice, or has NaN or an infinity.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def read_json(text: str, place: str) -> Any:
         raise VocabularyError(
             f"{place} is not valid JSON: lists in lists without end", "correct it"
         ) from error
-    except ValueError as error:  # a number of more digits than Python reads
+    except ValueError as error:  # a number with more digits than Python reads
         raise VocabularyError(f"{place} is not valid JSON: {error}", "correct it") from error
 
 

@@ -1,6 +1,7 @@
-"""Categories as data: what a YAML or JSON file holds, COCO's families included, or a Python list.
+"""Reads categories from data: a YAML or JSON file (also in COCO's formats), or a Python list.
 
-Reading ends in entries, names with what was said about them; `odise_trt.vocabulary` makes categories of them.
+Reading gives entries: names, and what the source says about them. `odise_trt.vocabulary` turns entries into
+categories.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ _SECTIONS = {"things": True, "stuff": False}
 _LISTS_OF_OTHERS = ("names", "classes", "class_names", "labels", "id2label", "label2id", "thing_classes")
 _NAME_KEYS = ("name", "names", "synonyms")
 _KEYS = (*_NAME_KEYS, "isthing")
-# What else a category has in the JSON of COCO (panoptic, keypoints), LVIS, Cityscapes, CVAT and others.
+# Further keys of a category in the JSON of COCO (panoptic, keypoints), LVIS, Cityscapes, CVAT and others.
+# They are ignored.
 _NO_ACCOUNT = re.compile(
     "id|color|supercategory|keypoints|skeleton|synset|def|frequency|image_count|instance_count|"
     "trainId|train_id|catId|categoryId|hasInstances|ignoreInEval|metadata|attributes|sublabels|has_parent"
 )
-# CVAT says how a category is drawn.
+# Values of CVAT that say how a category is drawn.
 _SHAPES = [
     ("type", shape)
     for shape in ("any", "bbox", "rectangle", "polygon", "polyline", "points", "ellipse", "cuboid", "mask")
@@ -43,11 +45,11 @@ class Entry:
     """One category as it was written.
 
     Attributes:
-        names: one or more names, the first one is shown.
-        isthing: None where the source says nothing about it.
-        place: where it stands, for messages: "words.txt, line 3".
-        numbered: it has an id of its own, which tells it from another of the same first name.
-        marked: its form says that its names are those of one category; commas alone do not.
+        names: one or more names. The first one is shown.
+        isthing: None if the source does not say.
+        place: where the entry stands, for messages: "words.txt, line 3".
+        numbered: whether it has its own id, which separates it from another entry with the same first name.
+        marked: whether its form says that its names belong to one category. Commas alone do not.
     """
 
     names: tuple[str, ...]
@@ -58,17 +60,17 @@ class Entry:
 
 
 def category_names(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
-    """The names of a category that is written as a mapping: `name`, then `names`, then `synonyms`.
+    """Return the names of a category that is written as a mapping: `name`, then `names`, then `synonyms`.
 
-    Each may be missing, null, a text (names with commas between them), or a list of texts, taken as they are.
-    Beside a list, `name` is one of the names and not cut either. A name that is repeated counts once.
+    Each value may be missing, null, a text (names separated by commas), or a list of texts, taken as they
+    are. If there is a list, `name` is one name and is not split either. A repeated name counts once.
 
     Args:
-        row: the mapping; other keys are of no account.
+        row: the mapping. Other keys are ignored.
         place: where it stands, for messages: "panoptic.json, category 3".
 
     Raises:
-        VocabularyError: no name, an empty one, one that cannot be seen, or what is neither text nor a list.
+        VocabularyError: there is no name, a name is empty or invisible, or a value is neither text nor list.
     """
     values = {key: row[key] for key in _NAME_KEYS if row.get(key) not in (None, "")}
     listed = any(isinstance(values.get(key), list | tuple) for key in ("names", "synonyms"))
@@ -80,10 +82,10 @@ def category_names(row: Mapping[str, Any], place: str) -> tuple[str, ...]:
 
 
 def checked(names: Iterable[str], place: str) -> tuple[str, ...]:
-    """The names of one category, each once.
+    """Return the names of one category, each once.
 
     Raises:
-        VocabularyError: none, an empty one, or one that cannot be seen.
+        VocabularyError: there is no name, or a name is empty or invisible.
     """
     named = tuple(dict.fromkeys(names))
     if not any(named):
@@ -96,13 +98,13 @@ def checked(names: Iterable[str], place: str) -> tuple[str, ...]:
 
 
 def check_distinct(entries: Iterable[Entry]) -> None:
-    """Raise where two categories are the same; upper and lower case make no difference, as for CLIP.
+    """Raise if two categories are the same. Upper and lower case are equal, as for CLIP.
 
-    ADE20K has different categories of one name ("bag"). So two may have the same first name if both have an
-    id, which says that it is on purpose, and if their other names tell them apart.
+    ADE20K has different categories of one name ("bag"). So two categories may have the same first name if
+    both have an id, which shows the intention, and if their other names differ.
 
     Raises:
-        VocabularyError: a category is there twice.
+        VocabularyError: a category occurs twice.
     """
     earlier: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -119,12 +121,12 @@ def check_distinct(entries: Iterable[Entry]) -> None:
 
 
 def flag(value: Any, place: str) -> bool:
-    """Whether `isthing` says thing: true or false, or 1 or 0 as COCO writes it.
+    """Read the value of `isthing`: true or false, or 1 or 0 as COCO writes it.
 
     Raises:
-        VocabularyError: anything else.
+        VocabularyError: the value is anything else.
     """
-    # By `item`, NumPy's numbers and booleans are Python's.
+    # `item` turns NumPy's numbers and booleans into Python's.
     plain = value.item() if getattr(value, "shape", None) == () else value
     if not isinstance(plain, bool | int | float) or plain not in (0, 1):
         raise VocabularyError(f"{place} has `isthing` {value!r}", "write true or false")
@@ -132,13 +134,13 @@ def flag(value: Any, place: str) -> bool:
 
 
 def read_data(data: Any, place: str) -> list[Entry]:
-    """What YAML and JSON hold: a list of categories, `{things: [...], stuff: [...]}`, or COCO's `categories`.
+    """Read YAML or JSON data: a list of categories, `{things: [...], stuff: [...]}`, or COCO's `categories`.
 
-    A category is a text (names separated by commas), a list of names (taken as they are), or a mapping; see
+    A category is a text (names separated by commas), a list of names (taken as they are), or a mapping. See
     `category_names`.
 
     Raises:
-        VocabularyError: anything else, or an entry without names.
+        VocabularyError: the data is anything else, or an entry has no names.
     """
     if isinstance(data, Mapping) and "categories" in data:
         both = [key for key in _SECTIONS if key in data]
@@ -179,7 +181,7 @@ def _advice(data: Mapping[Any, Any]) -> str:
 
 
 def _entry(value: Any, place: str, isthing: bool | None = None, within: bool = False) -> Entry:
-    """An entry; `within`: it is in COCO's `categories`, where keys that are not ours are of no account."""
+    """Read an entry. `within`: it is in COCO's `categories`, where unknown keys are ignored."""
     if not isinstance(value, Mapping):
         names = checked(_names(value, place), place)
         return Entry(names, isthing, place, marked=True)
@@ -197,7 +199,7 @@ def _check_keys(row: Mapping[Any, Any], place: str, within: bool) -> None:
         if key not in _KEYS
         and not _NO_ACCOUNT.fullmatch(str(key))
         and (str(key), value) not in _SHAPES
-        # Beside a name it is what the category belongs to, as in Cityscapes: "flat".
+        # Beside `name`, this key is the group of the category, as "flat" in Cityscapes.
         and not (key == "category" and "name" in row)
     ]
     for key in unknown:
@@ -217,7 +219,7 @@ def _check_keys(row: Mapping[Any, Any], place: str, within: bool) -> None:
 
 
 def _meant(key: str) -> str | None:
-    """The key of ours that `key` is a slip of, or another word for."""
+    """Return the known key that `key` is a misspelling of, or another word for."""
     bare = re.sub(r"[\W_]+", "", key.casefold())
     close = difflib.get_close_matches(bare, _KEYS, n=1, cutoff=0.75)
     return _OTHER_WORDS.get(bare) or (close[0] if close else None)
@@ -255,6 +257,6 @@ def _listed(data: Mapping[Any, Any]) -> str:
 def _short(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception as error:  # a number of more digits than Python prints, a broken __repr__
+    except Exception as error:  # a number with more digits than Python prints, or a broken __repr__
         return f"a {type(value).__name__} ({error})"
     return text if len(text) <= 60 else f"{text[:57]}..."

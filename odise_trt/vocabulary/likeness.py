@@ -1,4 +1,4 @@
-"""What words of `--vocab` look like: a file, a preset, a data set of others."""
+"""Detects words of `--vocab` that look like a file, a preset, or another data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import unicodedata
 from .file import SUFFIXES
 from .presets import known_flag
 
-#: What other people call the presets, in small letters, without what is between them and `_DATASET`.
+# Other names of the presets, as lower-case letters and digits, without what `_DATASET` matches.
 _ALIASES = {
     "coco": r"(ms)?coco(133|80|20\d\d|dataset|instances?|stuff|captions|odise)?(train|val)?(20\d\d)?",
     "ade150": r"ade(20k)?(150|val|train)?|sceneparse(150)?|sceneparsing|adechallengedata2016",
@@ -21,19 +21,19 @@ _ALIASES = {
     "voc21": r"(pascal)?voc(20|21|20\d\d)?|pascal(20|21)?",
 }
 _DATASET = re.compile(r"panoptic|semantic|instance|seg(mentation)?$|v10$|dataset$")
-# Names of presets that are words, too.
+# Names of presets that are also words.
 WORDS_TOO = frozenset(("pc", "pascal"))
-# Data sets whose categories other programs have.
+# Data sets whose categories other programs have, but not this one.
 OTHER_DATA = re.compile(
     r"imagenet(1k|21k|22k)?|open_?images?(v\d)?|objects?365|o365|v3det|visual_?genome|sa_?1b|nuscenes|kitti|"
     r"mapillary(_?vistas)?|bdd100k|cifar_?100?|coco_?things?",
     re.IGNORECASE,
 )
-# What people write for "whatever is there", and programs for a value they do not have.
+# Words that people write for "everything", and that programs write for a missing value.
 UNSAID = re.compile(r"all|any|anything|everything|auto|default|\*|None|null|undefined|nan|NaN")
 
 _SUFFIX = re.compile(r"\.\w*[^\W\d_]\w*$")
-# As a file is called; St.Bernard, U.S.A, Node.js and google.com are no files.
+# Pattern of file names. St.Bernard, U.S.A, Node.js and google.com are no files.
 FILE_NAME = re.compile(
     r"(?:[^\s.@]{3,}|\S*[-_]\S*)\.(?!(?:com|net|org|js|ai|io|co|tv|de|uk|gov|edu|app)$)(?:[a-z]{2,5}|[A-Z]{2,5})"
 )
@@ -48,13 +48,13 @@ _FILE_SUFFIX = re.compile(
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether `text` has a path separator or ends like a vocabulary file."""
+    """Whether `text` has a path separator or the suffix of a vocabulary file."""
     separators = {"/", os.sep, os.altsep} - {None}
     return text.lower().endswith(SUFFIXES) or any(str(separator) in text for separator in separators)
 
 
 def is_meant_as_a_file(text: str) -> bool:
-    """Whether a text that names no file is a path with a mistake: `words.csv`, `./words`, `C:\\words`."""
+    """Whether a text that names no file is probably a mistyped path: `words.csv`, `./words`, `C:\\words`."""
     first = re.split(r"[/\\]", text)[0]
     return (
         text.lower().endswith(SUFFIXES)
@@ -62,7 +62,7 @@ def is_meant_as_a_file(text: str) -> bool:
         or text.startswith(("/", "./", "../", "~/", ".\\", "..\\"))
         or re.match(r"[A-Za-z]:[\\/]\w", text) is not None
         or (looks_like_path(text) and (first.startswith("~") or os.path.isdir(first)))
-        # my/words, but not man/woman, AC/DC, or black/white cat
+        # matches my/words, but not man/woman, AC/DC, or black/white cat
         or (
             has_a_long_slash(text)
             and " " not in text
@@ -72,7 +72,7 @@ def is_meant_as_a_file(text: str) -> bool:
 
 
 def has_a_long_slash(text: str) -> bool:
-    """Whether a slash stands between more than a few letters, or between names that presets have."""
+    """Whether a slash stands between longer words, or between names that presets have."""
     slashed = [word for word in text.split() if "/" in word]
     return " / " in text or any(
         not _SHORT_SLASH.fullmatch(word) or all(known_flag([part]) is not None for part in word.split("/"))
@@ -82,27 +82,27 @@ def has_a_long_slash(text: str) -> bool:
 
 
 def is_named_like_a_file(name: str) -> bool:
-    """Whether `name` ends with the suffix of a kind of file that holds lists, or a picture."""
+    """Whether `name` ends with the suffix of a file of lists, or of a picture."""
     return _FILE_SUFFIX.fullmatch(suffix_of(name)) is not None
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a file of this name, with its dot and a letter in it; empty where it has none."""
+    """Return the suffix of a file name, with its dot. Empty if there is no suffix with a letter in it."""
     found = _SUFFIX.search(name[-40:])
     return "" if found is None else found[0]
 
 
 def is_file(path: str) -> bool:
-    """Whether there is something to read at `path`: a file, a pipe, a device."""
+    """Whether `path` can be read: a file, a pipe or a device."""
     return os.path.exists(path) and not os.path.isdir(path)
 
 
 def alias(text: str) -> str | None:
-    """The preset that other people call `text`."""
+    """Return the preset that is also known as `text`, or None."""
     name = _DATASET.sub("", bare(text))
     return next((preset for preset, pattern in _ALIASES.items() if re.fullmatch(pattern, name)), None)
 
 
 def bare(text: str) -> str:
-    """Its letters and digits in lower case."""
+    """Return the letters and digits of `text`, in lower case."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).lower())

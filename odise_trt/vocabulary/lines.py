@@ -1,4 +1,4 @@
-"""Vocabularies as text: a category per line in a file, `;` between categories on the command line."""
+"""Vocabularies as text: one category per line in a file, or `;` between categories on the command line."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..errors import VocabularyError, VocabularyWarning, notify
 from .format import Entry, checked
 from .names import cut, mask, quoted, split_names, typed, written
 
-# What ODISE's own category lists write on the lines of ids that no category has.
+# ODISE's own category lists have this on the lines of unused ids.
 _UNUSED_ID = "invalid_class_id"
 _KIND = re.compile(r"(?:(?P<kind>thing|stuff)\s*:)?\s*(?P<names>.*)", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"(?P<id>\d+)\s*:(?P<rest>.*)", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _COUNTED = re.compile(r"(\d+)\s+\D.*")
 _COUNTED_BEHIND = re.compile(r"(\D.*)\s(\d+)")
-# `#1 sign` and `apartment #5`: a number, where `#` could begin a comment.
+# `#1 sign` and `apartment #5`: here `#` means a number, but could also begin a comment.
 _NUMBER_SIGN = re.compile(r"(?:^|\s)#\d+(?=[\s,]|$)")
-# What labelme writes for "no category": __ignore__, _background_.
+# labelme's names for "no category": __ignore__, _background_.
 _NO_CATEGORY = re.compile(r"_+\w+_+")
-# A table has one of these columns, and others.
+# A table has one of these columns, and other columns.
 _NAMES_COLUMN = "names?|class(?:es|_?name)?|labels?|categor(?:y|ies)|synonyms?|preset"
 _COLUMN = re.compile(
     f"{_NAMES_COLUMN}|ids?|idx|index|no|number|kind|supercategory|isthing|things?|stuff|colou?r|count|what|"
@@ -30,12 +30,12 @@ _HEADING_ALONE = re.compile("names?|class(?:es|_?name)?|labels?|categor(?:y|ies)
 
 
 def read_lines(text: str, place: str) -> list[Entry]:
-    """One category per line, `#` starts a comment, an id and `thing:` or `stuff:` may stand before the names.
+    """Read one category per line. `#` starts a comment. An id and `thing:` or `stuff:` may precede the names.
 
     Raises:
-        VocabularyError: a line without names, with nothing between two commas, or of another form.
+        VocabularyError: a line has no names, has nothing between two commas, or has another form.
     """
-    # Where files were joined by `cat`, the mark at the beginning of each stands in the middle.
+    # If files were joined by `cat`, their byte order marks can be anywhere in the text.
     written_lines = text.replace("\ufeff", "").splitlines()
     lines = [(number, line) for number, line in enumerate(map(_uncommented, written_lines), 1) if line]
     _check_for_tables(lines, place)
@@ -82,10 +82,10 @@ def _warn_of_number_signs(lines: Sequence[str], place: str) -> None:
 
 
 def read_inline(text: str) -> list[Entry]:
-    """`purse, handbag; table`: `;` between categories, `,` between names; one `;` may be at the end.
+    """Read `purse, handbag; table`: `;` between categories, `,` between names. One `;` may be at the end.
 
     Raises:
-        VocabularyError: no words, nothing between two separators, or text of another form.
+        VocabularyError: there are no words, nothing is between two separators, or the text has another form.
     """
     parts = cut(text, ";")
     ended = len(parts) > 1 and not parts[-1].strip()
@@ -104,9 +104,9 @@ def read_inline(text: str) -> list[Entry]:
 
 
 def write_lines(categories: Iterable[tuple[Sequence[str], bool]]) -> list[str]:
-    """The lines that `read_lines` reads back: names and whether it is a thing, of each category.
+    """Write the lines that `read_lines` reads back, from each category's names and thing flag.
 
-    Categories of one first name get numbers, which tell them apart.
+    Categories with the same first name get numbers, which separate them.
     """
     rows, first = [], set()
     for names, isthing in categories:

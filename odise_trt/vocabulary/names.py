@@ -1,7 +1,7 @@
-"""Names: how they are cut out of text and quoted, and what cannot be a name.
+"""Names: how they are split from text and quoted, and what cannot be a name.
 
-Text that is cut at commas is also held against the forms of `other_forms`. A name in double quotes
-is taken as it is; a quote inside it is doubled.
+Text that is split at commas is also checked against the forms of `other_forms`. A name in double quotes is
+taken as it is. A quote inside it is doubled.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from itertools import pairwise
 from ..errors import VocabularyError
 from .other_forms import other_form
 
-# Joiners and directions that emoji and scripts need, and the letters of flags.
+# Format characters that are allowed: joiners and directions for emoji and scripts, and the letters of flags.
 _NEEDED_FORMATS = frozenset("\u061c\u200c\u200d\u200e\u200f") | {chr(n) for n in range(0xE0020, 0xE0080)}
-# Where a line may end or may not: copied with text, of no account for a name.
+# Marks for line breaks. They get copied with text, and are ignored in names.
 _BREAKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _LOST = "\ufffd"
-# Letters that fill a place and show nothing: Hangul's and Braille's.
+# Invisible filler letters of Hangul and Braille.
 _FILLERS = "\u115f\u1160\u3164\uffa0\u2800"
-# Quotes count where a name begins: in `24" monitor` it is an inch.
+# Quotes count only where a name begins. In `24" monitor` the quote means inches.
 _QUOTED = re.compile(r'(?:^|[,;:+\n])\s*("(?:[^"]|"")*")\s*(?=[,;+#\n]|$)')
 _WHOLE = re.compile(r'"((?:[^"]|"")*)"')
-#: Quotes that belong together; those behind the first keep no comma from cutting.
+#: Pairs of quotes. Only the first pair protects commas from splitting.
 PAIRS = ('""', "''", "\u201c\u201d", "\u201e\u201c", "\u201e\u201d", "\u00ab\u00bb", "\u2018\u2019", "``")
 _CLOSING = {
     '"': '"',
@@ -39,22 +39,22 @@ _PLAIN = re.compile(r"[^\W\d_](?:[\w ()/'-]*[\w)])?")
 
 
 def collapse(name: str) -> str:
-    """`name` as it is kept: no outer white space, inner white space as single blanks, letters composed.
+    """Normalise `name`: no outer white space, inner white space as single blanks, letters composed (NFC).
 
-    Marks for the ends of lines (soft hyphens, zero-width spaces) are dropped. Composed (NFC), a name that
-    macOS writes as letters and accents is the same as one that was typed.
+    Marks for line breaks (soft hyphens, zero-width spaces) are dropped. macOS separates letters and accents
+    in file names. After NFC such a name equals a typed one.
     """
     return unicodedata.normalize("NFC", " ".join(_BREAKS.sub("", name).split()))
 
 
 def check_name(name: str, place: str) -> None:
-    """Nothing, for what can be a name.
+    """Raise VocabularyError unless `name` can be a name.
 
     Args:
         place: where it stands, for messages.
 
     Raises:
-        VocabularyError: something in it is not a letter or sign that people see, or nothing is.
+        VocabularyError: the name has an invisible character that is not allowed, or nothing visible.
     """
     for character in name:
         fault = _fault(character)
@@ -68,12 +68,12 @@ def check_name(name: str, place: str) -> None:
 
 
 def quoted(name: str) -> str:
-    """`name` as it is written in text and on the command line, so that nothing in it has a meaning."""
+    """Quote `name` for text and the command line, so that no character in it is special."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def typed(text: str) -> str:
-    """`text` as it is typed in a shell, with quotes."""
+    """Quote `text` for typing in a shell."""
     shown = repr(text)
     inner = shown[1:-1]
     plain = inner == text and not (shown[0] == '"' and set("$`!") & set(text))
@@ -81,27 +81,27 @@ def typed(text: str) -> str:
 
 
 def typed_name(name: str) -> str:
-    """`name` as it is typed in a shell: it has no meaning for the shell, nor for what reads names."""
+    """Quote `name` for typing in a shell: no character is special to the shell or to the reader of names."""
     return typed(quoted(name))
 
 
 def written(name: str) -> str:
-    """`name` as it is written in text and on the command line, with quotes if it needs them."""
+    """Write `name` for text and the command line, with quotes only if it needs them."""
     plain = _PLAIN.fullmatch(name) and name.count("(") == name.count(")")
     return name if plain else quoted(name)
 
 
 def cut(text: str, separator: str) -> list[str]:
-    """The parts of `text` between separators that are not in quotes."""
+    """Split `text` at separators that are not in quotes."""
     covered = mask(text)
     places = [-1, *(n for n, character in enumerate(covered) if character == separator), len(text)]
     return [text[start + 1 : end] for start, end in pairwise(places)]
 
 
 def mask(text: str) -> str:
-    """`text` with every character of its quoted names replaced by a quote."""
+    """Replace every character of quoted names in `text` by a quote."""
     covered, end = [], 0
-    # One that was found takes the separator in front of it, never the one behind.
+    # A match includes the separator before the name, but never the one after it.
     for match in _QUOTED.finditer(text):
         covered += [text[end : match.start(1)], '"' * (match.end(1) - match.start(1))]
         end = match.end(1)
@@ -109,14 +109,14 @@ def mask(text: str) -> str:
 
 
 def split_names(text: str, place: str, literal: Callable[[str], str] = quoted) -> tuple[str, ...]:
-    """Names with commas between them; white space is stripped and collapsed. One may be empty.
+    """Split names at commas. White space is stripped and collapsed. A name may be empty.
 
     Args:
         place: where they stand, for messages.
-        literal: how a name is written there so that it is taken as it is, for hints.
+        literal: writes a name so that it is taken as it is there, for hints.
 
     Raises:
-        VocabularyError: a quote that does not end, or what is another list than one of names.
+        VocabularyError: a quote is not closed, or the text is a list of another form.
     """
     pieces = [piece.strip() for piece in cut(text, ",")]
     names = tuple(_name(piece, place, literal) for piece in pieces)
@@ -135,7 +135,7 @@ def split_names(text: str, place: str, literal: Callable[[str], str] = quoted) -
             f"write the names without brackets; a name with a comma is written {literal(cut_up)}",
         )
     for number, piece in enumerate(pieces):
-        # Behind a name, 747 and 007 are likely names, and 7 is a number of a table.
+        # After a name, 747 and 007 are probably names, but 7 is probably a number of a table.
         if len(pieces) > 1 and piece.isdecimal() and (number == 0 or len(piece) < 3):
             raise VocabularyError(
                 f"{place} has the number {piece} among its names: is it a table?",
@@ -145,7 +145,7 @@ def split_names(text: str, place: str, literal: Callable[[str], str] = quoted) -
 
 
 def _in_brackets(names: Sequence[str]) -> str | None:
-    """The name that commas between round brackets have cut up, or None."""
+    """Return a name that was split at commas inside round brackets, or None."""
     start, depth = 0, 0
     for end, name in enumerate(names):
         start = start if depth else end
@@ -164,7 +164,7 @@ def _name(piece: str, place: str, literal: Callable[[str], str]) -> str:
         if piece[:1] == pair[0] and piece[-1:] == pair[1] and inner and not set(pair) & set(inner):
             return collapse(inner)
     name = collapse(piece)
-    # A quote that ends inside of a name is a part of it: "Stop" sign.
+    # A quote that is closed inside the name is part of the name: "Stop" sign.
     if piece[:1] in _CLOSING and not set(_CLOSING[piece[0]]) & set(piece[1:]):
         raise VocabularyError(
             f"{place} has {name!r}, with a quote that does not end before the next comma or the end",
@@ -181,7 +181,7 @@ def _name(piece: str, place: str, literal: Callable[[str], str]) -> str:
 
 def _is_visible(character: str) -> bool:
     kind = unicodedata.category(character)
-    # Not assigned: an emoji that is younger than this Python. Private: a font may have it.
+    # Unassigned (Cn) may be an emoji newer than this Python. Private (Co) may be in some font.
     return kind in ("Cn", "Co") or (kind[0] not in "ZMC" and character not in _FILLERS)
 
 

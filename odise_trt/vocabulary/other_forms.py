@@ -1,7 +1,7 @@
-"""What a name could be instead: the ways in which other programs write lists.
+"""Detects names that are probably lists in the form of another program.
 
 A reader of names accepts every text, so a list in another form would become one strange name. Each row here
-is such a form. A text that fits is an error, and the error says how to write the name if it is one.
+is such a form. A text that fits is an error. The error says how to write the text if it really is a name.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Commas and semicolons of other scripts, full-width and half-width ones, and quotes that look like commas.
+# Commas and semicolons of other scripts (also full-width and half-width), and quotes that look like commas.
 _SEPARATORS = (
     "\uff0c\uff1b\u3001\uff64\ufe50\ufe51\ufe54\ufe10\ufe11\ufe14"  # Chinese, Japanese, Korean
     "\u060c\u061b\u037e\u204f\u201a\u2e32\u2e34\u2e35\u2e41\u2e4c\u1363\u1364\u07f8\ua4fe\ua60d"
 )
-#: Letters; CLIP reads fewer of a name, and patterns take too long for text without end.
+#: The most letters that are checked. CLIP reads fewer of a name, and patterns are slow on very long text.
 MOST = 500
 _LINES = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _BULLETS = r"\-*+\u2022\u2023\u25e6\u2013\u2014\u00b7\u25aa\u25cf"
-# A few words without a dot, as between the dots of a list; abbreviations of one or two letters are none.
+# A few words without a dot, as between the dots of a list. Abbreviations of one or two letters do not match.
 _SHORT = r"(?:[^\W_][^\s.]*\s+){0,3}[^\s.]{3,}"
 # A title and what follows it: Star Wars: A New Hope.
 _TITLE = r"(?-i:[A-Z][^\s:]*(?:\s[^:]*:\s[A-Z0-9]|:\s[A-Z0-9]\S*\s\S))"
@@ -34,7 +34,7 @@ class OtherForm:
     """A form of list that a text can be.
 
     Attributes:
-        reading: why it is hardly a name, to follow the name in a message.
+        reading: why it is probably not a name. It follows the name in a message.
         instead: what to write.
     """
 
@@ -44,7 +44,7 @@ class OtherForm:
 
 
 def other_form(name: str) -> OtherForm | None:
-    """The first form that a name without quotes fits, or None."""
+    """Return the first form that a name without quotes fits, or None."""
     beginning = name[:MOST]
     return next((form for form in _FORMS if form.pattern.search(beginning)), None)
 

@@ -1,4 +1,4 @@
-"""From the text of `--vocab` to the entries of each of its parts."""
+"""Reads the text of `--vocab` into the entries of each of its parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .names import split_names, typed
 from .presets import PRESETS, known_flag, preset_entries
 from .source import Kind, parts
 
-# Words that seldom stand beside each other in one name.
+# Words that rarely stand next to each other in one name.
 _HEADS = frozenset(
     (
         *("person", "man", "woman", "child", "boy", "girl", "people", "bird", "cat", "dog", "horse", "cow"),
@@ -25,10 +25,10 @@ _HEADS = frozenset(
 
 
 def read_parts(source: str) -> Iterator[tuple[Sequence[Entry], str]]:
-    """The entries of each part, and what to call it in messages.
+    """Yield the entries of each part, and its name for messages.
 
     Raises:
-        VocabularyError: a part that is not there, cannot be read, or is hardly meant as it is written.
+        VocabularyError: a part does not exist, cannot be read, or is probably meant as something else.
     """
     for part in parts(source, PRESETS):
         if part.kind is Kind.PRESET:
@@ -50,10 +50,10 @@ def read_parts(source: str) -> Iterator[tuple[Sequence[Entry], str]]:
 
 
 def warn_of_one_text(text: str) -> None:
-    """Warn of a list with one text that holds several names.
+    """Warn about a list with one text that has several names.
 
     Raises:
-        VocabularyError: it holds something else.
+        VocabularyError: the text is something else.
     """
     names = checked(split_names(text, "the list", lambda name: f"{[[name]]!r}"), "the list")
     several, one = (names, [list(names)]) if len(names) > 1 else (text.split(), [[text]])
@@ -65,7 +65,7 @@ def warn_of_one_text(text: str) -> None:
 
 
 def _warn_of_one(entries: Sequence[Entry], place: str, hint: str) -> None:
-    """Of a vocabulary that commas or blanks alone make one category."""
+    """Warn about a vocabulary of one category whose names are separated only by commas or blanks."""
     if len(entries) != 1 or entries[0].marked:
         return
     names = entries[0].names
@@ -79,7 +79,7 @@ def _warn_of_one(entries: Sequence[Entry], place: str, hint: str) -> None:
 
 
 def _is_a_row_of_words(name: str) -> bool:
-    """Whether a name is hardly one: "cat dog" and "chair table lamp sofa" are none, "dog bed" is."""
+    """Whether a name is probably a row of words: "cat dog", "chair table lamp sofa", but not "dog bed"."""
     words = [word for word in name.casefold().split() if word not in ("and", "or", "&")]
     neighbours = any(first in _HEADS and second in _HEADS for first, second in pairwise(words))
     return (neighbours or len(words) > 3) and all(known_flag([word]) is not None for word in words)

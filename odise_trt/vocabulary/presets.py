@@ -1,4 +1,4 @@
-"""The vocabularies that come with the package, and what they know about words."""
+"""The vocabularies that come with the package, and whether they have a word as a thing or as stuff."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 from .format import Entry
 from .lines import read_lines
 
-#: Their names, and what they are. The order matters: whether a word of yours is a thing is looked up in it.
+#: Name -> description. The order matters: the thing flag of a user's word is looked up in this order.
 PRESETS: Mapping[str, str] = {
     "coco": "COCO panoptic",
     "ade150": "ADE20K (SceneParse150)",
@@ -21,20 +21,20 @@ PRESETS: Mapping[str, str] = {
     "voc21": "PASCAL VOC and background",
     "scenes": "drawn scenes, what the demo model knows",
 }
-# The background of VOC is a heap of words, things among them, and scenes are drawings, where a house is an
-# object as good as a ball: neither says anything about words in general.
+# The background of VOC is a mixture of words, with things among them. In the drawings of scenes, a house is
+# an object like a ball. So neither preset is used to look up words.
 _SAYS_NOTHING_ABOUT_WORDS = {"voc21", "scenes"}
 
 
 @cache
 def preset_entries(preset: str) -> tuple[Entry, ...]:
-    """The categories of a preset, which must be one of `PRESETS`."""
+    """Return the categories of a preset, which must be one of `PRESETS`."""
     text = (files("odise_trt") / "vocabularies" / f"{preset}.txt").read_text(encoding="utf-8")
     return tuple(read_lines(text, preset))
 
 
 def known_flag(names: Iterable[str]) -> bool | None:
-    """Whether the first preset that has one of the names has it as a thing; None: none has."""
+    """Return whether the first preset with one of the names has it as a thing. None: no preset has one."""
     names = [name.casefold() for name in names]
     for preset in PRESETS:
         if preset not in _SAYS_NOTHING_ABOUT_WORDS:

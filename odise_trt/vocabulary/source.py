@@ -1,7 +1,7 @@
-"""What the text of `--vocab` is: a preset, a file, words, or several of them joined.
+"""Decides what the text of `--vocab` is: a preset, a file, words, or several of them joined.
 
-Words are what is left when nothing else fits, so this is where something else is most easily taken for words:
-each way that was seen is an error that names the other reading, or a warning where words are likely, too.
+A text is taken as words if nothing else fits. So a mistyped text is easily taken as words. Each known mistake
+is an error that names the other reading, or a warning if words are likely, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BETWEEN = re.compile(r"\s+(?:and|plus)\s+|[\s,;/|&+'\"\[\]\uff0b\uff0c\uff1b\u3
 
 
 class Kind(Enum):
-    """What a part of `--vocab` is."""
+    """The kinds of a part of `--vocab`."""
 
     PRESET = "preset"
     FILE = "file"
@@ -50,8 +50,8 @@ class Part:
     """A part of `--vocab`.
 
     Attributes:
-        text: the name of a preset, the path of a file, or what to read.
-        ended: of words, the whole `--vocab` with a `;` behind them, which says that words are meant.
+        text: the name of a preset, the path of a file, or the text to read.
+        ended: for words, the whole `--vocab` with a `;` after them, which says that words are meant.
     """
 
     kind: Kind
@@ -60,22 +60,22 @@ class Part:
 
 
 def parts(source: str, presets: Iterable[str]) -> list[Part]:
-    """The parts of `source`, to be joined in this order.
+    """Return the parts of `source`, to be joined in this order.
 
     Args:
-        presets: the names there are.
+        presets: the names of the presets.
 
     Raises:
-        VocabularyError: a missing file, a part that cannot be joined, words that are hardly meant as words.
+        VocabularyError: a file is missing, a part cannot be joined, or words are probably not meant as words.
     """
     return list(_Source(tuple(presets)).parts(source.strip()))
 
 
 def check_listed(names: Sequence[str], presets: Iterable[str]) -> None:
-    """Raise where a list has the name of a preset, or those of files alone: they are no names to look for.
+    """Raise if a list has the name of a preset, or only names of files, since these are no categories.
 
     Raises:
-        VocabularyError: it has.
+        VocabularyError: the list has such names.
     """
     presets = tuple(presets)
     named = [name for name in names if name.lower() in presets or is_named_like_a_file(name)]
@@ -91,7 +91,7 @@ def check_listed(names: Sequence[str], presets: Iterable[str]) -> None:
 
 
 def existing_file(text: str) -> Path | None:
-    """The file that `text` names; None where there is none, or where its name looks like a word."""
+    """Return the file that `text` names. None: there is no such file, or its name looks like a word."""
     path = os.path.expanduser(text)
     if looks_like_path(text):
         return Path(path) if os.path.exists(path) else None
@@ -136,7 +136,7 @@ class _Source:
         return Part(Kind.WORDS, text, self._ended(text))
 
     def _check_words(self, text: str, joined: bool) -> None:
-        """Raise, or warn, unless words are the one reading. A `;` at the end says that they are."""
+        """Raise or warn unless words are the only reading. A `;` at the end says that words are meant."""
         self._check_for_presets(text)
         self._check_quotes(text)
         names = [name.strip() for category in cut(text, ";") for name in cut(category, ",")]
@@ -153,7 +153,7 @@ class _Source:
                 )
 
     def _check_one(self, text: str, joined: bool) -> None:
-        """One name, or several parts that were not joined."""
+        """Check one name, which may be several parts that were not joined."""
         if mask(text) == '"' * len(text):
             return
         if text == "-":
@@ -186,18 +186,18 @@ class _Source:
         return f"presets: {self._listed}; {self._as_word(text)}; a name with a + goes in double quotes"
 
     def _as_word(self, text: str) -> str:
-        """How to say that a part is words."""
+        """Return how to write a part so that it is read as words."""
         return _ended(self._ended(text))
 
     def _ended(self, text: str) -> str:
         before, behind = self._around
-        # Where a `;` is not enough: C:\\words.txt has the form of something else, too.
+        # A `;` may not be enough: C:\\words.txt also has another form.
         single = len(cut(text, ";")) == len(cut(text, ",")) == 1
         meant = quoted(text) if single and other_form(text) is not None else text
         return f"{before}{meant};{behind}"
 
     def _check_quotes(self, text: str) -> None:
-        """Of quotes around all of it, which a shell or another program did not take off."""
+        """Check for quotes around the whole text, which a shell or another program did not remove."""
         inside = text[1:-1]
         if text[0] + text[-1] not in PAIRS or {text[0], text[-1]} & set(inside):
             return
@@ -216,11 +216,11 @@ class _Source:
             )
 
     def _warn_of_one(self, text: str) -> None:
-        """Readings beside which words are likely, too."""
+        """Warn about other readings if words are likely, too."""
         if len(text) > MOST:
             return
         alike = difflib.get_close_matches(bare(text), self._presets, n=1, cutoff=0.8)
-        # Who errs seldom errs in the first letter: Elvis is not lvis.
+        # Typing errors are rare in the first letter: Elvis is not lvis.
         meant = alias(text) or next((name for name in alike if name[0] == bare(text)[0]), None)
         if meant is not None:
             self._warn(text, f"the preset is called {meant}")
@@ -246,7 +246,7 @@ class _Source:
 
 
 def _joined(text: str) -> list[str]:
-    """The pieces between the `+` that join: those with something behind them that is no separator."""
+    """Split at each joining `+`. A `+` joins if something other than a separator follows it."""
     covered = mask(text)
     pieces, start = [], 0
     for match in re.finditer(r"\+(?=\s*[^\s+;,])", covered):

@@ -1,4 +1,4 @@
-"""What to look for: categories with their synonyms, things or stuff.
+"""Vocabularies: the categories to look for, with their synonyms, as things or stuff.
 
 `docs/vocabularies.md` is the page for users: the formats, the presets and where they come from.
 """
@@ -36,13 +36,14 @@ class Category:
     """One category.
 
     Attributes:
-        names: the name to show first, then synonyms; a segment scores by the best of them. One may be given
-            as a text. White space is collapsed, a name that is repeated is dropped; upper and lower case are
-            kept for display.
+        names: the name to show, then synonyms. The score of a segment is that of the best name. A single name
+            may be given as a text. White space is collapsed, and repeated names are dropped. Upper and lower
+            case are kept for display.
         isthing: countable (every object is a segment of its own) or stuff (one segment per image).
 
     Raises:
-        VocabularyError: no name, one that is not text, one with nothing visible or something invisible in it.
+        VocabularyError: there is no name, or a name is not text, has nothing visible, or has something
+            invisible in it.
     """
 
     names: tuple[str, ...]
@@ -67,10 +68,10 @@ class Category:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Categories in order; their positions are the category numbers of a result.
+    """Categories in order. Their positions are the category numbers of a result.
 
     Raises:
-        VocabularyError: no categories.
+        VocabularyError: there are no categories.
     """
 
     categories: tuple[Category, ...]
@@ -90,14 +91,14 @@ class Vocabulary:
 
     @classmethod
     def of(cls, source: Any) -> Vocabulary:
-        """The vocabulary that `source` is, or says.
+        """Make a vocabulary from any supported source.
 
         Args:
-            source: a vocabulary; a text or a path, see `parse`; a list (or another iterable in an order) of
+            source: a vocabulary; a text or a path, see `parse`; a list (or another ordered iterable) of
                 names, of lists of names, of mappings, or of categories, see `from_data`.
 
         Raises:
-            VocabularyError: anything else, or what `parse` and `from_data` raise.
+            VocabularyError: the source is anything else, or as for `parse` and `from_data`.
         """
         if isinstance(source, Vocabulary):
             return source
@@ -132,7 +133,7 @@ class Vocabulary:
 
     @classmethod
     def parse(cls, source: str | os.PathLike[str]) -> Vocabulary:
-        """Read what `--vocab` takes. The first of these that fits decides:
+        """Read a text as `--vocab` does. The first of these that fits decides:
 
         1. the name of a preset, in upper or lower case: `coco`;
         2. an existing file whose name looks like one: it has a suffix, or a path separator;
@@ -144,13 +145,14 @@ class Vocabulary:
         Words that are more likely something else (a missing file, presets joined with a comma, lines of a
         file) are an error, unless the last character is a `;`. A name in double quotes is taken as it is.
 
-        Words of your own are things or stuff as the presets have them, and things where no preset has them.
+        Words are things or stuff as in the presets. Words that no preset has are things.
 
         Warns:
-            VocabularyWarning: it could be meant otherwise.
+            VocabularyWarning: the text could have another meaning.
 
         Raises:
-            VocabularyError: empty, not readable, a category without a name or twice, an unknown preset.
+            VocabularyError: the text is empty or cannot be read, a category has no name or occurs twice, or
+                there is no such preset.
         """
         if isinstance(source, os.PathLike):
             path = os.fsdecode(source)
@@ -164,10 +166,10 @@ class Vocabulary:
 
     @classmethod
     def preset(cls, name: str) -> Vocabulary:
-        """A vocabulary that comes with the package, see `PRESETS`.
+        """Return a vocabulary that comes with the package, see `PRESETS`.
 
         Raises:
-            VocabularyError: there is none of that name.
+            VocabularyError: there is no preset of that name.
         """
         key = name.strip().lower() if isinstance(name, str) else name
         if key not in list(PRESETS):
@@ -178,7 +180,7 @@ class Vocabulary:
 
     @classmethod
     def from_data(cls, data: Any) -> Vocabulary:
-        """What a YAML or JSON file may hold: `["purse, handbag", ["table", "desk"], {"name": "sky", ...}]`.
+        """Read data as in a YAML or JSON file: `["purse, handbag", ["table", "desk"], {"name": "sky", ...}]`.
 
         Raises:
             VocabularyError: as for a file.
@@ -186,14 +188,14 @@ class Vocabulary:
         return _from_entries(read_data(data, "the vocabulary"))
 
     def to_data(self) -> list[dict[str, Any]]:
-        """What `from_data` reads back, with ids from 1 as in the JSON of a result."""
+        """Return data that `from_data` reads back, with ids from 1 as in the JSON of a result."""
         return [
             {"id": number, "names": list(category.names), "isthing": category.isthing}
             for number, category in enumerate(self, 1)
         ]
 
     def to_text(self) -> str:
-        """The lines of a text file; `parse` reads the file."""
+        """Return the lines of a text file, which `parse` can read."""
         return "\n".join(write_lines((category.names, category.isthing) for category in self)) + "\n"
 
     def __len__(self) -> int:
@@ -221,13 +223,14 @@ class Vocabulary:
         return tuple(category.isthing for category in self)
 
     def __add__(self, other: Vocabulary) -> Vocabulary:
-        """Both, `other` after this one.
+        """Join two vocabularies, `other` after this one.
 
-        A category of `other` is the same as one of this when the shown name of each is among the names of
-        the other (upper or lower case): its new names are added to this one's, whose flag stays.
+        A category of `other` equals one of this vocabulary if the shown name of each is among the names of
+        the other (in upper or lower case). Then its new names are added to the category of this vocabulary,
+        whose flag stays.
 
         Raises:
-            VocabularyError: as `of`, where `other` is not a vocabulary but says one.
+            VocabularyError: as for `of`, if `other` is not a `Vocabulary` but another source.
         """
         other = Vocabulary.of(other)
         shown: dict[str, list[int]] = {}
@@ -253,25 +256,26 @@ class Vocabulary:
         return Vocabulary(tuple(merged))
 
     def with_things(self, names: str | Iterable[str]) -> Vocabulary:
-        """The categories that have these names (`"purse, table"` or a sequence) made things.
+        """Return a vocabulary in which the categories with these names are things.
 
-        A name that is shown picks the category it is shown for; a synonym, every category that has it. In a
-        text, a name with a comma is written in double quotes.
+        The names are a text (`"purse, table"`) or a sequence. A shown name selects the category it is shown
+        for. A synonym selects every category that has it. In a text, a name with a comma is written in double
+        quotes.
 
         Raises:
-            VocabularyError: a name that no category has.
+            VocabularyError: no category has one of the names.
         """
         return self._flagged(names, True)
 
     def with_stuff(self, names: str | Iterable[str]) -> Vocabulary:
-        """The categories that have these names made stuff; see `with_things`."""
+        """Return a vocabulary in which the categories with these names are stuff. See `with_things`."""
         return self._flagged(names, False)
 
     def with_flags(self, things: str | None = None, stuff: str | None = None) -> Vocabulary:
-        """What `--things` and `--stuff` do; None changes nothing.
+        """Apply `--things` and `--stuff`. None changes nothing.
 
         Raises:
-            VocabularyError: a name that no category has, or a category in both.
+            VocabularyError: no category has one of the names, or a category is in both.
         """
         chosen = [set() if names is None else self._numbers(names) for names in (things, stuff)]
         for number in sorted(chosen[0] & chosen[1]):
@@ -290,7 +294,7 @@ class Vocabulary:
         )
 
     def _numbers(self, names: str | Iterable[str]) -> set[int]:
-        """Of the categories that have these names."""
+        """Return the numbers of the categories that have these names."""
         chosen: set[int] = set()
         every = _folded(name for category in self for name in category.names)
         if isinstance(names, bytes) or not isinstance(names, Iterable):

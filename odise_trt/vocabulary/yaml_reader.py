@@ -1,6 +1,6 @@
-"""YAML of which every scalar is text: `no`, `1` and `2024-02-30` are names like others.
+"""Reads YAML with every scalar as text: `no`, `1` and `2024-02-30` are ordinary names.
 
-PyYAML's own values are of no use here, and making them is where it fails in ways of its own.
+PyYAML's own typed values are not needed here, and converting to them can fail in many ways.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..errors import VocabularyError
 if TYPE_CHECKING:
     import yaml
 
-#: Lists, mappings and texts, those behind an alias counted each time: a vocabulary of 10,000 categories has
-#: some 50,000; a few lines of aliases can make billions.
+#: The most lists, mappings and texts. Those behind an alias count each time. A vocabulary of 10,000
+#: categories has about 50,000. A few lines of aliases can make billions.
 MOST_VALUES = 500_000
 
-# PyYAML takes minutes for thousands of brackets, before Python's own limit ends it.
+# The deepest nesting. PyYAML takes minutes for thousands of brackets, until Python's own limit stops it.
 _DEEPEST = 200
 
 _TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
@@ -30,12 +30,13 @@ _FLAGS = {
 
 
 def read_yaml(text: str, place: str) -> Any:
-    """Lists, mappings and texts. In a mapping, no value is None, and the value of `isthing` a boolean.
+    """Read lists, mappings and texts. In a mapping, a missing value is None and `isthing` is a boolean.
 
     Raises:
-        VocabularyError: not YAML, a key twice, a tag such as `!!int`, or more than `MOST_VALUES` values.
+        VocabularyError: the text is not YAML, or has a key twice, a tag such as `!!int`, or more than
+            `MOST_VALUES` values.
     """
-    # Imported here because it is the one format that needs a library.
+    # Imported here because only this format needs a library.
     import yaml
 
     if _depth(text) > _DEEPEST:
@@ -65,7 +66,7 @@ def read_yaml(text: str, place: str) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How many brackets are open at once, at most; those in names are counted, too."""
+    """Return the largest number of brackets that are open at once. Brackets in names count, too."""
     steps = (1 if match[0] in "[{" else -1 for match in re.finditer(r"[\[\]{}]", text))
     return max(accumulate(steps), default=0)
 
@@ -79,7 +80,7 @@ def _hint(why: str) -> str:
 
 
 class _Values:
-    """Makes Python's values of nodes."""
+    """Converts nodes to Python values."""
 
     def __init__(self, place: str) -> None:
         self._place = place

@@ -35,8 +35,8 @@ train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE
 test: $(INSTALLED)  ## the tests; the long ones apart
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow"
 
-test-fast: $(INSTALLED)  ## no exports, no recorded outputs of the official code
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow and not export and not golden"
+test-fast: $(INSTALLED)  ## no exports, no recorded outputs of the official code, no training runs
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow and not export and not golden and not runs"
 
 test-slow: $(INSTALLED)  ## the long tests, and many more examples than usual
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not gpu"

@@ -1,6 +1,6 @@
 """Which lane a test belongs to: seen from what its module imports and which fixtures it uses.
 
-`make test-fast` leaves out `export` and `golden`; `make test` leaves out `slow`.
+`make test-fast` leaves out `export`, `golden` and `runs`; `make test` leaves out `slow`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,20 @@ GOLDENS = {
     "tests.reference.golden_models.golden_model",
     "tests.golden_case.golden_weights",
 }
+#: Modules of tests that train models, build engines with toys, or start other programs.
+RUNS = {
+    "test_adding_a_backend",
+    "test_doors",
+    "test_checkpoints",
+    "test_endings",
+    "test_gpu_benchmark",
+    "test_torchvision_free",
+    "test_train_command",
+    "test_trainer",
+    "test_training_loader",
+    "test_wheel",
+    "test_workers",
+}
 #: Seconds after which a test is ended: a hang, on machines many times slower than ours.
 LIMIT, SLOW_LIMIT = 300, 1800
 
@@ -56,6 +70,8 @@ def marks(item: pytest.Item) -> list[pytest.MarkDecorator]:
         found.append(pytest.mark.export)
     if used & GOLDENS:
         found.append(pytest.mark.golden)
+    if item.path.stem in RUNS:
+        found.append(pytest.mark.runs)
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         found.append(pytest.mark.examples)
     return found

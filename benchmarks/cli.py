@@ -66,9 +66,10 @@ def stages(
     """Compare a bundle with the PyTorch reference: seconds per stage, memory, and how equal the maps are."""
     from dataclasses import asdict
 
+    from benchmarks.provenance import commit, machine
     from benchmarks.record import check_place, write_record
     from benchmarks.runners import Job
-    from benchmarks.stage_times import KEYS, commit, compare, machine, table
+    from benchmarks.stage_times import KEYS, compare, table
     from odise_trt.bundle.manifest import Manifest
     from odise_trt.preprocess import load_image
     from odise_trt.vocabulary import Vocabulary

@@ -9,25 +9,18 @@ Contenders run one after the other, each in its own process, because the full pr
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.runners import CONTENDERS, Job, Outcome
-from odise_trt.package_versions import package_version
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-PACKAGES = ("torch", "diffusers", "open_clip_torch", "onnx", "onnxruntime", "numpy")
 #: Keys of the written record.
 KEYS = frozenset({"job", "machine", "commit", "contenders"})
 
@@ -89,38 +82,3 @@ def table(rows: dict[str, dict[str, Any]]) -> Table:
         "panoptic map equal to the first", *(f"{row['panoptic_agreement']:.2%}" for row in rows.values())
     )
     return shown
-
-
-def machine() -> dict[str, Any]:
-    """Describe the machine of the measurement."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        model = names[0] if names else model
-    return {
-        "device": f"{model}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": {package: _version(package) for package in PACKAGES},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return package_version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def commit() -> str:
-    """Return the measured commit, with "-dirty" if the tree differs from it."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        described = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-        )
-    except OSError:
-        return "unknown"
-    return described.stdout.strip() or "unknown"

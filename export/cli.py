@@ -17,7 +17,7 @@ from odise_trt.errors import ExportError
 from reference.completion import presets_like
 from reference.names import EMPTY
 
-from .names import stages_like
+from .completion import stages_like
 from .stopping import ends_soon
 
 _DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())

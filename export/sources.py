@@ -33,7 +33,7 @@ _DECIDES_NOTHING = frozenset(
         "disk_space",
         "exclusive",
         "measure",
-        "names",
+        "completion",
         "options",
         "reporter",
         "stopping",

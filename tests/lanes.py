@@ -34,8 +34,8 @@ GOLDENS = {
 #: Modules of tests that train models, build engines with toys, or start other programs.
 RUNS = {
     "test_adding_a_backend",
-    "test_doors",
     "test_checkpoints",
+    "test_doors",
     "test_endings",
     "test_gpu_benchmark",
     "test_torchvision_free",

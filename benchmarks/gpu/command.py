@@ -11,6 +11,7 @@ import typer
 
 from odise_trt.cli import console
 from odise_trt.cli.places import folder
+from odise_trt.errors import OdiseError
 
 
 class SectionName(StrEnum):
@@ -35,17 +36,17 @@ def main(
 ) -> None:
     """Measure on a GPU: techniques side by side, the floor of the card, growth."""
     started = time.perf_counter()
-    from benchmarks.gpu.machine import machine, smi
+    from benchmarks.gpu.card import card, smi
     from benchmarks.gpu.sections import SECTIONS, Bench
+    from benchmarks.provenance import commit as described
     from benchmarks.record import check_place, write_record
-    from benchmarks.stage_times import commit as described
     from reference.device import choose_device
 
     check_place(output, frozenset({"machine", "sections"}))
     chosen = choose_device(device)
     bench = Bench(preset, weights, chosen, ((side, side), (side, side * 4 // 3)), seconds=seconds)
     record: dict[str, Any] = {
-        "machine": machine(chosen),
+        "machine": card(chosen),
         "commit": commit or described(),
         "preset": preset,
         "weights": weights,
@@ -69,6 +70,13 @@ def main(
         record["clocks"][name] = smi()
         write_record(output, record)
     console.plain(out, f"written: {output}")
+    if failed := [name for name, numbers in record["sections"].items() if _has_failed(numbers)]:
+        raise OdiseError(f"not all was measured: {', '.join(failed)}", f"{output} has the reasons")
+
+
+def _has_failed(numbers: dict[str, Any]) -> bool:
+    values = [value for value in numbers.values() if isinstance(value, dict)]
+    return "error" in numbers or any("error" in value for value in values)
 
 
 def _short(value: Any) -> str:

@@ -16,8 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
+from export.cli import Precision
 from odise_trt.cli import console
 from odise_trt.cli.places import folder
+from odise_trt.errors import ExportError
 
 #: The stages, ordered by cost.
 STAGES = ("features", "captioner", "clip_pool", "mask_head")
@@ -28,36 +30,40 @@ def main(
     preset: Annotated[str, typer.Option(help="Of the reference.")] = "odise-label",
     weights: Annotated[str, typer.Option(help="random:SEED, demo, or a file.")] = "random:0",
     stage: Annotated[list[str] | None, typer.Option(help="Only this; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+    precision: Annotated[Precision, typer.Option(help="Of the engines.")] = Precision.fp16,
     device: Annotated[str, typer.Option(help="cuda, or cpu to try the script.")] = "cuda",
     side: Annotated[int, typer.Option(min=64, help="Height and width of the picture.")] = 1024,
     commit: Annotated[str | None, typer.Option(help="What is measured; default: what git says.")] = None,
 ) -> None:
     """Export, run and compare each stage."""
-    import torch
+    from torch import inference_mode
 
-    from benchmarks.gpu.machine import machine, smi
+    from benchmarks.gpu.card import card, smi
+    from benchmarks.provenance import commit as described
     from benchmarks.record import check_place, write_record
-    from benchmarks.stage_times import commit as described
     from export.onnx_export import export_stage
     from export.stages import STAGES as WRAPPERS
     from reference.checkpoint import load_weights
+    from reference.device import choose_device
+    from reference.names import require_known
 
     check_place(output, frozenset({"machine", "stages"}))
-    started, out, chosen = time.perf_counter(), console.output(), torch.device(device)
+    for name in stage or ():
+        require_known(name, STAGES, "stage", ExportError)
+    started, out, chosen = time.perf_counter(), console.output(), choose_device(device)
     model = load_weights(preset, weights).eval().requires_grad_(False)
     record: dict[str, Any] = {
-        "machine": machine(chosen),
+        "machine": card(chosen),
         "commit": commit or described(),
         "preset": preset,
         "weights": weights,
-        "precision": precision,
+        "precision": precision.value,
         "stages": {},
     }
     for name in stage or STAGES:
         try:
             model.cpu()
-            with tempfile.TemporaryDirectory() as work, torch.inference_mode():
+            with tempfile.TemporaryDirectory() as work, inference_mode():
                 wrapper = WRAPPERS[name](model).eval()
                 spec = wrapper.declare(model.preset).at(precision)
                 graph = export_stage(wrapper, spec, Path(work), precision=precision)
@@ -76,6 +82,8 @@ def main(
         console.plain(out, f"{time.perf_counter() - started:6.1f} s  {name}: {row}")
         write_record(output, record)
     console.plain(out, f"written: {output}")
+    if failed := [name for name, row in record["stages"].items() if "error" in row]:
+        raise ExportError(f"not all was measured: {', '.join(failed)}", f"{output} has the reasons")
 
 
 def stage_inputs(model: Any, name: str, side: int, device: Any) -> tuple[Any, ...]:

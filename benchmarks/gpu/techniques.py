@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.runners import OVERLAP_THRESHOLD
 from export.precision import HalfPrecision, HalfStage
 from reference.model import ODISE, Segmentation
 from reference.model.clock import Clock
@@ -23,8 +24,6 @@ from reference.oracle import segment_official
 
 #: Modules whose weights stay float32 in half precision, as in the exported stages.
 FLOAT32 = ("sem_seg_head.predictor",)
-#: Every query keeps the pixels it wins, so that a comparison of maps shows the most differences.
-OVERLAP_THRESHOLD = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def cache(
     folder: Annotated[
         str | None,
         typer.Argument(
-            help="A bundle, or the folder that bundles are in; left out: engines.", show_default=False
+            help="A bundle, or the folder that bundles are in. Default: engines.", show_default=False
         ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove the tables; they are made again.")] = False,

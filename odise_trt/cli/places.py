@@ -1,4 +1,4 @@
-"""Folders as they are given on the command line."""
+"""Files and folders as they are given on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folder(text: str) -> Path:
             a folder called "s3:"), or the home folder is not known.
     """
     if not str(text).strip():  # typer gives the default as a path
-        raise typer.BadParameter(f"{text!r} names no folder; is a variable of the shell unset?")
+        raise typer.BadParameter(f"{text!r} names no file or folder; is a variable of the shell unset?")
     if is_address(text):
         raise typer.BadParameter(f"{text} is an address: give a path on this machine")
     if home_is_unknown(text) and not kind_of(text).is_there:

@@ -49,11 +49,12 @@ def run(
             min=0.0, max=1.0, help="Drop panoptic segments of which less than this share is visible."
         ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            help="cpu, cuda or cuda:1; cpu for onnxruntime, if left out.", autocompletion=devices_like
+            help="cpu, cuda or cuda:1. Default: cpu for onnxruntime, cuda for TensorRT.",
+            autocompletion=devices_like,
         ),
     ] = None,
     ray: Annotated[
@@ -62,11 +63,11 @@ def run(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="With --ray: workers; as many as have room, if left out."),
+        typer.Option(min=1, help="With --ray: workers. Default: as many as have room."),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(min=0.0, help="With --ray: GPUs of each worker; 1 for TensorRT, if left out."),
+        typer.Option(min=0.0, help="With --ray: GPUs of each worker. Default: 1 for TensorRT."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:

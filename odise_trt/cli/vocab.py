@@ -17,7 +17,7 @@ def vocab(
     vocabulary: Annotated[
         str | None,
         typer.Argument(
-            help="As --vocab of run takes it; if left out, the presets are listed.",
+            help="As --vocab of run takes it. Without it, the presets are listed.",
             show_default=False,
             autocompletion=vocabularies_like,
         ),

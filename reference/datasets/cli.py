@@ -77,7 +77,7 @@ def verify(
     path: Folder,
     split: Annotated[Split, typer.Option(help="Which part.")] = Split.val,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Read only so many images; left out: all.", show_default=False)
+        int | None, typer.Option(min=1, help="Read only so many images. Default: all.", show_default=False)
     ] = None,
 ) -> None:
     """Look for every file, read every image to see that the files fit each other, and count what is there."""
@@ -120,12 +120,10 @@ def _show(report: Report) -> None:
 def prepare(
     name: Name,
     path: Folder,
-    split: Annotated[
-        Split | None, typer.Option(help="Which part; left out: val.", show_default=False)
-    ] = None,
+    split: Annotated[Split | None, typer.Option(help="Which part. Default: val.", show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option(help="Make again what exists.")] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads; left out: one per core.", show_default=False)
+        int | None, typer.Option(min=1, max=256, help="Threads. Default: one per core.", show_default=False)
     ] = None,
 ) -> None:
     """Make what evaluation reads from what can be downloaded. A run that was stopped is taken up again.

@@ -18,12 +18,12 @@ def train_demo(
     ] = Path("training/demo"),
     smoke: Annotated[bool, typer.Option("--smoke", help="Every part for a few steps.")] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of PyTorch; all cores, if left out.")
+        int | None, typer.Option(min=1, help="Threads of PyTorch. Default: all cores.")
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(
-            help="cpu, cuda or cuda:1; a GPU if there is one, if left out.", autocompletion=devices_like
+            help="cpu, cuda or cuda:1. Default: a GPU if there is one.", autocompletion=devices_like
         ),
     ] = None,
 ) -> None:

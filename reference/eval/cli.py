@@ -37,13 +37,6 @@ def _datasets_like(incomplete: str) -> list[str]:
     return [name for name in SCENES if name.startswith(incomplete)] + datasets_like(incomplete)
 
 
-def _file_of(text: str) -> Path:
-    """The file of an option, as `odise_trt.cli.places.folder`."""
-    if not str(text).strip():
-        raise typer.BadParameter("it is empty; is a variable of the shell unset?")
-    return folder_of(text)
-
-
 DatasetName = Annotated[
     str,
     typer.Option(
@@ -58,7 +51,7 @@ Data = Annotated[
     typer.Option(help="Where the dataset is.", show_default=False, parser=folder_of, metavar="PATH"),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Part of the dataset: train or val; val, if left out.", show_default=False)
+    str | None, typer.Option(help="Part of the dataset: train or val. Default: val.", show_default=False)
 ]
 Output = Annotated[
     Path,
@@ -71,7 +64,7 @@ Output = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many images.")]
 TaskOption = Annotated[
     list[TaskName] | None,
-    typer.Option(help="Evaluate only this; may be given several times. All there is truth for, if left out."),
+    typer.Option(help="Evaluate only this; may be given several times. Default: all with truth."),
 ]
 Picture = Annotated[
     Path | None,
@@ -79,7 +72,7 @@ Picture = Annotated[
         "--picture",
         help="PNG file: draw the first images (at most 8) beside truth and prediction, with scores.",
         show_default=False,
-        parser=_file_of,
+        parser=folder_of,
         metavar="PATH",
     ),
 ]
@@ -87,42 +80,40 @@ PerCategory = Annotated[bool, typer.Option("--per-category", help="Print a row f
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Preset of the reference; demo, if left out.", show_default=False, autocompletion=presets_like
+        help="Preset of the reference. Default: demo.", show_default=False, autocompletion=presets_like
     ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Weights of the reference: random:SEED, demo, or a safetensors file; demo, if left out.",
+        help="Weights of the reference: random:SEED, demo, or a safetensors file. Default: demo.",
         show_default=False,
     ),
 ]
 CaptionerOption = Annotated[
     str | None,
-    typer.Option(help="Ablation: empty; implicit, as in the paper, if left out.", show_default=False),
+    typer.Option(help="Ablation: empty. Default: implicit, as in the paper.", show_default=False),
 ]
 Timesteps = Annotated[
     str | None,
     typer.Option(
-        help='Ablation: diffusion steps, "0+100+200" or "learnable"; 0, if left out.', show_default=False
+        help='Ablation: diffusion steps, "0+100+200" or "learnable". Default: 0.', show_default=False
     ),
 ]
 Classifier = Annotated[
     str | None,
     typer.Option(
-        help='Ablation: diffusion, discriminative, or the weight of "diffusion"; both, if left out.',
+        help='Ablation: diffusion, discriminative, or the weight of "diffusion". Default: both.',
         show_default=False,
     ),
 ]
 ClipMasks = Annotated[
     str | None,
-    typer.Option(help="Ablation: crop or crop-masked; pool, if left out.", show_default=False),
+    typer.Option(help="Ablation: crop or crop-masked. Default: pool.", show_default=False),
 ]
-Features = Annotated[
-    str | None, typer.Option(help="Ablation: clip; diffusion, if left out.", show_default=False)
-]
+Features = Annotated[str | None, typer.Option(help="Ablation: clip. Default: diffusion.", show_default=False)]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.", autocompletion=devices_like)]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all, if left out.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all.")]
 
 
 def eval_command(

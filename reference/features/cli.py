@@ -23,7 +23,7 @@ def features(
     seed: Annotated[int, typer.Option(help="Of k-means.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option(help="PNG file; PHOTO.features.png, here, if left out.", show_default=False),
+        typer.Option(help="PNG file. Default: PHOTO.features.png, here.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another file of the name.")] = False,
 ) -> None:

@@ -42,7 +42,7 @@ def scenes(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="A picture, scene.png if left out; with --count a folder, scenes if left out.",
+            help="A picture; with --count a folder. Default: scene.png, or scenes.",
             show_default=False,
             parser=place,
             metavar="PATH",

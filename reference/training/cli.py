@@ -95,7 +95,7 @@ def train(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of AdamW; 1e-4 in the paper.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=64, help="Side of training images; the preset's, if left out.")
+        int | None, typer.Option(min=64, help="Side of training images. Default: the preset's.")
     ] = None,
     points: Annotated[int | None, typer.Option(min=1, help="Points per mask in the losses; 12,544.")] = None,
     autocast: Annotated[Autocast | None, typer.Option(help="Half precision where it is safe.")] = None,
@@ -132,7 +132,7 @@ def train(
         bool, typer.Option("--show-parameters", help="Print what is trained and what is frozen, and stop.")
     ] = False,
 ) -> None:
-    """Train ODISE with the paper's recipe; every number left out is the paper's."""
+    """Train ODISE with the paper's recipe; the default of every number is the paper's."""
     # Imported first: it needs the extra, and the error boundary names the extra where it is missing.
     from reference import checkpoint  # noqa: F401
     from reference.ablation import Ablation

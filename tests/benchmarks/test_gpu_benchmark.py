@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from benchmarks.gpu import techniques
-from benchmarks.gpu.sections import Bench, floor, waterfall
+from benchmarks.gpu.command import SectionName
+from benchmarks.gpu.sections import SECTIONS, Bench, floor, waterfall
 from benchmarks.gpu.timing import StageClock, measure
 from tests.door import call, verb
 from tests.tiny_preset import TINY
@@ -100,3 +102,36 @@ def test_a_stage_on_onnx_runtime_is_compared_with_the_reference(tmp_path: Path) 
     stage = json.loads(record.read_text(encoding="utf-8"))["stages"]["clip_pool"]
     assert stage["providers"] == ["CPUExecutionProvider"]
     assert stage["relative_l2"]["clip_mask_embed"] < 1e-4
+
+
+def test_every_section_can_be_chosen() -> None:
+    assert tuple(SectionName) == tuple(SECTIONS)
+
+
+def test_a_failure_is_in_the_record_and_in_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(bench: Bench) -> Iterator[tuple[str, object]]:
+        yield "one", {"error": "RuntimeError: no such kernel"}
+
+    monkeypatch.setitem(SECTIONS, "floor", fails)
+    record = tmp_path / "record.json"
+    options = ["--preset", "demo", "--device", "cpu", "--section", "floor"]
+    done = call(verb("benchmarks.cli:app", "gpu"), *options, "--output", record)
+    assert done.status == 1
+    assert "not all was measured: floor" in done.stderr
+    assert "no such kernel" in record.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stage", "decoder"], "there is no stage 'decoder'"),
+        (["--device", "abacus"], "there is no device 'abacus'"),
+    ],
+)
+def test_a_slip_is_named_before_weights_are_read(options: list[str], message: str, tmp_path: Path) -> None:
+    arguments = ["--weights", "missing.safetensors", "--output", tmp_path / "record.json"]
+    done = call(verb("benchmarks.cli:app", "cuda-engines"), *options, *arguments)
+    assert done.status == 1
+    assert message in done.stderr

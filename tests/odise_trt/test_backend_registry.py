@@ -16,8 +16,7 @@ REGISTRY = "odise_trt/backends/registry.py"
 #: The package `onnxruntime` is the toolkit's too: parity runs on it, its version is written down, and it has
 #: two distributions.
 PACKAGE_ONNXRUNTIME = {
-    "benchmarks/gpu/machine.py",
-    "benchmarks/stage_times.py",
+    "benchmarks/provenance.py",
     "export/plan.py",
     "odise_trt/cli/extras.py",
     "odise_trt/package_versions.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from export.names import stages_like
+from export.completion import stages_like
 from export.stages import STAGES
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS

@@ -141,8 +141,8 @@ def test_a_fault_of_the_product_is_reported_with_its_picture_and_one_traceback(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--output", ""], "names no folder"),
-        (["--engines", ""], "names no folder"),
+        (["--output", ""], "names no file or folder"),
+        (["--engines", ""], "names no file or folder"),
         (["--output", "~nobodyhere/x"], "no home folder is known for ~nobodyhere/x"),
         (["--task", "semantic", "--overlap-threshold", "0.5"], "it is for --task panoptic"),
         (["--workers", "2"], "are for --ray"),

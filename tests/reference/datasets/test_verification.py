@@ -227,7 +227,7 @@ def test_a_path_that_is_no_folder_is_one_message(tmp_path: Path, verb: str, path
     done = run(verb, "ade150", path)
     assert done.status in (1, 2)
     assert "report it" not in done.stderr
-    assert ("names no folder" in done.stderr) == (not path.strip())
+    assert ("names no file or folder" in done.stderr) == (not path.strip())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")

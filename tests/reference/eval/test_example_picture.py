@@ -165,7 +165,7 @@ def test_a_place_that_takes_no_picture_is_named_before_weights_are_read(tmp_path
 def test_an_empty_name_of_a_picture_is_refused() -> None:
     done = call(EVAL, "--picture", "")
     assert done.status == 2
-    assert "it is empty" in done.stderr
+    assert "names no file or folder" in done.stderr
 
 
 def test_the_command_draws_what_it_evaluates(tmp_path: Path) -> None:

@@ -262,9 +262,9 @@ def run(*arguments: object) -> Done:
     ("arguments", "message"),
     [
         (("--reference", "--dataset", "scenes", "--data", "/tmp"), "--data"),
-        (("--reference", "--dataset", "coco", "--data", ""), "names no folder"),
-        (("--reference", "--dataset", "scenes", "--output", ""), "names no folder"),
-        (("--engines", "", "--dataset", "scenes"), "names no folder"),
+        (("--reference", "--dataset", "coco", "--data", ""), "names no file or folder"),
+        (("--reference", "--dataset", "scenes", "--output", ""), "names no file or folder"),
+        (("--engines", "", "--dataset", "scenes"), "names no file or folder"),
         (("--engines", "e", "--dataset", "scenes", "--output", "s3://bucket/x"), "is an address"),
         (("--reference", "--dataset", "coco", "--data", "https://x.org/coco.zip"), "is an address"),
         (("--reference", "--dataset", "scenes", "--weights", ""), "variable of the shell"),

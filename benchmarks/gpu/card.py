@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-PACKAGES = (
-    "torch",
-    "diffusers",
-    "open_clip_torch",
-    "transformers",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "numpy",
-)
+from benchmarks.gpu.timing import measure
+from benchmarks.provenance import machine
+
 _CLOCKS = "clocks.sm,clocks.mem,clocks_event_reasons.active,temperature.gpu,power.draw"
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """Return the device, its driver and the versions of packages."""
-    facts: dict[str, Any] = {
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-    }
+def card(device: torch.device) -> dict[str, Any]:
+    """Describe the machine, and on a GPU the card and its driver."""
     if device.type != "cuda":
-        return facts | {"device": platform.machine()}
+        return machine()
     properties = torch.cuda.get_device_properties(device)
-    return facts | {
+    return machine() | {
+        "host": machine()["device"],
         "device": properties.name,
         "memory_bytes": properties.total_memory,
         "multiprocessors": properties.multi_processor_count,
@@ -70,13 +58,4 @@ def ceilings(device: torch.device, side: int = 8192) -> dict[str, float]:
 
 
 def _seconds(work: Any, device: torch.device) -> float:
-    from .timing import measure
-
     return float(measure(lambda clock: work(), device, repeats=20, seconds=3.0)["seconds"])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -1,0 +1,49 @@
+"""Where numbers come from: the machine, the versions of packages, and the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+from odise_trt.package_versions import package_version
+
+PACKAGES = ("torch", "diffusers", "open_clip_torch", "transformers", "onnx", "onnxruntime", "numpy")
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine of the measurement."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {
+        "device": f"{model}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return package_version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str:
+    """Return the measured commit, with "-dirty" if the tree differs from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        )
+    except OSError:
+        return "unknown"
+    return described.stdout.strip() or "unknown"

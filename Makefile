@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Processes that run the tests; each takes up to 4 GB.
 WORKERS ?= 2
+# Tensors come and go by the hundred megabytes. glibc would return each to the system and fetch it again.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=2147483648 MALLOC_TRIM_THRESHOLD_=8589934592
 DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
@@ -33,10 +35,10 @@ train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)
 
 test: $(INSTALLED)  ## the tests; the long ones apart
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow"
+	$(KEEP_MEMORY) $(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow"
 
 test-fast: $(INSTALLED)  ## no exports, no recorded outputs of the official code, no training runs
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow and not export and not golden and not runs"
+	$(KEEP_MEMORY) $(BIN)/python -m pytest -n $(WORKERS) -m "not gpu and not slow and not export and not golden and not runs"
 
 test-slow: $(INSTALLED)  ## the long tests, and many more examples than usual
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not gpu"

@@ -117,7 +117,10 @@ def test_ctrl_c_in_the_first_moments_shows_no_traceback(door: str, root: Path) -
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize("package", ["filelock", "onnxscript", "safetensors"])
+@pytest.mark.parametrize(
+    "package",
+    [*(pytest.param(name, marks=pytest.mark.slow) for name in ("filelock", "onnxscript")), "safetensors"],
+)
 def test_one_package_that_is_missing_is_named(package: str, root: Path, tmp_path: Path) -> None:
     done = run(package, ["export/build_engines.py", *BUILD, str(tmp_path / "out")], root)
     assert done.returncode == 1

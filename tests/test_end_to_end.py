@@ -85,7 +85,13 @@ VARIANTS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+#: 13 windows. `make test` has the rule of the longest side in tests of `evaluation_size`.
+LONG = {"larger than 2560 px"}
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in VARIANTS]
+)
 def test_any_size_and_mode_gives_the_reference_panoptic_map(
     variant: str, tmp_path: Path, segmenter: Segmenter, model: ODISE
 ) -> None:

@@ -33,6 +33,7 @@ def python(code: str, root: Path, path: Path | None = None) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 def test_the_model_imports_with_a_torchvision_that_cannot_load(root):
     pytest.importorskip("diffusers")
     unaided = python(BROKEN + "import torchvision", root)

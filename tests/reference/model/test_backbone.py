@@ -13,6 +13,8 @@ from reference.preset import DEMO
 from tests.reference.golden_models import golden_case, golden_model
 
 
+# Part of the comparisons of whole cases, for whoever looks for a fault.
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size"), [("label", "small"), ("caption", "512")])
 @torch.no_grad()
 def test_the_pyramid_of_a_window_is_the_official_one(kind, size):

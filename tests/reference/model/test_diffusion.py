@@ -24,6 +24,8 @@ def first_window(kind: str, size: str) -> tuple[torch.Tensor, tuple[torch.Tensor
     return resize_bicubic(windows[:1], model.preset.window), model.captioner(windows[:1])
 
 
+# Like the next test, one part of what the comparisons of whole cases contain, for whoever looks for a fault.
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size"), [("label", "512"), ("caption", "small")])
 @torch.no_grad()
 def test_latents_and_raw_features_are_the_official_ones(kind, size):
@@ -38,6 +40,7 @@ def test_latents_and_raw_features_are_the_official_ones(kind, size):
         case.check(f"w0.ldm.feature{index}", feature)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_wasteful_way_computes_everything_the_official_code_does():
     case, model = golden_case("label", "small"), golden_model("label")

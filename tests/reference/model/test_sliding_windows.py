@@ -18,8 +18,9 @@ from tests.reference.golden_models import golden_case, golden_model
 LEVELS = ("s2", "s3", "s4", "s5")
 
 
-# The backbone of caption models is the same.
-@pytest.mark.parametrize("kind", ["label", pytest.param("caption", marks=pytest.mark.slow)])
+# Part of the comparisons of whole cases, for whoever looks for a fault.
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["label", "caption"])
 @torch.no_grad()
 def test_features_of_an_image_smaller_than_a_window_are_the_official_ones(kind):
     # 300 x 420 pads to 320 x 448: two windows of 320 that overlap by 192.

@@ -270,7 +270,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("autocast", ["none", "bf16"])
+@pytest.mark.parametrize("autocast", ["none", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_the_loss_falls_on_images_seen_again_and_again(autocast, tmp_path):
     torch.set_num_threads(1)
     config = replace(

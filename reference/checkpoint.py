@@ -67,12 +67,14 @@ class Slot(NamedTuple):
 
     Attributes:
         tensor: the parameter or buffer itself.
+        ours: its name in this code.
         names: its official names, one per copy.
         shape: its official shape.
         trainable: it belongs to the trainable part.
     """
 
     tensor: Tensor
+    ours: str
     names: tuple[str, ...]
     shape: tuple[int, ...]
     trainable: bool
@@ -265,7 +267,7 @@ def slots(model: ODISE) -> list[Slot]:
         trainable = (
             tensor.requires_grad or tensor is model.criterion.empty_weight or name.startswith(_CAPTIONER)
         )
-        found.append(Slot(tensor, table.official_names(name), shape, trainable))
+        found.append(Slot(tensor, name, table.official_names(name), shape, trainable))
     return found
 
 

@@ -16,7 +16,8 @@ from odise_trt.errors import WeightsError
 from odise_trt.files.writing import unfinished
 from reference.weights.diagnosis import unreadable
 
-_LABELS = "train_labels"
+#: Key of the header: the categories of training, a JSON list of lists of names.
+LABELS = "train_labels"
 _ELSEWHERE = "make room, or choose another folder"
 
 TrainLabels = tuple[tuple[str, ...], ...]
@@ -62,16 +63,16 @@ class WeightsFile(Mapping[str, Tensor]):
         return len(self._names)
 
     def _labels(self, metadata: Mapping[str, str]) -> TrainLabels | None:
-        if _LABELS not in metadata:
+        if LABELS not in metadata:
             return None
         try:
-            labels = json.loads(metadata[_LABELS])
+            labels = json.loads(metadata[LABELS])
         except ValueError:
             labels = None
         if not (isinstance(labels, list) and labels and all(map(_is_category, labels))):
             raise WeightsError(
                 f"{self._path} states its training labels in another form",
-                f"its metadata {_LABELS!r} must be a JSON list of lists of names",
+                f"its metadata {LABELS!r} must be a JSON list of lists of names",
             )
         return tuple(tuple(names) for names in labels)
 
@@ -91,7 +92,7 @@ def write_weights(
     Raises:
         OutputError: it cannot be written; a file of that name is left as it was.
     """
-    header = {"format": "pt", **(metadata or {}), _LABELS: json.dumps(labels)}
+    header = {"format": "pt", **(metadata or {}), LABELS: json.dumps(labels)}
     with unfinished(path, lambda _: _ELSEWHERE) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)

@@ -1,0 +1,166 @@
+"""`odise-trt convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from odise_trt.cli.console import errors, plain
+from odise_trt.cli.places import folder
+from odise_trt.errors import ArgumentError, OutputError
+from reference.completion import presets_like
+
+if TYPE_CHECKING:
+    from reference.convert.reporter import Reporter
+
+
+class To(StrEnum):
+    """What to write."""
+
+    odise_trt = "odise-trt"
+    release = "release"
+    diffusers = "diffusers"
+
+
+class Precision(StrEnum):
+    """Types of the written tensors."""
+
+    single = "single"
+    stored = "stored"
+
+
+def convert(
+    preset: Annotated[str, typer.Argument(help="odise-label or odise-caption.", autocompletion=presets_like)],
+    odise: Annotated[
+        Path | None, typer.Option(help="Checkpoint of ODISE (.pth).", parser=folder, show_default=False)
+    ] = None,
+    sd: Annotated[
+        Path | None,
+        typer.Option(help="Stable Diffusion v1.3: sd-v1-3.ckpt, or a folder of diffusers.", parser=folder, show_default=False),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="CLIP ViT-L/14-336 of OpenAI, open_clip or transformers.", parser=folder, show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="What to write. Default: PRESET.safetensors, here.", parser=folder, show_default=False),
+    ] = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Write UNet, VAE and CLIP only; no --odise.")
+    ] = False,
+    allow_version: Annotated[
+        list[str] | None,
+        typer.Option(help="Accept another version, such as sd-1.5. The error names it.", metavar="NAME", show_default=False),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="single: all fp32. stored: as the files have it, 5.2 instead of 6.1 GB.")
+    ] = Precision.single,
+    to: Annotated[
+        To, typer.Option(help="odise-trt: the file for --weights. The others: from --weights back to what others read.")
+    ] = To.odise_trt,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A converted file, for the way back.", parser=folder, show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
+) -> None:
+    """Make one file of the official ones: ODISE, Stable Diffusion and CLIP. Nothing in them is executed.
+
+    Files that are not given are looked for where `odise-trt download` and the official code put them.
+    """
+    if to is To.odise_trt:
+        if weights is not None:
+            raise ArgumentError("--weights is for the way back", "add --to release or --to diffusers")
+        if frozen and odise is not None:
+            raise ArgumentError("--frozen writes no tensor of --odise", "leave one of them out")
+        default = f"{preset}-frozen.safetensors" if frozen else f"{preset}.safetensors"
+        place = _place(output or Path(default), overwrite)
+        _forward(preset, odise, sd, clip, place, frozen, frozenset(allow_version or ()), precision)
+        return
+    if odise is not None or sd is not None or clip is not None or frozen or allow_version:
+        raise ArgumentError(f"--to {to} reads one converted file", "give it with --weights, and nothing else")
+    if weights is None:
+        raise ArgumentError(f"--to {to} needs the converted file", "give it with --weights")
+    _back(preset, to, weights, output, overwrite)
+
+
+def _forward(
+    preset: str,
+    odise: Path | None,
+    sd: Path | None,
+    clip: Path | None,
+    output: Path,
+    frozen: bool,
+    accepted: frozenset[str],
+    precision: Precision,
+) -> None:
+    from reference.convert.convert import Inputs, convert
+    from reference.convert.official import found
+
+    paths = found(preset, odise, sd, clip, frozen=frozen)
+    with _reporter() as reporter:
+        made = convert(
+            preset,
+            Inputs(*paths),
+            output,
+            accepted=accepted,
+            precision=precision.value,
+            reporter=reporter,
+        )
+    told = ", ".join(f"{role.replace('_', ' ')}: {name}" for role, name in made.versions.items())
+    plain(errors(), f"{made.tensors} tensors, {made.bytes / 1e9:.2f} GB; {told}")
+    plain(errors(), f"fingerprint of the UNet: {made.unet_fingerprint}")
+    typer.echo(made.path)
+
+
+def _back(preset: str, to: To, weights: Path, output: Path | None, overwrite: bool) -> None:
+    from reference.convert.back import to_diffusers, to_release
+
+    if to is To.release:
+        place = _place(output or Path(f"{preset}.pth"), overwrite)
+        count = to_release(preset, weights, place)
+        plain(errors(), f"{count} tensors of the trained part")
+    else:
+        place = output or Path(f"{preset}-diffusers")
+        with _reporter() as reporter:
+            counts = to_diffusers(preset, weights, place, reporter)
+        plain(errors(), ", ".join(f"{part}: {count} tensors" for part, count in counts.items()))
+    typer.echo(place)
+
+
+def _place(output: Path, overwrite: bool) -> Path:
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder", "give the name of a file")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} is there already", "give another --output, or --overwrite")
+    return output
+
+
+@contextmanager
+def _reporter() -> Iterator[Reporter]:
+    from odise_trt.cli.progress import progress_bars
+    from reference.convert.reporter import Reporter
+
+    console = errors()
+
+    with progress_bars(console, hidden=not console.is_terminal, transient=True, counted=False) as bars:
+
+        class Shown(Reporter):
+            def note(self, text: str) -> None:
+                plain(console, text, "yellow")
+
+            @contextmanager
+            def work(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+                if not console.is_terminal:
+                    plain(console, f"{what}, {total / 1e6:.0f} MB")
+                task = bars.add_task(what, total=total)
+                yield lambda count: bars.advance(task, count)
+                bars.remove_task(task)
+
+        yield Shown()

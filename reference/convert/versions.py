@@ -1,0 +1,125 @@
+"""Which published file it is. Versions 1.1 to 1.5 differ in nothing but the numbers of the UNet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from odise_trt.errors import WeightsError
+from reference.convert.expected import Expected
+from reference.convert.reporter import Reporter
+from reference.convert.sources.clip import is_openai
+from reference.convert.sources.source import Source
+
+#: The version that ODISE is made of.
+OFFICIAL = "1.3"
+#: What stands for a version that nothing here can tell.
+UNVERIFIED = "unverified"
+
+#: SHA-256 of whole files -> version. A folder of diffusers is told by its UNet.
+_STABLE_DIFFUSION = {
+    "86cd1d3ccb044d7ba8db743d717c9bac603c4043508ad2571383f954390f3cea": "1.1",
+    "efdeb5dc418a025d9a8cc0a8617e106c69044bc2925abecc8a254b2910d69829": "1.1",
+    "3b87d30facd5bafca1cbed71cfb86648aad75d1c264663c0cc78c7aea8daec0d": "1.2",
+    "bc5086a904d7b9d13d2a7bccf38f089824755be7261c7399d92e555e1e9ac69a": "1.2",
+    "2cff93af4dcc07c3e03110205988ff98481e86539c51a8098d4f2236e41f7f2f": "1.3",
+    "54632c6e8a36eecae65e36cb0595fab314e1a1545a65209f24fde221a8d4b2ca": "1.3",
+    "fe4efff1e174c627256e44ec2991ba279b3816e364b49f9be2abc0b3ff3f8556": "1.4",
+    "14749efc0ae8ef0329391ad4436feb781b402f4fece4883c7ad8d10556d8a36a": "1.4",
+    "cc6cb27103417325ff94f52b7a5d2dde45a7515b25c255d8e396c90014281516": "1.5",
+    "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa": "1.5",
+    "e1441589a6f3c5a53f5f54d0975a18a7feb7cdf0b0dee276dfc3331ae376a053": "1.5",
+    "1a189f0be69d6106a48548e7626207dddd7042a418dbf372cefd05e0cdba61b6": "1.5",
+    "19da7aaa4b880e59d56843f1fcb4dd9b599c28a1d9d9af7c1143057c8ffae9f1": "1.5",
+}
+#: Fingerprint of the UNet -> version. None is known: nobody has published one, and we have not seen the files.
+_FINGERPRINTS: dict[str, str] = {}
+#: SHA-256 -> name of the files of CLIP ViT-L/14-336.
+_CLIP = {
+    "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02": "OpenAI's archive",
+    "fbc415c3d0d7b79faed8f5ccfb740c32b7c4f5ffe7283b851f89c6231c01a8e0": "open_clip's copy",
+}
+#: The beginnings of the SHA-256 of the releases, as their names state them.
+_RELEASES = {"b67d2efc": "odise-label", "853cc971": "odise-caption"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file is.
+
+    Attributes:
+        name: for `--allow-version` and for the header, such as "sd-1.5", "sd-unverified".
+        sure: told by its hash or by its fingerprint.
+        official: what ODISE was made of, as far as can be told.
+    """
+
+    name: str
+    sure: bool
+    official: bool
+
+
+def fingerprint(source: Source, expected: Expected, reporter: Reporter) -> str:
+    """Return the SHA-256 over the tensors of the UNet as little-endian fp32, in the order of their names.
+
+    It tells a version whatever the layout of the file.
+    """
+    digest = hashlib.sha256()
+    shapes = expected.shapes("unet")
+    total = sum(4 * torch.Size(shape).numel() for shape in shapes.values())
+    with reporter.work("fingerprint of the UNet", total) as advance:
+        for name in sorted(shapes):
+            tensor = source.tensors[name].to(torch.float32).contiguous()
+            digest.update(tensor.numpy().data)
+            advance(tensor.nbytes)
+    return digest.hexdigest()
+
+
+def stable_diffusion_version(source: Source, unet: str) -> Verdict:
+    """Tell the version by the hash of the file, or by the fingerprint `unet`."""
+    versions = {_STABLE_DIFFUSION[sha] for sha in source.hashes if sha in _STABLE_DIFFUSION}
+    version = next(iter(versions), None) or _FINGERPRINTS.get(unet)
+    if version is None:
+        return Verdict(f"sd-{UNVERIFIED}", False, False)
+    return Verdict(f"sd-{version}", True, version == OFFICIAL)
+
+
+def clip_version(source: Source, tensors: Mapping[str, Tensor]) -> Verdict:
+    """Tell OpenAI's CLIP by the hash of the file, or by its numbers."""
+    if any(sha in _CLIP for sha in source.hashes):
+        return Verdict("clip-openai", True, True)
+    if is_openai(tensors):
+        return Verdict("clip-openai", False, True)
+    return Verdict(f"clip-{UNVERIFIED}", False, False)
+
+
+def release_version(source: Source, preset: str) -> Verdict:
+    """Tell a release by the beginning of its hash. Other checkpoints of the same training are fine."""
+    release = next((_RELEASES[sha[:8]] for sha in source.hashes if sha[:8] in _RELEASES), None)
+    return Verdict(f"release of {release}" if release else "own training", release is not None, release == preset)
+
+
+def require_accepted(verdict: Verdict, source: Source, accepted: Collection[str], unet: str = "") -> None:
+    """Raise WeightsError unless a file is what ODISE was made of, or a person has accepted what it is."""
+    if verdict.official or verdict.name in accepted:
+        return
+    accept = f"or accept it: --allow-version {verdict.name}"
+    if verdict.name.startswith("clip"):
+        raise WeightsError(
+            f"{source.path} is not OpenAI's CLIP: its numbers are not those of half precision", accept
+        )
+    if not verdict.sure:
+        raise WeightsError(
+            f"{source.path} is Stable Diffusion 1.x, and nothing tells which version (fingerprint of its UNet:"
+            f" {unet})",
+            f"ODISE was trained on {OFFICIAL}: give sd-v1-3.ckpt, {accept}",
+        )
+    version = verdict.name.removeprefix("sd-")
+    raise WeightsError(
+        f"{source.path} is Stable Diffusion {version}; ODISE was trained on {OFFICIAL}, and other versions give"
+        " other results",
+        f"give sd-v1-3.ckpt, {accept}",
+    )

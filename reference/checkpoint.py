@@ -53,7 +53,8 @@ class WeightsDescription(TypedDict):
 
     Attributes:
         source: "random:SEED", "demo", or the name of the file.
-        sha256: of the file, or of the text "random:SEED".
+        sha256: of the file, or of the text "random:SEED". For a file that `odise-trt convert` wrote, the hash
+            of its tensors as the header states it: 6 GB are not read for it.
         seeded: the weights are random numbers, not a trained model.
     """
 
@@ -163,12 +164,24 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(preset, source)
+    digest = _stated_hash(path) or _file_hash(path)
+    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
+
+
+def _stated_hash(path: Path) -> str | None:
+    try:
+        with WeightsFile(path) as file:
+            return file.content_sha256
+    except WeightsError:  # whoever loads the file says what is wrong with it
+        return None
+
+
+def _file_hash(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
 
 
 def fill_random(model: ODISE, seed: int) -> None:

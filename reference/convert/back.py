@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odise_trt.errors import OutputError, WeightsError
 from odise_trt.files.writing import put_in_place, unfinished, unfinished_folder, writing
-from reference.convert.expected import OURS, Expected, Part
+from reference.convert.expected import OURS, Expected, Part, Shape
 from reference.convert.reporter import Reporter
 from reference.model.diffusion import build_cond_stage, build_unet, build_vae
 from reference.preset import Preset, find_preset
@@ -41,7 +41,10 @@ def to_release(preset: Preset | str, weights: Path, output: Path) -> int:
         OutputError: it cannot be written.
     """
     expected = Expected.of(find_preset(preset))
-    with _open(weights, expected, ("odise",)) as tensors, unfinished(output, lambda _: _ELSEWHERE) as temporary:
+    with (
+        _open(weights, expected, ("odise",)) as tensors,
+        unfinished(output, lambda _: _ELSEWHERE) as temporary,
+    ):
         model = OrderedDict((name, tensors[name].clone()) for name in expected.parts["odise"])
         torch.save({"model": model}, temporary)
     return len(model)
@@ -76,7 +79,7 @@ def to_diffusers(
         for part, file in _FILES.items():
             entries, names = _entries(part, expected, tensors)
             (folder / file).parent.mkdir(parents=True)
-            size = sum(entry.bytes for entry in entries)
+            size = sum(entry.size for entry in entries)
             with reporter.work(f"writing {file}", size) as advance:
                 read = _Reader(tensors, names)
                 write_streamed(folder / file, entries, read, {"format": "pt"}, written=advance)
@@ -90,7 +93,9 @@ def to_diffusers(
 class _Reader:
     """Tensors by their names in a folder of diffusers."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], names: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+    def __init__(
+        self, tensors: Mapping[str, Tensor], names: Mapping[str, tuple[str, tuple[int, ...]]]
+    ) -> None:
         self._tensors, self._names = tensors, names
 
     def __call__(self, name: str) -> Tensor:
@@ -115,7 +120,7 @@ def _open(path: Path, expected: Expected, parts: tuple[Part, ...]) -> Iterator[M
 
 def _entries(
     part: Part, expected: Expected, tensors: Mapping[str, Tensor]
-) -> tuple[list[Entry], dict[str, tuple[str, tuple[int, ...]]]]:
+) -> tuple[list[Entry], dict[str, tuple[str, Shape]]]:
     entries, names = [], {}
     for official, wanted in expected.parts[part].items():
         name = wanted.ours.removeprefix(OURS[part])
@@ -132,8 +137,10 @@ def _entries(
 def _configs(preset: Preset) -> dict[str, str]:
     """Return the config files from which diffusers and transformers build the modules."""
     assert preset.cond_stage is not None
+    # Any: diffusers does not annotate what saves its configuration.
     with torch.device("meta"):
-        unet, vae = build_unet(preset.unet), build_vae(preset.vae)
+        unet: Any = build_unet(preset.unet)
+        vae: Any = build_vae(preset.vae)
         text: Any = build_cond_stage(preset.cond_stage)
     return {
         "unet/config.json": unet.to_json_string(),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,40 +34,38 @@ class Precision(StrEnum):
     stored = "stored"
 
 
+def _file(help: str, *names: str) -> Any:
+    return typer.Option(*names, help=help, parser=folder, metavar="PATH", show_default=False)
+
+
 def convert(
     preset: Annotated[str, typer.Argument(help="odise-label or odise-caption.", autocompletion=presets_like)],
-    odise: Annotated[
-        Path | None, typer.Option(help="Checkpoint of ODISE (.pth).", parser=folder, show_default=False)
-    ] = None,
+    odise: Annotated[Path | None, _file("Checkpoint of ODISE (.pth).")] = None,
     sd: Annotated[
-        Path | None,
-        typer.Option(help="Stable Diffusion v1.3: sd-v1-3.ckpt, or a folder of diffusers.", parser=folder, show_default=False),
+        Path | None, _file("Stable Diffusion v1.3: sd-v1-3.ckpt, or a folder of diffusers.")
     ] = None,
-    clip: Annotated[
-        Path | None,
-        typer.Option(help="CLIP ViT-L/14-336 of OpenAI, open_clip or transformers.", parser=folder, show_default=False),
-    ] = None,
+    clip: Annotated[Path | None, _file("CLIP ViT-L/14-336 of OpenAI, open_clip or transformers.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="What to write. Default: PRESET.safetensors, here.", parser=folder, show_default=False),
+        Path | None, _file("What to write. Default: PRESET.safetensors, here.", "--output", "-o")
     ] = None,
     frozen: Annotated[
         bool, typer.Option("--frozen", help="Write UNet, VAE and CLIP only; no --odise.")
     ] = False,
     allow_version: Annotated[
         list[str] | None,
-        typer.Option(help="Accept another version, such as sd-1.5. The error names it.", metavar="NAME", show_default=False),
+        typer.Option(
+            help="Accept another version, such as sd-1.5. The error names it.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="single: all fp32. stored: as the files have it, 5.2 instead of 6.1 GB.")
     ] = Precision.single,
     to: Annotated[
-        To, typer.Option(help="odise-trt: the file for --weights. The others: from --weights back to what others read.")
+        To, typer.Option(help="odise-trt: the file for --weights. The others: back, to what others read.")
     ] = To.odise_trt,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="A converted file, for the way back.", parser=folder, show_default=False),
-    ] = None,
+    weights: Annotated[Path | None, _file("A converted file, for the way back.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
 ) -> None:
     """Make one file of the official ones: ODISE, Stable Diffusion and CLIP. Nothing in them is executed.

@@ -20,12 +20,8 @@ from reference.convert import versions
 from reference.convert.expected import OURS, Expected
 from reference.convert.licences import LICENCES
 from reference.convert.reporter import Reporter
-from reference.convert.sources.clip import clip
-from reference.convert.sources.diffusers_folder import diffusers_folder
-from reference.convert.sources.odise import odise
+from reference.convert.sources import open_clip, open_odise, open_stable_diffusion
 from reference.convert.sources.source import Source
-from reference.convert.sources.stable_diffusion import stable_diffusion
-from reference.foreign import open_weights
 from reference.model.allocation import SkipInitialisation
 from reference.model.diffusion import build_cond_stage, empty_caption
 from reference.preset import Preset, find_preset
@@ -97,7 +93,8 @@ def convert(
     preset, reporter = find_preset(preset), reporter or Reporter()
     if preset.cond_stage is None:
         raise WeightsError(
-            f"preset {preset.name!r} is not made of Stable Diffusion and CLIP", "convert odise-label or odise-caption"
+            f"preset {preset.name!r} is not made of Stable Diffusion and CLIP",
+            "convert odise-label or odise-caption",
         )
     expected = Expected.of(preset)
     _require_room(output, expected.size)
@@ -111,35 +108,27 @@ def convert(
         tensors = _tensors(sources, expected)
         entries = [_entry(name, tensors[name], precision) for name in tensors]
         metadata = _metadata(expected, sources, verdicts, unet)
-        size = sum(entry.bytes for entry in entries)
+        size = sum(entry.size for entry in entries)
         with reporter.work(f"writing {output.name}", size) as advance:
-            content = write_streamed(
-                output, entries, lambda name: tensors[name](), metadata, written=advance
-            )
+            content = write_streamed(output, entries, lambda name: tensors[name](), metadata, written=advance)
     names = {role: verdict.name for role, verdict in verdicts.items()}
     return Converted(output, len(entries), output.stat().st_size, content, unet, names)
 
 
-def _open(
-    inputs: Inputs, expected: Expected, reporter: Reporter, stack: ExitStack
-) -> dict[str, Source]:
-    sources = {}
-    if inputs.odise is not None:
-        file = stack.enter_context(open_weights(inputs.odise))
-        sources["odise"] = odise(file, inputs.odise, expected, reporter)
-    path = inputs.stable_diffusion
-    if path.is_dir():
-        sources["stable_diffusion"] = diffusers_folder(path, expected, reporter, stack)
-    else:
-        file = stack.enter_context(open_weights(path))
-        sources["stable_diffusion"] = stable_diffusion(file, path, expected, reporter)
-    file = stack.enter_context(open_weights(inputs.clip))
-    sources["clip"] = clip(file, inputs.clip, expected, reporter)
+def _open(inputs: Inputs, expected: Expected, reporter: Reporter, stack: ExitStack) -> dict[str, Source]:
+    how = (expected, reporter, stack)
+    sources = {} if inputs.odise is None else {"odise": open_odise(inputs.odise, *how)}
+    sources["stable_diffusion"] = open_stable_diffusion(inputs.stable_diffusion, *how)
+    sources["clip"] = open_clip(inputs.clip, *how)
     return sources
 
 
 def _verdicts(
-    sources: Mapping[str, Source], expected: Expected, unet: str, accepted: Collection[str], reporter: Reporter
+    sources: Mapping[str, Source],
+    expected: Expected,
+    unet: str,
+    accepted: Collection[str],
+    reporter: Reporter,
 ) -> dict[str, versions.Verdict]:
     verdicts = {
         "stable_diffusion": versions.stable_diffusion_version(sources["stable_diffusion"], unet),
@@ -155,7 +144,9 @@ def _verdicts(
             reporter.note(f"{sources['odise'].path.name} is not the release of {expected.preset.name}")
     unet_type = next(iter(sources["stable_diffusion"].tensors.values())).dtype
     if unet_type in (torch.float16, torch.bfloat16):
-        reporter.note("Stable Diffusion is in half precision: its outputs differ a little from the official ones")
+        reporter.note(
+            "Stable Diffusion is in half precision: its outputs differ a little from the official ones"
+        )
     return verdicts
 
 

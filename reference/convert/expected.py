@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import torch
@@ -19,7 +19,12 @@ from reference.weights.official_names import CLIP, COND_STAGE, UNET, VAE
 Part = Literal["odise", "unet", "vae", "text", "clip", "computed"]
 Shape = tuple[int, ...]
 
-_PREFIXES: dict[str, Part] = {f"{UNET}.": "unet", f"{VAE}.": "vae", f"{COND_STAGE}.": "text", f"{CLIP}.": "clip"}
+_PREFIXES: dict[str, Part] = {
+    f"{UNET}.": "unet",
+    f"{VAE}.": "vae",
+    f"{COND_STAGE}.": "text",
+    f"{CLIP}.": "clip",
+}
 #: The modules of diffusers and transformers in our model.
 OURS = {
     "unet": "backbone.diffusion.unet.",
@@ -57,6 +62,7 @@ class Expected:
     labels: Sequence[Sequence[str]]
 
     @classmethod
+    @cache
     def of(cls, preset: Preset) -> Expected:
         """Read names and shapes from a model without weights."""
         with torch.device("meta"):

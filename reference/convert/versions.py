@@ -36,7 +36,7 @@ _STABLE_DIFFUSION = {
     "1a189f0be69d6106a48548e7626207dddd7042a418dbf372cefd05e0cdba61b6": "1.5",
     "19da7aaa4b880e59d56843f1fcb4dd9b599c28a1d9d9af7c1143057c8ffae9f1": "1.5",
 }
-#: Fingerprint of the UNet -> version. None is known: nobody has published one, and we have not seen the files.
+#: Fingerprint of the UNet -> version. None is known: none is published, and we have not seen the files.
 _FINGERPRINTS: dict[str, str] = {}
 #: SHA-256 -> name of the files of CLIP ViT-L/14-336.
 _CLIP = {
@@ -99,7 +99,8 @@ def clip_version(source: Source, tensors: Mapping[str, Tensor]) -> Verdict:
 def release_version(source: Source, preset: str) -> Verdict:
     """Tell a release by the beginning of its hash. Other checkpoints of the same training are fine."""
     release = next((_RELEASES[sha[:8]] for sha in source.hashes if sha[:8] in _RELEASES), None)
-    return Verdict(f"release of {release}" if release else "own training", release is not None, release == preset)
+    name = f"release of {release}" if release else "own training"
+    return Verdict(name, release is not None, release == preset)
 
 
 def require_accepted(verdict: Verdict, source: Source, accepted: Collection[str], unet: str = "") -> None:
@@ -113,13 +114,13 @@ def require_accepted(verdict: Verdict, source: Source, accepted: Collection[str]
         )
     if not verdict.sure:
         raise WeightsError(
-            f"{source.path} is Stable Diffusion 1.x, and nothing tells which version (fingerprint of its UNet:"
-            f" {unet})",
+            f"{source.path} is Stable Diffusion 1.x, and nothing tells which version"
+            f" (fingerprint of its UNet: {unet})",
             f"ODISE was trained on {OFFICIAL}: give sd-v1-3.ckpt, {accept}",
         )
     version = verdict.name.removeprefix("sd-")
     raise WeightsError(
-        f"{source.path} is Stable Diffusion {version}; ODISE was trained on {OFFICIAL}, and other versions give"
-        " other results",
+        f"{source.path} is Stable Diffusion {version}; ODISE was trained on {OFFICIAL}, and other versions"
+        " give other results",
         f"give sd-v1-3.ckpt, {accept}",
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from odise_trt.files.writing import Hint, unfinished
 
-#: Key of the hash in the header: SHA-256 over name, type, shape and bytes of every tensor, in the file's order.
+#: Key of the hash in the header: SHA-256 over name, type, shape and bytes of all tensors, in their order.
 CONTENT = "content_sha256"
 _TYPES = {
     torch.float64: "F64",
@@ -39,7 +39,7 @@ class Entry:
     shape: tuple[int, ...]
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Its size in the file."""
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
@@ -85,7 +85,7 @@ def write_streamed(
             digest.update(entry.line)
             digest.update(content)
             file.write(content)
-            written(entry.bytes)
+            written(entry.size)
         found = digest.hexdigest()
         file.seek(0)
         # As long as the first one, since a hash has always 64 letters.
@@ -110,7 +110,7 @@ def _header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     begin = 0
     for entry in entries:
-        end = begin + entry.bytes
+        end = begin + entry.size
         header[entry.name] = {
             "dtype": _TYPES[entry.dtype],
             "shape": list(entry.shape),

@@ -36,7 +36,9 @@ def require_version_1(path: Path, shapes: Mapping[str, Shape], expected: Expecte
         raise WeightsError(f"{path} is {kind}: its UNet reads {first[1]} channels", _HINT)
     for name, shape in shapes.items():
         if name.startswith(UNET) and name.endswith(_CROSS) and shape[-1] != unet.context_dim:
-            version = {1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}.get(shape[-1], "another model")
+            version = {1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}.get(
+                shape[-1], "another model"
+            )
             raise WeightsError(
                 f"{path} is {version}: its UNet reads captions of width {shape[-1]}, not {unet.context_dim}",
                 _HINT,

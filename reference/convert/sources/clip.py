@@ -20,8 +20,13 @@ from reference.weights.official_names import CLIP
 
 _PREFIX = f"{CLIP}."
 #: Sizes that OpenAI's archive holds as tensors, and positions that transformers writes: no weights.
-_NO_WEIGHTS = re.compile(r"input_resolution|context_length|vocab_size|(text|vision)_model\.embeddings\.position_ids")
-_HINT = "give OpenAI's ViT-L-14-336px.pt, open_clip_model.safetensors, or transformers' clip-vit-large-patch14-336"
+_NO_WEIGHTS = re.compile(
+    r"input_resolution|context_length|vocab_size|(text|vision)_model\.embeddings\.position_ids"
+)
+_HINT = (
+    "give OpenAI's ViT-L-14-336px.pt, open_clip_model.safetensors, or transformers'"
+    " clip-vit-large-patch14-336"
+)
 
 #: transformers' names of what stands once. The projections are transposed there.
 _ONCE = {
@@ -49,8 +54,12 @@ _LAYERS = {
     "attn.out_proj": "self_attn.out_proj",
 }
 #: The 291 tensors that OpenAI's archive holds in half precision.
-_HALF = re.compile(r"\.(conv1|attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)[._](weight|bias)$|[._]proj(ection)?$")
-_BLOCK = re.compile(r"(?P<tower>visual\.)?transformer\.resblocks\.(?P<layer>\d+)\.(?P<module>.+?)[._](?P<kind>weight|bias)$")
+_HALF = re.compile(
+    r"\.(conv1|attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)[._](weight|bias)$|[._]proj(ection)?$"
+)
+_BLOCK = re.compile(
+    r"(?P<tower>visual\.)?transformer\.resblocks\.(?P<layer>\d+)\.(?P<module>.+?)[._](?P<kind>weight|bias)$"
+)
 
 
 def clip(file: ForeignFile, path: Path, expected: Expected, reporter: Reporter) -> Source:
@@ -93,7 +102,10 @@ def _content(file: ForeignFile, path: Path) -> Mapping[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise WeightsError(f"{path} holds no names", _HINT)
-    if any(name.startswith("trunk.") or name.startswith("blocks.") for name in content):
+    # Every tensor of a safetensors file would be read for this.
+    if file.kind != "safetensors" and not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} is no CLIP", _HINT)
+    if any(name.startswith(("trunk.", "blocks.")) for name in content):
         raise WeightsError(f"{path} is timm's image tower alone", _HINT)
     return content
 

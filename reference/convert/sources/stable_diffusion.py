@@ -79,7 +79,9 @@ def _with_text_model(name: str) -> str:
     return name
 
 
-def _averaged(path: Path, tensors: Mapping[str, Tensor], ema: set[str], expected: Expected) -> dict[str, Tensor]:
+def _averaged(
+    path: Path, tensors: Mapping[str, Tensor], ema: set[str], expected: Expected
+) -> dict[str, Tensor]:
     # LDM's LitEma registers buffers, whose names may have no dots.
     prefix = UNET.removesuffix("diffusion_model")
     names = {name: _EMA + name.removeprefix(prefix).replace(".", "") for name in expected.parts["unet"]}

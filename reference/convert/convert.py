@@ -156,7 +156,9 @@ def _tensors(sources: Mapping[str, Source], expected: Expected) -> dict[str, Cal
     for role in ("odise", "stable_diffusion", "clip"):
         if role in sources:
             held = sources[role].tensors
-            tensors |= {name: partial(held.__getitem__, name) for name in held}
+            # In the order of the model, so that the same tensors give the same file whatever they came in.
+            names = (name for part in expected.parts.values() for name in part if name in held)
+            tensors |= {name: partial(held.__getitem__, name) for name in names}
     tensors |= {name: partial(_same, value) for name, value in expected.constants.items()}
     for name, wanted in expected.parts["computed"].items():
         if name.endswith("uncond_inputs"):

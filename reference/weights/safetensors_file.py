@@ -20,6 +20,8 @@ from reference.weights.stream import CONTENT
 #: Key of the header: the categories of training, a JSON list of lists of names.
 LABELS = "train_labels"
 _HASH = re.compile(r"[0-9a-f]{64}")
+#: Bytes read before the file is opened anew. What was read stays in memory as long as the file is mapped.
+_MAPPED = 1 << 29
 _ELSEWHERE = "make room, or choose another folder"
 
 TrainLabels = tuple[tuple[str, ...], ...]
@@ -44,10 +46,7 @@ class WeightsFile(Mapping[str, Tensor]):
         self._path = path
 
     def __enter__(self) -> WeightsFile:
-        try:
-            self._file = safe_open(self._path, framework="pt").__enter__()
-        except (SafetensorError, OSError) as error:
-            raise unreadable(self._path, error) from error
+        self._open()
         self._names = frozenset(self._file.keys())
         self.metadata = self._file.metadata() or {}
         self.labels = self._labels(self.metadata)
@@ -59,13 +58,25 @@ class WeightsFile(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.get_tensor(name)
+        tensor = self._file.get_tensor(name)
+        self._mapped += tensor.nbytes
+        if self._mapped > _MAPPED:
+            self._file.__exit__(None, None, None)
+            self._open()
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def _open(self) -> None:
+        try:
+            self._file = safe_open(self._path, framework="pt").__enter__()
+        except (SafetensorError, OSError) as error:
+            raise unreadable(self._path, error) from error
+        self._mapped = 0
 
     @property
     def content_sha256(self) -> str | None:

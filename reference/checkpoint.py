@@ -24,6 +24,7 @@ from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
+from reference.weights.place import official_file
 from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
 
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 _SEEDED = "random:"
+#: The source that stands for the published weights, once they are downloaded and converted.
+OFFICIAL = "official"
 _DEMO = {"demo": shipped.LABEL, "demo-caption": shipped.CAPTION}
 _NAMES_SHOWN = 5
-_SOURCES = "give a safetensors file, demo, or random:SEED"
+_SOURCES = "give a safetensors file, official, demo, or random:SEED"
 _CLASS_WEIGHTS = "criterion.empty_weight"
 #: Types of stored weights. The model computes in single precision.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -52,7 +55,7 @@ class WeightsDescription(TypedDict):
     """The source of weights, for a manifest.
 
     Attributes:
-        source: "random:SEED", "demo", or the name of the file.
+        source: "random:SEED", "demo", "official", or the name of the file.
         sha256: of the file, or of the text "random:SEED". For a file that `odise-trt convert` wrote, the hash
             of its tensors as the header states it: 6 GB are not read for it.
         seeded: the weights are random numbers, not a trained model.
@@ -88,8 +91,9 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
 
     Args:
         preset: a preset or its name.
-        source: "random:SEED", "demo", or the path of a safetensors file under the official names, in
-            half (float16, bfloat16), single or double precision.
+        source: "random:SEED", "demo", "official" (the converted file in the folder for weights), or the path
+            of a safetensors file under the official names, in half (float16, bfloat16), single or double
+            precision.
         frozen: source of the frozen part, if `source` is a file without it. The same choices.
 
     Raises:
@@ -165,7 +169,8 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(preset, source)
     digest = _stated_hash(path) or _file_hash(path)
-    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
+    name = source if source in ("demo", OFFICIAL) else path.name
+    return WeightsDescription(source=name, sha256=digest, seeded=False)
 
 
 def _stated_hash(path: Path) -> str | None:
@@ -319,7 +324,14 @@ def _existing(preset: Preset, source: str) -> Path:
         raise WeightsError("an empty value was given for the weights", _SOURCES)
     if "://" in source:
         raise WeightsError(f"{source} is an address, not a file", "download the file, and give its place")
-    if source != "demo":
+    if source == OFFICIAL:
+        path = official_file(preset.name)
+        if not path.exists():
+            raise WeightsError(
+                f"the published weights of {preset.name} are not here: there is no {path}",
+                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path}",
+            )
+    elif source != "demo":
         path = Path(os.path.expanduser(source))
     elif preset.name in _DEMO:
         path = _DEMO[preset.name]

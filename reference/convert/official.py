@@ -21,7 +21,10 @@ def found(
         if path is None and not (frozen and option == "--odise")
     ]
     if missing:
-        raise WeightsError(f"{', '.join(missing)} is missing", "give the file")
+        verb = "is" if len(missing) == 1 else "are"
+        raise WeightsError(
+            f"{', '.join(missing)} {verb} missing", f"give the files, or run odise-trt download {preset}"
+        )
     assert sd is not None
     assert clip is not None
     return odise, sd, clip

@@ -14,10 +14,11 @@ import numpy as np
 
 from .bundle.manifest import MANIFEST, bundles_in
 from .errors import OutputError, hint_for, reason
-from .files.cache import ENVIRONMENT
 from .files.paths import expanded, home_is_unknown, kind_of
 from .files.writing import replacing
 
+#: Environment variable: a folder for caches, instead of the one beside the bundle.
+ENVIRONMENT = "ODISE_CACHE"
 #: Name of the folder that holds text-embedding tables.
 VOCABULARIES = "vocabularies"
 

@@ -1,4 +1,4 @@
-"""Where downloaded and converted weights lie."""
+"""The folder of downloaded and converted weights on this machine."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import os
 from pathlib import Path
 
 from odise_trt.errors import WeightsError
-from odise_trt.files.cache import ENVIRONMENT
-from odise_trt.files.paths import expanded, home_is_unknown
+from odise_trt.table_cache import ENVIRONMENT, from_home
 
-#: Name of the folder in `$ODISE_CACHE`, or in the user's folder for caches.
-WEIGHTS = "weights"
+_WEIGHTS = "weights"
 #: Presets whose weights are published.
 PUBLISHED = ("odise-label", "odise-caption")
 
 
 def weights_folder() -> Path:
-    """Return `$ODISE_CACHE/weights`, or `odise-trt/weights` in the user's folder for caches.
+    """Return the folder that published files are fetched into; it need not exist.
+
+    It is `$ODISE_CACHE/weights` if that variable is set, otherwise `odise-trt/weights` in the user's cache
+    folder (`$XDG_CACHE_HOME`, or `~/.cache`).
 
     Raises:
-        WeightsError: neither variable is set, and no home folder is known.
+        OutputError: a path begins with a `~` whose home is not known.
     """
-    if own := os.environ.get(ENVIRONMENT):
-        return Path(expanded(own)) / WEIGHTS
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    if home_is_unknown(caches):
-        raise WeightsError("no home folder is known for weights", f"set {ENVIRONMENT} to a folder")
-    return Path(expanded(caches)) / "odise-trt" / WEIGHTS
+    if cache := os.environ.get(ENVIRONMENT):
+        return from_home(cache, ENVIRONMENT) / _WEIGHTS
+    user = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification says that a relative path is to be ignored.
+    folder = user if user.is_absolute() else from_home("~/.cache", "the user's cache folder")
+    return folder / "odise-trt" / _WEIGHTS
 
 
 def official_file(preset: str) -> Path:
@@ -34,6 +35,7 @@ def official_file(preset: str) -> Path:
 
     Raises:
         WeightsError: no weights of that preset are published.
+        OutputError: see `weights_folder`.
     """
     if preset not in PUBLISHED:
         raise WeightsError(

@@ -14,7 +14,7 @@ from torch import Tensor
 from odise_trt.errors import OutputError, WeightsError
 from odise_trt.files.writing import put_in_place, unfinished, unfinished_folder, writing
 from reference.convert.expected import OURS, Expected, Part, Shape
-from reference.convert.reporter import Reporter
+from reference.download.reporter import SILENT, Reporter
 from reference.model.diffusion import build_cond_stage, build_unet, build_vae
 from reference.preset import Preset, find_preset
 from reference.weights.safetensors_file import WeightsFile
@@ -51,7 +51,7 @@ def to_release(preset: Preset | str, weights: Path, output: Path) -> int:
 
 
 def to_diffusers(
-    preset: Preset | str, weights: Path, output: Path, reporter: Reporter | None = None
+    preset: Preset | str, weights: Path, output: Path, reporter: Reporter = SILENT
 ) -> dict[str, int]:
     """Write UNet, autoencoder and text encoder as diffusers and transformers save them, with their config.
 
@@ -66,7 +66,6 @@ def to_diffusers(
         WeightsError: the file cannot be read, or lacks the frozen part.
         OutputError: the folder exists, or cannot be written.
     """
-    reporter = reporter or Reporter()
     expected = Expected.of(find_preset(preset))
     if output.exists():
         raise OutputError(f"{output} is there already", "give a new folder")
@@ -80,7 +79,7 @@ def to_diffusers(
             entries, names = _entries(part, expected, tensors)
             (folder / file).parent.mkdir(parents=True)
             size = sum(entry.size for entry in entries)
-            with reporter.work(f"writing {file}", size) as advance:
+            with reporter.counting(f"writing {file}", size) as advance:
                 read = _Reader(tensors, names)
                 write_streamed(folder / file, entries, read, {"format": "pt"}, written=advance)
             counts[str(part)] = len(entries)

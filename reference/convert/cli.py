@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +12,6 @@ from odise_trt.cli.console import errors, plain
 from odise_trt.cli.places import folder
 from odise_trt.errors import ArgumentError, OutputError
 from reference.completion import presets_like
-
-if TYPE_CHECKING:
-    from reference.convert.reporter import Reporter
 
 
 class To(StrEnum):
@@ -100,17 +95,18 @@ def _forward(
 ) -> None:
     from reference.convert.convert import Inputs, convert
     from reference.convert.official import found
+    from reference.download.console import ConsoleReporter
 
-    paths = found(preset, odise, sd, clip, frozen=frozen)
-    with _reporter() as reporter:
-        made = convert(
-            preset,
-            Inputs(*paths),
-            output,
-            accepted=accepted,
-            precision=precision.value,
-            reporter=reporter,
-        )
+    reporter = ConsoleReporter(errors())
+    paths = found(preset, odise, sd, clip, frozen=frozen, reporter=reporter)
+    made = convert(
+        preset,
+        Inputs(*paths),
+        output,
+        accepted=accepted,
+        precision=precision.value,
+        reporter=reporter,
+    )
     told = ", ".join(f"{role.replace('_', ' ')}: {name}" for role, name in made.versions.items())
     plain(errors(), f"{made.tensors} tensors, {made.bytes / 1e9:.2f} GB; {told}")
     plain(errors(), f"fingerprint of the UNet: {made.unet_fingerprint}")
@@ -119,6 +115,7 @@ def _forward(
 
 def _back(preset: str, to: To, weights: Path, output: Path | None, overwrite: bool) -> None:
     from reference.convert.back import to_diffusers, to_release
+    from reference.download.console import ConsoleReporter
 
     if to is To.release:
         place = _place(output or Path(f"{preset}.pth"), overwrite)
@@ -126,8 +123,7 @@ def _back(preset: str, to: To, weights: Path, output: Path | None, overwrite: bo
         plain(errors(), f"{count} tensors of the trained part")
     else:
         place = output or Path(f"{preset}-diffusers")
-        with _reporter() as reporter:
-            counts = to_diffusers(preset, weights, place, reporter)
+        counts = to_diffusers(preset, weights, place, ConsoleReporter(errors()))
         plain(errors(), ", ".join(f"{part}: {count} tensors" for part, count in counts.items()))
     typer.echo(place)
 
@@ -138,27 +134,3 @@ def _place(output: Path, overwrite: bool) -> Path:
     if output.exists() and not overwrite:
         raise OutputError(f"{output} is there already", "give another --output, or --overwrite")
     return output
-
-
-@contextmanager
-def _reporter() -> Iterator[Reporter]:
-    from odise_trt.cli.progress import progress_bars
-    from reference.convert.reporter import Reporter
-
-    console = errors()
-
-    with progress_bars(console, hidden=not console.is_terminal, transient=True, counted=False) as bars:
-
-        class Shown(Reporter):
-            def note(self, text: str) -> None:
-                plain(console, text, "yellow")
-
-            @contextmanager
-            def work(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-                if not console.is_terminal:
-                    plain(console, f"{what}, {total / 1e6:.0f} MB")
-                task = bars.add_task(what, total=total)
-                yield lambda count: bars.advance(task, count)
-                bars.remove_task(task)
-
-        yield Shown()

@@ -18,10 +18,10 @@ from odise_trt.errors import OutputError, WeightsError
 from odise_trt.files.writing import writing
 from reference.convert import versions
 from reference.convert.expected import OURS, Expected
-from reference.convert.licences import LICENCES
-from reference.convert.reporter import Reporter
 from reference.convert.sources import open_clip, open_odise, open_stable_diffusion
 from reference.convert.sources.source import Source
+from reference.download.artefacts import CC_BY_NC_SA, MIT, OPENRAIL_M
+from reference.download.reporter import SILENT, Reporter
 from reference.model.allocation import SkipInitialisation
 from reference.model.diffusion import build_cond_stage, empty_caption
 from reference.preset import Preset, find_preset
@@ -29,6 +29,8 @@ from reference.weights.random import NOISE_SEED
 from reference.weights.safetensors_file import LABELS
 from reference.weights.stream import Entry, write_streamed
 
+#: Role of a source -> its licence. The result is under all of them.
+LICENCES = {"odise": CC_BY_NC_SA, "stable_diffusion": OPENRAIL_M, "clip": MIT}
 #: "single": everything in fp32. "stored": as the files have it; OpenAI's CLIP is half then, without loss.
 Precision = Literal["single", "stored"]
 _HEADER_ROOM = 2 * 10**6
@@ -75,7 +77,7 @@ def convert(
     *,
     accepted: Collection[str] = (),
     precision: Precision = "single",
-    reporter: Reporter | None = None,
+    reporter: Reporter = SILENT,
 ) -> Converted:
     """Write one safetensors file under the official names.
 
@@ -90,7 +92,7 @@ def convert(
         WeightsError: a file is damaged, unsafe, another one than expected, or of another version.
         OutputError: there is no room, or the file cannot be written.
     """
-    preset, reporter = find_preset(preset), reporter or Reporter()
+    preset = find_preset(preset)
     if preset.cond_stage is None:
         raise WeightsError(
             f"preset {preset.name!r} is not made of Stable Diffusion and CLIP",
@@ -109,7 +111,7 @@ def convert(
         entries = [_entry(name, tensors[name], precision) for name in tensors]
         metadata = _metadata(expected, sources, verdicts, unet)
         size = sum(entry.size for entry in entries)
-        with reporter.work(f"writing {output.name}", size) as advance:
+        with reporter.counting(f"writing {output.name}", size) as advance:
             content = write_streamed(output, entries, lambda name: tensors[name](), metadata, written=advance)
     names = {role: verdict.name for role, verdict in verdicts.items()}
     return Converted(output, len(entries), output.stat().st_size, content, unet, names)
@@ -201,7 +203,7 @@ def _metadata(
         role: {
             "version": verdicts[role].name,
             "told_by_hash": verdicts[role].sure,
-            "licence": LICENCES[role],
+            "licence": LICENCES[role].name,
             "files": [asdict(file) for file in source.files],
         }
         for role, source in sources.items()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources.clip import is_openai
 from reference.convert.sources.source import Source
+from reference.download.artefacts import ARTEFACTS, OF_PRESET
+from reference.download.reporter import Reporter
 
 #: The version that ODISE is made of.
 OFFICIAL = "1.3"
@@ -26,7 +27,7 @@ _STABLE_DIFFUSION = {
     "efdeb5dc418a025d9a8cc0a8617e106c69044bc2925abecc8a254b2910d69829": "1.1",
     "3b87d30facd5bafca1cbed71cfb86648aad75d1c264663c0cc78c7aea8daec0d": "1.2",
     "bc5086a904d7b9d13d2a7bccf38f089824755be7261c7399d92e555e1e9ac69a": "1.2",
-    "2cff93af4dcc07c3e03110205988ff98481e86539c51a8098d4f2236e41f7f2f": "1.3",
+    ARTEFACTS["sd-v1-3"].sha256: "1.3",
     "54632c6e8a36eecae65e36cb0595fab314e1a1545a65209f24fde221a8d4b2ca": "1.3",
     "fe4efff1e174c627256e44ec2991ba279b3816e364b49f9be2abc0b3ff3f8556": "1.4",
     "14749efc0ae8ef0329391ad4436feb781b402f4fece4883c7ad8d10556d8a36a": "1.4",
@@ -40,11 +41,11 @@ _STABLE_DIFFUSION = {
 _FINGERPRINTS: dict[str, str] = {}
 #: SHA-256 -> name of the files of CLIP ViT-L/14-336.
 _CLIP = {
-    "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02": "OpenAI's archive",
+    ARTEFACTS["clip-vit-l-14-336"].sha256: "OpenAI's archive",
     "fbc415c3d0d7b79faed8f5ccfb740c32b7c4f5ffe7283b851f89c6231c01a8e0": "open_clip's copy",
 }
-#: The beginnings of the SHA-256 of the releases, as their names state them.
-_RELEASES = {"b67d2efc": "odise-label", "853cc971": "odise-caption"}
+#: Preset -> the release of its trained part.
+_RELEASES = {preset: ARTEFACTS[names[0]] for preset, names in OF_PRESET.items()}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def fingerprint(source: Source, expected: Expected, reporter: Reporter) -> str:
     digest = hashlib.sha256()
     shapes = expected.shapes("unet")
     total = sum(4 * torch.Size(shape).numel() for shape in shapes.values())
-    with reporter.work("fingerprint of the UNet", total) as advance:
+    with reporter.counting("fingerprint of the UNet", total) as advance:
         for name in sorted(shapes):
             tensor = source.tensors[name].to(torch.float32).contiguous()
             digest.update(tensor.numpy().data)
@@ -98,7 +99,8 @@ def clip_version(source: Source, tensors: Mapping[str, Tensor]) -> Verdict:
 
 def release_version(source: Source, preset: str) -> Verdict:
     """Tell a release by the beginning of its hash. Other checkpoints of the same training are fine."""
-    release = next((_RELEASES[sha[:8]] for sha in source.hashes if sha[:8] in _RELEASES), None)
+    hashes = source.hashes
+    release = next((name for name, file in _RELEASES.items() if any(map(file.has_hash, hashes))), None)
     name = f"release of {release}" if release else "own training"
     return Verdict(name, release is not None, release == preset)
 

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources.clip import clip
 from reference.convert.sources.diffusers_folder import diffusers_folder
 from reference.convert.sources.odise import odise
 from reference.convert.sources.source import Source
 from reference.convert.sources.stable_diffusion import stable_diffusion
+from reference.download.reporter import Reporter
 from reference.foreign import open_weights
 
 __all__ = ["Source", "open_clip", "open_odise", "open_stable_diffusion"]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.convert.expected import Expected, Shape
-from reference.convert.reporter import Reporter
 from reference.convert.sources.source import Lazy, Source, record, require_names, require_shapes
+from reference.download.reporter import Reporter
 from reference.foreign import ForeignFile
 from reference.weights.official_names import CLIP
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.convert.expected import OURS, Expected, Part, Shape
-from reference.convert.reporter import Reporter
 from reference.convert.sources.architecture import require_version_1
 from reference.convert.sources.source import FileRecord, Lazy, Source, record, require_names, require_shapes
+from reference.download.reporter import Reporter
 from reference.foreign import ForeignFile, open_weights
 
 #: Folder and name of the file without its suffix, per part.

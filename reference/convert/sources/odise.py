@@ -10,8 +10,8 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources.source import Source, record, require_names, require_shapes
+from reference.download.reporter import Reporter
 from reference.foreign import ForeignFile
 
 #: What distributed training puts before every name.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
 from reference.convert.expected import Shape
-from reference.convert.reporter import Reporter
+from reference.download.reporter import Reporter
 
 _SHOWN = 5
 #: Bytes hashed at once.
@@ -82,7 +82,7 @@ def record(path: Path, reporter: Reporter) -> FileRecord:
     digest = hashlib.sha256()
     try:
         size = path.stat().st_size
-        with reporter.work(f"hashing {path.name}", size) as advance, path.open("rb") as file:
+        with reporter.counting(f"hashing {path.name}", size) as advance, path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 advance(len(block))

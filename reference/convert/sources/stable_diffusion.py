@@ -11,9 +11,9 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources.architecture import require_version_1
 from reference.convert.sources.source import Source, record, require_names, require_shapes
+from reference.download.reporter import Reporter
 from reference.foreign import ForeignFile
 from reference.weights.official_names import COND_STAGE, SCHEDULE, UNET
 

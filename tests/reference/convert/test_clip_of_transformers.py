@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources import open_clip
+from reference.download.reporter import Reporter
 from reference.preset import GOLDEN_LABEL
 from reference.weights.official_names import CLIP
 from tests.golden_case import load_golden_model, relative_l2

@@ -13,8 +13,8 @@ from torch import Tensor
 from odise_trt.errors import WeightsError
 from reference.checkpoint import official_state_dict
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources import Source, open_clip, open_odise, open_stable_diffusion
+from reference.download.reporter import Reporter
 from reference.preset import GOLDEN_LABEL
 from tests.golden_case import load_golden_model
 from tests.reference.convert.golden_files import (

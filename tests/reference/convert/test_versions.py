@@ -11,7 +11,6 @@ import torch
 from odise_trt.errors import WeightsError
 from reference.convert import versions
 from reference.convert.expected import Expected
-from reference.convert.reporter import Reporter
 from reference.convert.sources import Source, open_stable_diffusion
 from reference.convert.sources.source import FileRecord
 from reference.convert.versions import (
@@ -21,6 +20,7 @@ from reference.convert.versions import (
     require_accepted,
     stable_diffusion_version,
 )
+from reference.download.reporter import Reporter
 from reference.preset import GOLDEN_LABEL
 from tests.reference.convert.golden_files import clip, stable_diffusion, write_diffusers, write_sd
 from tests.reference.foreign.official_files import write_lightning

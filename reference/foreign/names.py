@@ -1,7 +1,7 @@
 """What a pickle of weights may name. Everything is listed by its exact name; anything else is refused.
 
-The list is shorter than that of `torch.load(weights_only=True)`, which also makes sparse, quantized, nested and
-complex tensors, tensor subclasses, and byte arrays of any size.
+The list is shorter than that of `torch.load(weights_only=True)`, which also makes byte arrays of any size,
+tensor subclasses, and tensors that are sparse, quantized, nested or complex.
 """
 
 from __future__ import annotations

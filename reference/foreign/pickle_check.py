@@ -1,9 +1,9 @@
 """Follows the pickle of a weight file without running it.
 
-A pickle is a program for a machine with a stack. Here the machine moves descriptions only: it calls no function,
-makes no tensor, and compares and hashes nothing but plain keys. So it can refuse what `torch.load` would first
-carry out: tensors larger than their data, functions with unusual arguments, structures that take for ever to
-compare or to walk through.
+A pickle is a program for a machine with a stack. This machine moves descriptions only: it calls no function,
+makes no tensor, and compares and hashes nothing but plain keys. So it refuses before they are carried out:
+tensors larger than their data, functions with unusual arguments, and structures that take for ever to compare
+or to walk through.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 from odise_trt.errors import WeightsError
 from reference.foreign import names as known
 from reference.foreign.descriptions import (
+    PLAIN,
     Called,
-    Described,
     Name,
     Ordered,
     Refused,
     Storage,
-    check_size,
+    is_usual_call,
     storage,
     tensor,
 )
+from reference.foreign.extent import check_extent
 from reference.foreign.refusal import SAVE_AGAIN, damaged, quoted, unusual
 
 _MOST_STEPS = 400_000
 _LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"})
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True, "EMPTY_TUPLE": ()}
-_KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def check_pickle(path: Path, pickle: bytes, sizes: Mapping[str, int], is_script: bool) -> Collection[str]:
@@ -74,9 +74,9 @@ def check_pickle(path: Path, pickle: bytes, sizes: Mapping[str, int], is_script:
 
 def _foreign(path: Path, names: Collection[str]) -> WeightsError:
     return WeightsError(
-        f"{path} is refused: its pickle names what does not belong to weights: {quoted(sorted(names))}; nothing"
-        " in it was run",
-        f"if you trust it, {SAVE_AGAIN}",
+        f"{path} is refused: its pickle names what does not belong to weights: {quoted(sorted(names))};"
+        " nothing in it was run",
+        SAVE_AGAIN,
     )
 
 
@@ -151,7 +151,7 @@ class _Machine:
         """Check what the pickle has made."""
         if self._marks or len(self._stack) != 1:
             raise Refused("its pickle leaves something unfinished")
-        check_size(self._stack[0])
+        check_extent(self._stack[0])
 
     def _name(self, argument: str) -> None:
         name = _full_name(argument)
@@ -175,7 +175,7 @@ class _Machine:
             made = Ordered()
         elif name in known.OF_NUMPY or name in known.SCRIPT_LISTS:
             made = Called(name, arguments)
-        elif _is_usual(name, arguments):
+        elif is_usual_call(name, arguments):
             made = arguments[0] if name == known.PARAMETER else Called(name)
         else:
             raise Refused(f"its pickle calls {quoted([name])} with unusual arguments")
@@ -229,7 +229,7 @@ class _Machine:
         if not isinstance(target, dict) or len(values) % 2:
             raise Refused("its pickle sets items of what is no dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if not (type(key) in _KEYS or (isinstance(key, Name) and key.full in known.CALLBACKS)):
+            if not (type(key) in PLAIN or (isinstance(key, Name) and key.full in known.CALLBACKS)):
                 raise Refused("a dictionary in it has keys that are neither texts nor numbers")
             target[key] = value
 
@@ -238,25 +238,3 @@ class _Machine:
 
     def _put(self, place: int) -> None:
         self._memo[place] = self._stack[-1]
-
-
-def _is_usual(name: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether a function of PyTorch or Python is called as a file of weights calls it."""
-    if name == known.SIZE or name in known.SETS:
-        kind = tuple if name == known.SIZE else list
-        return (
-            len(arguments) == 1
-            and type(arguments[0]) is kind
-            and all(type(one) in _KEYS for one in arguments[0])
-        )
-    if name == known.ENCODE:
-        return len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1"
-    if name == known.PARAMETER:
-        tensor, needs_grad, hooks = arguments if len(arguments) == 3 else (None, None, None)
-        return (
-            isinstance(tensor, Described)
-            and type(needs_grad) is bool
-            and isinstance(hooks, Ordered)
-            and not hooks
-        )
-    return False

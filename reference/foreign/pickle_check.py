@@ -112,6 +112,7 @@ class _Machine:
         self._storages: dict[str, Storage] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
             "GLOBAL": self._name,
+            "INST": self._old_make,
             "REDUCE": self._call,
             "NEWOBJ": self._make,
             "BUILD": self._build,
@@ -186,6 +187,10 @@ class _Machine:
         if not (isinstance(cls, Name) and cls.full.startswith(known.SCRIPT_CLASSES) and arguments == ()):
             raise Refused("its pickle makes an object of a class that is no TorchScript module")
         self._stack.append(Called(cls.full))
+
+    def _old_make(self, argument: str) -> None:
+        self.foreign.add(_full_name(argument))
+        raise Refused("its pickle makes an object as Python 1 did")
 
     def _build(self, _: None) -> None:
         state, target = self._stack.pop(), self._stack[-1]

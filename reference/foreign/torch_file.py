@@ -92,7 +92,7 @@ def load_checked(archive: Archive, names: Collection[str], place: Path | None = 
 def _require_same_view(archive: Archive) -> None:
     """Compare the checked archive with what PyTorch's own reader of zip archives sees."""
     try:
-        reader = torch._C.PyTorchFileReader(str(archive.path))
+        reader: Any = torch._C.PyTorchFileReader(str(archive.path))
         same = set(reader.get_all_records()) == set(archive.members)
         same = same and reader.get_record("data.pkl") == archive.pickle
         for name, member in archive.members.items():

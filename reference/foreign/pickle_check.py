@@ -31,6 +31,7 @@ from reference.foreign.refusal import SAVE_AGAIN, damaged, quoted, unusual
 
 _MOST_STEPS = 400_000
 _LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"})
+_NAMING = frozenset({"GLOBAL", "INST"})
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True, "EMPTY_TUPLE": ()}
 
 
@@ -87,7 +88,7 @@ def _names_after(steps: Any, is_script: bool) -> set[str]:
         for number, (code, argument, _) in enumerate(steps):
             if number >= _MOST_STEPS:
                 break
-            if code.name == "GLOBAL" and not known.is_allowed(_full_name(argument), is_script):
+            if code.name in _NAMING and not known.is_allowed(_full_name(argument), is_script):
                 found.add(_full_name(argument))
     except ValueError:
         pass
@@ -111,8 +112,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
         self._storages: dict[str, Storage] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
-            "GLOBAL": self._name,
-            "INST": self._old_make,
+            "GLOBAL": lambda argument: self._stack.append(Name(_full_name(argument))),
             "REDUCE": self._call,
             "NEWOBJ": self._make,
             "BUILD": self._build,
@@ -137,6 +137,8 @@ class _Machine:
 
     def step(self, name: str, argument: Any, at: int | None) -> None:
         """Follow one step of the pickle at this place."""
+        if name in _NAMING:
+            self._note(_full_name(argument))
         if (name == "PROTO") != (at == 0) or (at == 0 and argument != 2):
             raise Refused("its pickle is not of protocol 2, which torch.save writes")
         if name in _LITERALS:
@@ -154,14 +156,12 @@ class _Machine:
             raise Refused("its pickle leaves something unfinished")
         check_extent(self._stack[0])
 
-    def _name(self, argument: str) -> None:
-        name = _full_name(argument)
+    def _note(self, name: str) -> None:
         self.named.add(name)
         if not known.is_allowed(name, self._is_script):
             self.foreign.add(name)
         if len(self.named) > known.MOST_CLASSES:
             raise Refused(f"its pickle names more than {known.MOST_CLASSES} classes")
-        self._stack.append(Name(name))
 
     def _call(self, _: None) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
@@ -187,10 +187,6 @@ class _Machine:
         if not (isinstance(cls, Name) and cls.full.startswith(known.SCRIPT_CLASSES) and arguments == ()):
             raise Refused("its pickle makes an object of a class that is no TorchScript module")
         self._stack.append(Called(cls.full))
-
-    def _old_make(self, argument: str) -> None:
-        self.foreign.add(_full_name(argument))
-        raise Refused("its pickle makes an object as Python 1 did")
 
     def _build(self, _: None) -> None:
         state, target = self._stack.pop(), self._stack[-1]

@@ -28,8 +28,10 @@ class Inert:
         state: what the file has for it.
     """
 
+    state: Any = None
+
     def __init__(self, *_: object) -> None:
-        self.state: Any = None
+        pass
 
     def __setstate__(self, state: object) -> None:
         self.state = state

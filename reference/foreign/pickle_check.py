@@ -8,7 +8,7 @@ or to walk through.
 
 from __future__ import annotations
 
-import pickletools
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from reference.foreign.descriptions import (
     tensor,
 )
 from reference.foreign.extent import check_extent
+from reference.foreign.pickle_steps import NAMING, read_steps
 from reference.foreign.refusal import SAVE_AGAIN, damaged, quoted, unusual
 
-_MOST_STEPS = 400_000
 _LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"})
-_NAMING = frozenset({"GLOBAL", "INST"})
+_PROTOCOL = 2
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True, "EMPTY_TUPLE": ()}
 
 
@@ -47,57 +47,35 @@ def check_pickle(path: Path, pickle: bytes, sizes: Mapping[str, int], is_script:
         WeightsError: it names something that does not belong to weights, or is not what PyTorch writes.
     """
     machine = _Machine(sizes, is_script)
-    steps = pickletools.genops(pickle)
-    end = -1
+    failure: Exception | None = None
     try:
-        for number, (code, argument, at) in enumerate(steps):
-            if number >= _MOST_STEPS:
-                raise Refused(f"its pickle has more than {_MOST_STEPS} steps")
-            machine.step(code.name, argument, at)
-            end = at or 0
-        machine.finish()
-    except (Refused, IndexError, KeyError) as error:
-        foreign = machine.foreign | _names_after(steps, is_script)
-        if foreign:
-            raise _foreign(path, foreign) from error
-        why = str(error) if isinstance(error, Refused) else "its pickle takes what it has not made"
-        raise unusual(path, why) from error
-    except ValueError as error:  # of pickletools
-        if machine.foreign:
-            raise _foreign(path, machine.foreign) from error
-        raise damaged(path, f"its pickle is: {ascii(str(error)[:200])[1:-1]}") from error
+        with warnings.catch_warnings():
+            # Python warns of escapes in texts of pickles, before they are refused.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for name, argument in read_steps(pickle):
+                try:
+                    machine.note(name, argument)
+                    if failure is None:
+                        machine.step(name, argument)
+                except (Refused, IndexError, KeyError) as error:
+                    failure = failure or error  # The rest is read for the names in it.
+        if failure is None:
+            machine.finish()
+    except (Refused, ValueError) as error:  # a ValueError comes from pickletools
+        failure = failure or error
     if machine.foreign:
-        raise _foreign(path, machine.foreign)
-    if end != len(pickle) - 1:
-        raise unusual(path, "something follows its pickle")
+        raise WeightsError(
+            f"{path} is refused: its pickle names what does not belong to weights:"
+            f" {quoted(sorted(machine.foreign))}; nothing in it was run",
+            SAVE_AGAIN,
+        ) from failure
+    if isinstance(failure, Refused):
+        raise unusual(path, str(failure)) from failure
+    if isinstance(failure, ValueError):
+        raise damaged(path, f"its pickle is: {ascii(str(failure)[:200])[1:-1]}") from failure
+    if failure is not None:
+        raise unusual(path, "its pickle takes what it has not made") from failure
     return machine.named
-
-
-def _foreign(path: Path, names: Collection[str]) -> WeightsError:
-    return WeightsError(
-        f"{path} is refused: its pickle names what does not belong to weights: {quoted(sorted(names))};"
-        " nothing in it was run",
-        SAVE_AGAIN,
-    )
-
-
-def _names_after(steps: Any, is_script: bool) -> set[str]:
-    """Return the names that are not allowed in the rest of a pickle, which is not followed any more."""
-    found = set()
-    try:
-        for number, (code, argument, _) in enumerate(steps):
-            if number >= _MOST_STEPS:
-                break
-            if code.name in _NAMING and not known.is_allowed(_full_name(argument), is_script):
-                found.add(_full_name(argument))
-    except ValueError:
-        pass
-    return found
-
-
-def _full_name(argument: str) -> str:
-    """Join module and name, unless one of them has a space: then it is no name that we know."""
-    return argument.replace(" ", ".") if argument.count(" ") == 1 else argument
 
 
 class _Machine:
@@ -106,13 +84,13 @@ class _Machine:
     def __init__(self, sizes: Mapping[str, int], is_script: bool) -> None:
         self.foreign: set[str] = set()
         self.named: set[str] = set()
-        self._sizes, self._is_script = sizes, is_script
+        self._sizes, self._is_script, self._has_begun = sizes, is_script, False
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         self._storages: dict[str, Storage] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
-            "GLOBAL": lambda argument: self._stack.append(Name(_full_name(argument))),
+            "GLOBAL": lambda name: self._stack.append(Name(name)),
             "REDUCE": self._call,
             "NEWOBJ": self._make,
             "BUILD": self._build,
@@ -132,22 +110,32 @@ class _Machine:
             "LONG_BINGET": self._get,
             "BINPUT": self._put,
             "LONG_BINPUT": self._put,
+            "PROTO": lambda _: None,
             "STOP": lambda _: None,
         }
 
-    def step(self, name: str, argument: Any, at: int | None) -> None:
-        """Follow one step of the pickle at this place."""
-        if name in _NAMING:
-            self._note(_full_name(argument))
-        if (name == "PROTO") != (at == 0) or (at == 0 and argument != 2):
-            raise Refused("its pickle is not of protocol 2, which torch.save writes")
+    def note(self, step: str, name: Any) -> None:
+        """Remember a name in the pickle."""
+        if step not in NAMING:
+            return
+        self.named.add(name)
+        if not known.is_allowed(name, self._is_script):
+            self.foreign.add(name)
+        if len(self.named) > known.MOST_CLASSES:
+            raise Refused(f"its pickle names more than {known.MOST_CLASSES} classes")
+
+    def step(self, name: str, argument: Any) -> None:
+        """Follow one step of the pickle."""
+        if (name == "PROTO") == self._has_begun or (name == "PROTO" and argument != _PROTOCOL):
+            raise Refused(f"its pickle is not of protocol {_PROTOCOL}, which torch.save writes")
+        self._has_begun = True
         if name in _LITERALS:
             self._stack.append(argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name])
         elif name in self._steps:
             self._steps[name](argument)
-        elif name != "PROTO":
+        else:
             raise Refused(f"its pickle has a step {name}, which torch.save never writes")
 
     def finish(self) -> None:
@@ -155,13 +143,6 @@ class _Machine:
         if self._marks or len(self._stack) != 1:
             raise Refused("its pickle leaves something unfinished")
         check_extent(self._stack[0])
-
-    def _note(self, name: str) -> None:
-        self.named.add(name)
-        if not known.is_allowed(name, self._is_script):
-            self.foreign.add(name)
-        if len(self.named) > known.MOST_CLASSES:
-            raise Refused(f"its pickle names more than {known.MOST_CLASSES} classes")
 
     def _call(self, _: None) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()

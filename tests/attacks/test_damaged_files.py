@@ -10,9 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.foreign import open_weights
+from tests.attacks.assembling import GOOD, NUMBERS, archive, members
 from tests.reference.foreign import official_files as official
 
 _TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.ones(5).half(), "n": torch.tensor(7)}
@@ -54,6 +56,33 @@ def test_a_file_with_changed_bits_opens_or_is_refused(name, data):
     for place in data.draw(st.lists(places, min_size=1, max_size=8, unique=True)):
         damaged[place // 8] ^= 1 << place % 8
     opens_or_is_refused(name, bytes(damaged))
+
+
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(GOOD) - 1), st.binary(max_size=3), st.integers(0, 3)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_pickle_with_other_steps_is_refused_or_stays_within_its_data(changes):
+    pickle = GOOD
+    for place, inserted, removed in changes:
+        pickle = pickle[:place] + inserted + pickle[place + removed :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = archive(Path(folder) / "f.pth", members(pickle))
+        try:
+            with open_weights(path) as file:
+                content = file.content
+        except WeightsError:
+            return
+    assert all(tensor.numel() <= NUMBERS for tensor in tensors(content))
+
+
+def tensors(content: object) -> list[Tensor]:
+    if isinstance(content, dict):
+        return [tensor for value in content.values() for tensor in tensors(value)]
+    return [content] if isinstance(content, Tensor) else []
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -156,7 +156,7 @@ def _check_entry(path: Path, name: str, info: zipfile.ZipInfo, is_script: bool) 
     if known and info.compress_type != _STORED:
         raise WeightsError(
             f"{path} is refused: its entry {quoted([name])} is compressed, which PyTorch never does",
-            "unpack and pack it without compression (zip -0 -r), or save it again with torch.save",
+            "unpack it, and pack it without compression: zip -0 -D -r NEW FOLDER",
         )
     if info.compress_type not in (_STORED, _DEFLATED):
         raise unusual(path, f"its entry {quoted([name])} is compressed in another way")

@@ -34,6 +34,5 @@ def _name(pickle: bytes, place: int) -> str:
     """Return the name as PyTorch will read it. pickletools undoes escapes, which PyTorch does not."""
     middle = pickle.index(b"\n", place)
     end = pickle.index(b"\n", middle + 1)
-    return b".".join((pickle[place + 1 : middle], pickle[middle + 1 : end])).decode(
-        "ascii", "backslashreplace"
-    )
+    name = pickle[place + 1 : middle] + b"." + pickle[middle + 1 : end]
+    return name.decode("ascii", "backslashreplace")

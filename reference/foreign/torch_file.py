@@ -1,4 +1,9 @@
-"""Loads a checked archive with PyTorch's safe unpickler, and checks what it gives."""
+"""Loads a checked archive with PyTorch's safe unpickler, and checks what it gives.
+
+PyTorch itself refuses tensors that reach beyond a mapped file, since their storage cannot be resized. It does
+not refuse those that repeat a number by strides of zero. Loading to the device "meta" would check nothing:
+storages are resized there.
+"""
 
 from __future__ import annotations
 

@@ -113,7 +113,16 @@ def _raw_archives() -> dict[str, Case]:
             "its end is not as PyTorch writes it",
         ),
     }
-    return {title: (changed(change), "f.pth", message) for title, (change, message) in cases.items()}
+    found: dict[str, Case] = {
+        title: (changed(change), "f.pth", message) for title, (change, message) in cases.items()
+    }
+
+    def with_two_lists(path: Path) -> None:
+        content = official.write_bin(path, _TENSORS).read_bytes()
+        path.write_bytes(field(content, b"PK\6\6", 48, b"\1"))
+
+    found["two lists"] = (with_two_lists, "f.pth", "two lists of entries differ")
+    return found
 
 
 def archive_bytes(entries: dict[str, bytes]) -> bytes:

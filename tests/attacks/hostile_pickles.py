@@ -126,6 +126,13 @@ def foreign() -> Iterator[tuple[str, tuple[bytes, str]]]:
     ):
         yield f"names {full}", (program(call(full, integer(10**12))), full.replace(".", r"\."))
     yield "a name with a space", (program(b"ccollections OrderedDict\n\n)R"), "names what does not belong")
+    yield (
+        "a name with escapes",
+        (
+            program(b"ctorch\\x2e_utils\n_rebuild_tensor_v2\n)R"),
+            r"torch\\\\x2e_utils",
+        ),
+    )
     yield "a name for a terminal", (program(b"c\x1b[2J\nx\n"), r"\\x1b\[2J")
 
 

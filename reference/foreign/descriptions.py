@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -50,9 +50,10 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """A tensor, whose numbers lie in its storage."""
+    """A tensor, whose numbers lie in its storage. A later step of the pickle could still fill its hooks."""
 
     storage: Storage
+    hooks: Any
 
 
 class Ordered(dict[Any, Any]):
@@ -63,17 +64,16 @@ class Ordered(dict[Any, Any]):
 
 @dataclass(eq=False)
 class Called:
-    """What a function, or a class without arguments, returns."""
+    """What a function or a class returns. Its arguments are gone: it is inert, or has only plain ones."""
 
     name: str
-    arguments: tuple[Any, ...] = ()
-    state: Any = field(default=None)
+    state: Any = None
 
     def takes_state(self, state: object) -> bool:
         """Whether this may get its state, which it gets once."""
         if self.state is not None:
             return False
-        if self.name.startswith(known.SCRIPT_CLASSES):
+        if known.is_script_class(self.name):
             return type(state) is dict and all(type(key) is str for key in state)
         return self.name in known.OF_NUMPY and type(state) is tuple
 
@@ -130,7 +130,7 @@ def tensor(arguments: tuple[Any, ...]) -> Described:
             f"a tensor of shape {size} claims more than its storage {quoted([held.key])}, which has"
             f" {held.count} numbers"
         )
-    return Described(held)
+    return Described(held, hooks)
 
 
 def is_usual_call(name: str, arguments: tuple[Any, ...]) -> bool:

@@ -18,6 +18,7 @@ from reference.foreign import names as known
 from reference.foreign.descriptions import (
     PLAIN,
     Called,
+    Described,
     Name,
     Ordered,
     Refused,
@@ -30,7 +31,7 @@ from reference.foreign.extent import check_extent
 from reference.foreign.pickle_steps import NAMING, read_steps
 from reference.foreign.refusal import SAVE_AGAIN, damaged, quoted, unusual
 
-_LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"})
+_LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "LONG1"})
 _PROTOCOL = 2
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True, "EMPTY_TUPLE": ()}
 
@@ -110,6 +111,7 @@ class _Machine:
             "LONG_BINGET": self._get,
             "BINPUT": self._put,
             "LONG_BINPUT": self._put,
+            "SHORT_BINSTRING": self._bytes,
             "PROTO": lambda _: None,
             "STOP": lambda _: None,
         }
@@ -156,23 +158,24 @@ class _Machine:
         elif name == known.ORDERED_DICT and not arguments:
             made = Ordered()
         elif name in known.OF_NUMPY or name in known.SCRIPT_LISTS:
-            made = Called(name, arguments)
+            made = Called(name)
         elif is_usual_call(name, arguments):
-            made = arguments[0] if name == known.PARAMETER else Called(name)
+            is_parameter = name == known.PARAMETER
+            made = Described(arguments[0].storage, arguments[2]) if is_parameter else Called(name)
         else:
             raise Refused(f"its pickle calls {quoted([name])} with unusual arguments")
         self._stack.append(made)
 
     def _make(self, _: None) -> None:
         arguments, cls = self._stack.pop(), self._stack.pop()
-        if not (isinstance(cls, Name) and cls.full.startswith(known.SCRIPT_CLASSES) and arguments == ()):
+        if not (isinstance(cls, Name) and known.is_script_class(cls.full) and arguments == ()):
             raise Refused("its pickle makes an object of a class that is no TorchScript module")
         self._stack.append(Called(cls.full))
 
     def _build(self, _: None) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Ordered):
-            if not (type(state) is dict and set(state) <= {"_metadata"}):
+            if target.state is not None or type(state) is not dict or not set(state) <= {"_metadata"}:
                 raise Refused("its pickle changes a dictionary in an unusual way")
         elif not (isinstance(target, Called) and target.takes_state(state)):
             raise Refused("its pickle changes an object that has no state")
@@ -183,6 +186,12 @@ class _Machine:
         if self._storages.setdefault(found.key, found) != found:
             raise Refused(f"its storage {quoted([found.key])} is described in two ways")
         self._stack.append(found)
+
+    def _bytes(self, text: str) -> None:
+        # PyTorch reads them as UTF-8, pickletools as Latin-1.
+        if not text.isascii():
+            raise Refused("its pickle has a text of Python 2 that is not ASCII")
+        self._stack.append(text)
 
     def _mark(self, _: None) -> None:
         self._marks.append(self._stack)

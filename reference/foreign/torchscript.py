@@ -22,6 +22,8 @@ from reference.foreign.torch_file import Inert, load_checked
 _ALIGNMENT = 64
 _LOCAL_HEADER = 30
 _CHUNK = 2**20
+#: Above this size, an entry has its size in a field of its own, of so many bytes.
+_LARGE, _LARGE_FIELD = 2**30, 20
 
 
 def load_script(archive: Archive, names: Collection[str], work: Path) -> dict[str, Tensor]:
@@ -68,10 +70,12 @@ def _copy_data(archive: Archive, copy: Path) -> None:
 
 def _copy(path: Path, source: BinaryIO, target: zipfile.ZipFile, name: str, member: Member) -> None:
     entry = zipfile.ZipInfo(f"archive/{name}")
-    entry.extra = _padding(target.fp.tell() + _LOCAL_HEADER + len(entry.filename))  # type: ignore[union-attr]
+    is_large = member.size > _LARGE
+    begin = target.fp.tell() + _LOCAL_HEADER + len(entry.filename)  # type: ignore[union-attr]
+    entry.extra = _padding(begin + is_large * _LARGE_FIELD)
     source.seek(member.offset)
     left = member.size
-    with target.open(entry, "w", force_zip64=False) as part:
+    with target.open(entry, "w", force_zip64=is_large) as part:
         while left:
             chunk = source.read(min(_CHUNK, left))
             if not chunk:

@@ -156,6 +156,7 @@ def _scripts(canary: str) -> dict[str, Case]:
             "f.pt",
             "holds itself",
         ),
+        "a class with a zero in its name": (script(program(name("__torch__.A\0"))), "f.pt", "__torch__.A"),
         "no module": (script(GOOD), "f.pt", "is not a TorchScript module"),
         "a module called": (script(program(name("__torch__.M") + b")R")), "f.pt", "unusual arguments"),
     }

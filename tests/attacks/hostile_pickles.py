@@ -220,6 +220,27 @@ def structures() -> Iterator[tuple[str, tuple[bytes, str]]]:
     yield "a list that holds itself", (program(LIST + b"q\0h\0a"), "holds itself")
     yield "a dictionary that holds itself", (program(DICT + b"q\0" + text("a") + b"h\0s"), "holds itself")
     yield "deep lists", (START + LIST * 100_000 + b"a" * 99_999 + STOP, "more than 64 levels")
+    chain = b"".join(LIST * 50 + (b"h\0" if n else NONE) + b"a" * 50 + b"q\0a" for n in range(9))
+    yield "a chain of deep lists", (program(LIST + chain), "more than 64 levels")
+    hooked = tensor(hooks=_ORDERED + b"q\0")
+    yield (
+        "hooks that come later",
+        (
+            program(LIST + hooked + b"ah\0" + text("x") + NONE + b"sa"),
+            "has hooks",
+        ),
+    )
+    yield "a function as a value", (program(dictionary(a=name("torch.Size"))), "in the place of data")
+    yield "a class as a value", (program(dictionary(a=name(_CALLBACK))), "in the place of data")
+    yield "a storage as a value", (program(dictionary(a=storage())), "in the place of data")
+    yield "a text of Python 2", (program(DICT + b"U\2\xc3\xa9Ns"), "not ASCII")
+    yield (
+        "two states of a dictionary",
+        (
+            program(_ORDERED + dictionary(_metadata=NONE) + b"b" + DICT + b"b"),
+            "in an unusual way",
+        ),
+    )
     yield "deep pairs", (START + NONE + b"\x85" * 100_000 + STOP, "more than 64 levels")
 
 

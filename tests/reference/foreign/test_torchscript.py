@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from odise_trt.errors import OutputError
-from reference.foreign import open_weights
+from reference.foreign import open_weights, torchscript
 from tests.full_disk import files_of_at_most
 from tests.reference.foreign import official_files as official
 
@@ -98,8 +98,11 @@ def test_the_copy_is_in_the_given_folder_and_gone_afterwards(tmp_path):
     assert list(work.iterdir()) == []
 
 
-def test_data_of_the_copy_are_aligned_as_PyTorch_aligns_them(tmp_path):
+@pytest.mark.parametrize("large", [2**30, 10])
+def test_data_of_the_copy_are_aligned_as_PyTorch_aligns_them(large, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchscript, "_LARGE", large)
     path = official.write_torchscript(tmp_path / "f.pt", TENSORS, BUFFERS)
+    assert_read_as_jit_loads(path)
     with open_weights(path) as file:
         assert {tensor.data_ptr() % 64 for tensor in file.content.values()} == {0}
 

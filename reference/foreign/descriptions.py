@@ -96,7 +96,8 @@ def storage(identity: object, sizes: Mapping[str, int]) -> Storage:
     if key not in sizes:
         raise Refused(f"the data of its storage {quoted([key])} are missing")
     if not 0 <= count * found.item_size <= sizes[key]:
-        raise Refused(f"its storage {quoted([key])} claims {count} numbers, the file has {sizes[key]} bytes")
+        claim = count if count <= _MOST else "impossibly many"
+        raise Refused(f"its storage {quoted([key])} claims {claim} numbers, the file has {sizes[key]} bytes")
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from odise_trt.errors import WeightsError, hint_for, reason
 from odise_trt.pictures.file_kind import ARCHIVES
 
-_CONVERT = "odise-trt convert makes a safetensors file under the official names of it"
+_CONVERT = "odise-trt convert turns it into a safetensors file under the official names"
 _SAVE_ANEW = (
     "save it anew with a PyTorch of today: torch.save(torch.load(F, weights_only=True), NEW);"
     " odise-trt convert reads NEW"

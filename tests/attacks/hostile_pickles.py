@@ -251,7 +251,7 @@ def data() -> Iterator[tuple[str, tuple[bytes, str]]]:
         ("an absolute storage", storage("/etc/passwd"), "are missing"),
         ("a storage too large", storage(count=7), "claims 7 numbers"),
         ("a storage of 4 TB", storage(count=10**12), "claims 1000000000000 numbers"),
-        ("a storage of 2**2000", storage(count=2**2000), "claims"),
+        ("a storage of 2**2000", storage(count=2**2000), "claims impossibly many numbers"),
         ("a negative storage", storage(count=-1), "in an unusual way"),
         ("a storage of doubles", storage(cls="torch.DoubleStorage"), "claims 6 numbers"),
         ("a storage of dictionaries", storage(cls="collections.OrderedDict"), "of the class"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.attacks import hostile_files, hostile_pickles
+from tests.attacks import hostile_archives, hostile_files, hostile_pickles, lying_pickles
 from tests.attacks.assembling import archive, members
 from tests.attacks.opened_apart import Opened, opened_apart
 
@@ -24,8 +24,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measu
 #: Where attacks would write. It is a name in the folder of each run, filled in when files are made.
 _CANARY = "odise-canary"
 _GOOD = "a good file"
-PICKLES = list(hostile_pickles.all_cases(_CANARY))
-FILES = list(hostile_files.all_cases(_CANARY))
+
+
+def pickles(canary: str) -> hostile_pickles.Cases:
+    return hostile_pickles.all_cases(canary) | lying_pickles.all_cases()
+
+
+def files(canary: str) -> dict[str, hostile_archives.Case]:
+    return hostile_archives.all_cases(canary) | hostile_files.all_cases()
 
 
 class Attacked:
@@ -37,9 +43,9 @@ class Attacked:
         self.files.mkdir()
         self.expected: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        for title, (content, message) in hostile_pickles.all_cases(str(self.canary)).items():
+        for title, (content, message) in pickles(str(self.canary)).items():
             archive(self._place(title, "f.pth", message), members(content))
-        for title, (write, name, message) in hostile_files.all_cases(str(self.canary)).items():
+        for title, (write, name, message) in files(str(self.canary)).items():
             write(self._place(title, name, message))
         archive(self._place(_GOOD, "f.pth", ""), members())
         self._opened = opened_apart(self.files, root)
@@ -59,7 +65,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Attacked:
     return Attacked(tmp_path_factory.mktemp("attacks"), root)
 
 
-@pytest.mark.parametrize("title", PICKLES + FILES)
+@pytest.mark.parametrize("title", [*pickles(_CANARY), *files(_CANARY)])
 def test_it_is_refused_in_a_second_and_200_MB_with_its_reason(title, attacked):
     opened = attacked[title]
     assert opened.error == "WeightsError", opened.message
@@ -91,7 +97,7 @@ def test_pickle_itself_would_have_run_it(title, tmp_path):
 
 def test_torch_jit_load_would_have_run_it(tmp_path):
     canary = tmp_path / "canary"
-    hostile_files.write_running_script(tmp_path / "f.pt", str(canary))
+    hostile_archives.write_running_script(tmp_path / "f.pt", str(canary))
     canary.unlink(missing_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -149,14 +149,14 @@ def _names(path: Path, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInf
 
 def _check_entry(path: Path, name: str, info: zipfile.ZipInfo, is_script: bool) -> None:
     known = _MEMBERS.fullmatch(name)
-    if not known and not (is_script and (_SCRIPT_MEMBERS.fullmatch(name) or name.endswith(".debug_pkl"))):
+    if not known and not (is_script and _SCRIPT_MEMBERS.fullmatch(name)):
         raise unusual(path, f"PyTorch writes no entry {quoted([name])}")
     if info.flag_bits & ~_KNOWN_FLAGS:
         raise unusual(path, f"its entry {quoted([name])} is encrypted or of an unknown kind")
     if known and info.compress_type != _STORED:
         raise WeightsError(
             f"{path} is refused: its entry {quoted([name])} is compressed, which PyTorch never does",
-            "unpack and pack it without compression (zip -0 -r), or save it again with torch.save",
+            "unpack it, and pack it without compression: zip -0 -D -r NEW FOLDER",
         )
     if info.compress_type not in (_STORED, _DEFLATED):
         raise unusual(path, f"its entry {quoted([name])} is compressed in another way")
@@ -190,7 +190,7 @@ def _data_offset(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> int:
         and (flags, method) == (info.flag_bits, info.compress_type)
         and file.read(letters) == name
         and all(
-            said == listed or (follows and said == 0) or said == _SATURATED
+            said in (listed, _SATURATED) or (follows and said == 0)
             for said, listed in ((crc, info.CRC), (compressed, info.compress_size), (size, info.file_size))
         )
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from reference.foreign import names as known
 from reference.foreign.refusal import quoted
 
 _MOST_DIMENSIONS = 16
-#: Levels of containers in containers. A TorchScript module is two levels.
-_MOST_LEVELS = 64
-#: Values in all containers, where one that stands in two places counts twice.
-_MOST_VALUES = 1_000_000
+#: Largest number in a shape.
+_MOST = 2**48
+#: Types of keys of dictionaries and of members of sets: hashing them takes no time.
+PLAIN = (str, int, float, bool, bytes, type(None))
 _STORAGE_FIELDS = 5
 
 
@@ -49,31 +50,30 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """A tensor, whose numbers lie in its storage."""
+    """A tensor, whose numbers lie in its storage. A later step of the pickle could still fill its hooks."""
 
     storage: Storage
+    hooks: Any
 
 
 class Ordered(dict[Any, Any]):
     """An OrderedDict. Its state is the versions of modules."""
 
     state: Any = None
-    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 @dataclass(eq=False)
 class Called:
-    """What a function, or a class without arguments, returns."""
+    """What a function or a class returns. Its arguments are gone: it is inert, or has only plain ones."""
 
     name: str
-    arguments: tuple[Any, ...] = ()
-    state: Any = field(default=None)
+    state: Any = None
 
     def takes_state(self, state: object) -> bool:
         """Whether this may get its state, which it gets once."""
         if self.state is not None:
             return False
-        if self.name.startswith(known.SCRIPT_CLASSES):
+        if known.is_script_class(self.name):
             return type(state) is dict and all(type(key) is str for key in state)
         return self.name in known.OF_NUMPY and type(state) is tuple
 
@@ -96,7 +96,8 @@ def storage(identity: object, sizes: Mapping[str, int]) -> Storage:
     if key not in sizes:
         raise Refused(f"the data of its storage {quoted([key])} are missing")
     if not 0 <= count * found.item_size <= sizes[key]:
-        raise Refused(f"its storage {quoted([key])} claims {count} numbers, the file has {sizes[key]} bytes")
+        claim = count if count <= _MOST else "impossibly many"
+        raise Refused(f"its storage {quoted([key])} claims {claim} numbers, the file has {sizes[key]} bytes")
     return found
 
 
@@ -121,56 +122,30 @@ def tensor(arguments: tuple[Any, ...]) -> Described:
     )
     if not usual:
         raise Refused("its pickle describes a tensor in an unusual way")
-    count, reach = 1, offset
-    for length, step in zip(size, stride, strict=True):
-        count *= length
-        reach += (length - 1) * step
-    if count and (reach >= held.count or count > held.count):
+    if max((*size, *stride, offset), default=0) > _MOST:
+        raise Refused("a tensor in it has an impossible shape")
+    count, reach = prod(size), offset
+    reach += sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if count and max(reach, count - 1) >= held.count:
         raise Refused(
             f"a tensor of shape {size} claims more than its storage {quoted([held.key])}, which has"
             f" {held.count} numbers"
         )
-    if max((*size, *stride, offset), default=0) > 2**48:
-        raise Refused("a tensor in it has an impossible shape")
-    return Described(held)
+    return Described(held, hooks)
 
 
-def check_size(top: object) -> None:
-    """Check that a structure is finite and small, however its parts are shared.
-
-    Raises:
-        Refused: it holds itself, is too deep, or has too many values.
-    """
-    sizes: dict[int, int] = {}
-
-    def size(value: object, level: int) -> int:
-        if id(value) in sizes:
-            if sizes[id(value)] < 0:
-                raise Refused("its pickle describes something that holds itself")
-            return sizes[id(value)]
-        if level > _MOST_LEVELS:
-            raise Refused(f"its pickle has more than {_MOST_LEVELS} levels")
-        total, parts = 1, list(_parts(value))
-        if parts:
-            sizes[id(value)] = -1
-            total += sum(size(part, level + 1) for part in parts)
-            if total > _MOST_VALUES:
-                raise Refused(f"its pickle has more than {_MOST_VALUES} values")
-            sizes[id(value)] = total
-        return total
-
-    size(top, 0)
-
-
-def _parts(value: object) -> Iterator[object]:
-    if isinstance(value, list | tuple):
-        yield from value
-    if isinstance(value, dict):
-        yield from value.values()
-    if isinstance(value, Called):
-        yield value.arguments
-    if isinstance(value, Called | Ordered) and value.state is not None:
-        yield value.state
+def is_usual_call(name: str, arguments: tuple[Any, ...]) -> bool:
+    """Return whether a function of PyTorch or Python is called as files of weights call it."""
+    if name == known.SIZE or name in known.SETS:
+        kind = tuple if name == known.SIZE else list
+        (values,) = arguments if len(arguments) == 1 else (None,)
+        return type(values) is kind and all(type(value) in PLAIN for value in values)
+    if name == known.ENCODE:
+        return len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1"
+    if name == known.PARAMETER and len(arguments) == 3:
+        held, needs_grad, hooks = arguments
+        return isinstance(held, Described) and type(needs_grad) is bool and hooks == {}
+    return False
 
 
 def _is_storage(identity: tuple[Any, ...]) -> bool:

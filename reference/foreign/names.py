@@ -1,10 +1,12 @@
 """What a pickle of weights may name. Everything is listed by its exact name; anything else is refused.
 
-The list is shorter than that of `torch.load(weights_only=True)`, which also makes sparse, quantized, nested and
-complex tensors, tensor subclasses, and byte arrays of any size.
+The list is shorter than that of `torch.load(weights_only=True)`, which also makes byte arrays of any size,
+tensor subclasses, and tensors that are sparse, quantized, nested or complex.
 """
 
 from __future__ import annotations
+
+import re
 
 #: Storage classes -> the dtype of their numbers.
 STORAGES = {
@@ -66,7 +68,7 @@ SCRIPT_LISTS = frozenset(
     f"torch.jit._pickle.{name}" for name in ("build_intlist", "build_doublelist", "build_boollist")
 )
 #: Classes of TorchScript modules, which exist only in their archive.
-SCRIPT_CLASSES = "__torch__."
+SCRIPT_CLASS = re.compile(r"__torch__(\.[A-Za-z_][A-Za-z0-9_]*)+")
 #: Most classes in one archive; CLIP has about 300.
 MOST_CLASSES = 2000
 
@@ -74,10 +76,15 @@ MOST_CLASSES = 2000
 def is_allowed(name: str, is_script: bool) -> bool:
     """Return whether the pickle of a file, or of a TorchScript archive, may name this."""
     if is_script:
-        return name in OF_TORCH or name in SCRIPT_LISTS or name.startswith(SCRIPT_CLASSES)
-    return name in OF_TORCH or is_inert(name)
+        return name in OF_TORCH or name in SCRIPT_LISTS or is_script_class(name)
+    return name in OF_TORCH or name in CALLBACKS or name in OF_NUMPY
 
 
 def is_inert(name: str) -> bool:
     """Return whether the class or function is replaced by an inert one."""
-    return name in CALLBACKS or name in OF_NUMPY or name in SCRIPT_LISTS or name.startswith(SCRIPT_CLASSES)
+    return name in CALLBACKS or name in OF_NUMPY or name in SCRIPT_LISTS or is_script_class(name)
+
+
+def is_script_class(name: str) -> bool:
+    """Return whether it is a class of a TorchScript module."""
+    return SCRIPT_CLASS.fullmatch(name) is not None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
 from reference.foreign.archive import read_archive
-from reference.foreign.safetensors_header import Entry, LazyTensors, read_header
+from reference.foreign.safetensors_file import Entry, LazyTensors, read_header
 from reference.foreign.torch_file import check_archive, load_checked, require_safe_torch
 from reference.foreign.torchscript import load_script
 from reference.weights.diagnosis import unreadable
@@ -34,10 +34,13 @@ class ForeignFile:
     Attributes:
         path: as given.
         kind: what wrote it: torch.save, torch.jit.save or safetensors.
-        content: "torch": what was saved: dictionaries, lists, texts, numbers, tensors, and inert objects for those
-            of foreign classes. "torchscript": name -> tensor. "safetensors": name -> tensor, where a tensor is
-            read when it is requested. Tensors of the first two are mapped from the disk: memory is needed
-            for those that are used, and writing to one does not change the file.
+        content: what is in it, by kind.
+            "torch": what was saved: dictionaries, lists, texts, numbers, tensors, and inert objects in the
+            place of foreign ones.
+            "torchscript": name -> tensor, as its `state_dict()` names them.
+            "safetensors": name -> tensor. A tensor is read when it is requested.
+            Tensors of the first two are mapped from the disk: only those that are used need memory, and
+            writing to them does not change the file.
         metadata: texts of a safetensors header.
     """
 
@@ -81,12 +84,13 @@ def open_weights(path: str | Path, work: Path | None = None) -> Iterator[Foreign
     """Open a weight file of another program. Nothing in it is run.
 
     Args:
-        path: a `.pth`, `.ckpt` or `.bin` of torch.save, a TorchScript archive, or a safetensors file. What it is
-            is seen from its content.
+        path: a `.pth`, `.ckpt` or `.bin` of torch.save, a TorchScript archive, or a safetensors file. Its
+            content says which, and its name must not say another.
         work: a folder for a temporary copy of a TorchScript archive's data. None: the system's.
 
     Raises:
-        WeightsError: it cannot be read, is no such file, is cut off or damaged, or has what weights never have.
+        WeightsError: it cannot be read, is another kind of file, is cut off or damaged, or holds what
+            files of weights do not hold.
         OutputError: `work` has no room.
     """
     path = Path(path)
@@ -102,7 +106,7 @@ def _opened(path: Path, work: Path | None, closing: ExitStack) -> ForeignFile:
     begin = _beginning(path)
     if begin.startswith(b"PK\3\4"):
         return _archive(path, Path(tempfile.gettempdir()) if work is None else work)
-    if begin[8:9] == b"{":
+    if begin[5:9] == b"\0\0\0{":  # the length of a header, and its beginning
         return _safetensors(path, closing)
     raise unreadable(path, "it is no file of PyTorch either")
 

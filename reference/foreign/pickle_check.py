@@ -1,14 +1,14 @@
 """Follows the pickle of a weight file without running it.
 
-A pickle is a program for a machine with a stack. Here the machine moves descriptions only: it calls no function,
-makes no tensor, and compares and hashes nothing but plain keys. So it can refuse what `torch.load` would first
-carry out: tensors larger than their data, functions with unusual arguments, structures that take for ever to
-compare or to walk through.
+A pickle is a program for a machine with a stack. This machine moves descriptions only: it calls no function,
+makes no tensor, and compares and hashes nothing but plain keys. So it refuses before they are carried out:
+tensors larger than their data, functions with unusual arguments, and structures that take for ever to compare
+or to walk through.
 """
 
 from __future__ import annotations
 
-import pickletools
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,24 @@ from typing import Any
 from odise_trt.errors import WeightsError
 from reference.foreign import names as known
 from reference.foreign.descriptions import (
+    PLAIN,
     Called,
     Described,
     Name,
     Ordered,
     Refused,
     Storage,
-    check_size,
+    is_usual_call,
     storage,
     tensor,
 )
+from reference.foreign.extent import check_extent
+from reference.foreign.pickle_steps import NAMING, read_steps
 from reference.foreign.refusal import SAVE_AGAIN, damaged, quoted, unusual
 
-_MOST_STEPS = 400_000
-_LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"})
+_LITERALS = frozenset({"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "LONG1"})
+_PROTOCOL = 2
 _CONSTANTS: Mapping[str, Any] = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True, "EMPTY_TUPLE": ()}
-_KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def check_pickle(path: Path, pickle: bytes, sizes: Mapping[str, int], is_script: bool) -> Collection[str]:
@@ -46,57 +48,35 @@ def check_pickle(path: Path, pickle: bytes, sizes: Mapping[str, int], is_script:
         WeightsError: it names something that does not belong to weights, or is not what PyTorch writes.
     """
     machine = _Machine(sizes, is_script)
-    steps = pickletools.genops(pickle)
-    end = -1
+    failure: Exception | None = None
     try:
-        for number, (code, argument, at) in enumerate(steps):
-            if number >= _MOST_STEPS:
-                raise Refused(f"its pickle has more than {_MOST_STEPS} steps")
-            machine.step(code.name, argument, at)
-            end = at or 0
-        machine.finish()
-    except (Refused, IndexError, KeyError) as error:
-        foreign = machine.foreign | _names_after(steps, is_script)
-        if foreign:
-            raise _foreign(path, foreign) from error
-        why = str(error) if isinstance(error, Refused) else "its pickle takes what it has not made"
-        raise unusual(path, why) from error
-    except ValueError as error:  # of pickletools
-        if machine.foreign:
-            raise _foreign(path, machine.foreign) from error
-        raise damaged(path, f"its pickle is: {ascii(str(error)[:200])[1:-1]}") from error
+        with warnings.catch_warnings():
+            # Python warns of escapes in texts of pickles, before they are refused.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for name, argument in read_steps(pickle):
+                try:
+                    machine.note(name, argument)
+                    if failure is None:
+                        machine.step(name, argument)
+                except (Refused, IndexError, KeyError) as error:
+                    failure = failure or error  # The rest is read for the names in it.
+        if failure is None:
+            machine.finish()
+    except (Refused, ValueError) as error:  # a ValueError comes from pickletools
+        failure = failure or error
     if machine.foreign:
-        raise _foreign(path, machine.foreign)
-    if end != len(pickle) - 1:
-        raise unusual(path, "something follows its pickle")
+        raise WeightsError(
+            f"{path} is refused: its pickle names what does not belong to weights:"
+            f" {quoted(sorted(machine.foreign))}; nothing in it was run",
+            SAVE_AGAIN,
+        ) from failure
+    if isinstance(failure, Refused):
+        raise unusual(path, str(failure)) from failure
+    if isinstance(failure, ValueError):
+        raise damaged(path, f"its pickle is: {ascii(str(failure)[:200])[1:-1]}") from failure
+    if failure is not None:
+        raise unusual(path, "its pickle takes what it has not made") from failure
     return machine.named
-
-
-def _foreign(path: Path, names: Collection[str]) -> WeightsError:
-    return WeightsError(
-        f"{path} is refused: its pickle names what does not belong to weights: {quoted(sorted(names))}; nothing"
-        " in it was run",
-        f"if you trust it, {SAVE_AGAIN}",
-    )
-
-
-def _names_after(steps: Any, is_script: bool) -> set[str]:
-    """Return the names that are not allowed in the rest of a pickle, which is not followed any more."""
-    found = set()
-    try:
-        for number, (code, argument, _) in enumerate(steps):
-            if number >= _MOST_STEPS:
-                break
-            if code.name == "GLOBAL" and not known.is_allowed(_full_name(argument), is_script):
-                found.add(_full_name(argument))
-    except ValueError:
-        pass
-    return found
-
-
-def _full_name(argument: str) -> str:
-    """Join module and name, unless one of them has a space: then it is no name that we know."""
-    return argument.replace(" ", ".") if argument.count(" ") == 1 else argument
 
 
 class _Machine:
@@ -105,13 +85,13 @@ class _Machine:
     def __init__(self, sizes: Mapping[str, int], is_script: bool) -> None:
         self.foreign: set[str] = set()
         self.named: set[str] = set()
-        self._sizes, self._is_script = sizes, is_script
+        self._sizes, self._is_script, self._has_begun = sizes, is_script, False
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         self._storages: dict[str, Storage] = {}
         self._steps: dict[str, Callable[[Any], None]] = {
-            "GLOBAL": self._name,
+            "GLOBAL": lambda name: self._stack.append(Name(name)),
             "REDUCE": self._call,
             "NEWOBJ": self._make,
             "BUILD": self._build,
@@ -131,36 +111,40 @@ class _Machine:
             "LONG_BINGET": self._get,
             "BINPUT": self._put,
             "LONG_BINPUT": self._put,
+            "SHORT_BINSTRING": self._bytes,
+            "PROTO": lambda _: None,
             "STOP": lambda _: None,
         }
 
-    def step(self, name: str, argument: Any, at: int | None) -> None:
-        """Follow one step of the pickle at this place."""
-        if (name == "PROTO") != (at == 0) or (at == 0 and argument != 2):
-            raise Refused("its pickle is not of protocol 2, which torch.save writes")
+    def note(self, step: str, name: Any) -> None:
+        """Remember a name in the pickle."""
+        if step not in NAMING:
+            return
+        self.named.add(name)
+        if not known.is_allowed(name, self._is_script):
+            self.foreign.add(name)
+        if len(self.named) > known.MOST_CLASSES:
+            raise Refused(f"its pickle names more than {known.MOST_CLASSES} classes")
+
+    def step(self, name: str, argument: Any) -> None:
+        """Follow one step of the pickle."""
+        if (name == "PROTO") == self._has_begun or (name == "PROTO" and argument != _PROTOCOL):
+            raise Refused(f"its pickle is not of protocol {_PROTOCOL}, which torch.save writes")
+        self._has_begun = True
         if name in _LITERALS:
             self._stack.append(argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name])
         elif name in self._steps:
             self._steps[name](argument)
-        elif name != "PROTO":
+        else:
             raise Refused(f"its pickle has a step {name}, which torch.save never writes")
 
     def finish(self) -> None:
         """Check what the pickle has made."""
         if self._marks or len(self._stack) != 1:
             raise Refused("its pickle leaves something unfinished")
-        check_size(self._stack[0])
-
-    def _name(self, argument: str) -> None:
-        name = _full_name(argument)
-        self.named.add(name)
-        if not known.is_allowed(name, self._is_script):
-            self.foreign.add(name)
-        if len(self.named) > known.MOST_CLASSES:
-            raise Refused(f"its pickle names more than {known.MOST_CLASSES} classes")
-        self._stack.append(Name(name))
+        check_extent(self._stack[0])
 
     def _call(self, _: None) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
@@ -174,23 +158,24 @@ class _Machine:
         elif name == known.ORDERED_DICT and not arguments:
             made = Ordered()
         elif name in known.OF_NUMPY or name in known.SCRIPT_LISTS:
-            made = Called(name, arguments)
-        elif _is_usual(name, arguments):
-            made = arguments[0] if name == known.PARAMETER else Called(name)
+            made = Called(name)
+        elif is_usual_call(name, arguments):
+            is_parameter = name == known.PARAMETER
+            made = Described(arguments[0].storage, arguments[2]) if is_parameter else Called(name)
         else:
             raise Refused(f"its pickle calls {quoted([name])} with unusual arguments")
         self._stack.append(made)
 
     def _make(self, _: None) -> None:
         arguments, cls = self._stack.pop(), self._stack.pop()
-        if not (isinstance(cls, Name) and cls.full.startswith(known.SCRIPT_CLASSES) and arguments == ()):
+        if not (isinstance(cls, Name) and known.is_script_class(cls.full) and arguments == ()):
             raise Refused("its pickle makes an object of a class that is no TorchScript module")
         self._stack.append(Called(cls.full))
 
     def _build(self, _: None) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Ordered):
-            if not (type(state) is dict and set(state) <= {"_metadata"}):
+            if target.state is not None or type(state) is not dict or not set(state) <= {"_metadata"}:
                 raise Refused("its pickle changes a dictionary in an unusual way")
         elif not (isinstance(target, Called) and target.takes_state(state)):
             raise Refused("its pickle changes an object that has no state")
@@ -201,6 +186,12 @@ class _Machine:
         if self._storages.setdefault(found.key, found) != found:
             raise Refused(f"its storage {quoted([found.key])} is described in two ways")
         self._stack.append(found)
+
+    def _bytes(self, text: str) -> None:
+        # PyTorch reads them as UTF-8, pickletools as Latin-1.
+        if not text.isascii():
+            raise Refused("its pickle has a text of Python 2 that is not ASCII")
+        self._stack.append(text)
 
     def _mark(self, _: None) -> None:
         self._marks.append(self._stack)
@@ -229,7 +220,7 @@ class _Machine:
         if not isinstance(target, dict) or len(values) % 2:
             raise Refused("its pickle sets items of what is no dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if not (type(key) in _KEYS or (isinstance(key, Name) and key.full in known.CALLBACKS)):
+            if not (type(key) in PLAIN or (isinstance(key, Name) and key.full in known.CALLBACKS)):
                 raise Refused("a dictionary in it has keys that are neither texts nor numbers")
             target[key] = value
 
@@ -238,25 +229,3 @@ class _Machine:
 
     def _put(self, place: int) -> None:
         self._memo[place] = self._stack[-1]
-
-
-def _is_usual(name: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether a function of PyTorch or Python is called as a file of weights calls it."""
-    if name == known.SIZE or name in known.SETS:
-        kind = tuple if name == known.SIZE else list
-        return (
-            len(arguments) == 1
-            and type(arguments[0]) is kind
-            and all(type(one) in _KEYS for one in arguments[0])
-        )
-    if name == known.ENCODE:
-        return len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1"
-    if name == known.PARAMETER:
-        tensor, needs_grad, hooks = arguments if len(arguments) == 3 else (None, None, None)
-        return (
-            isinstance(tensor, Described)
-            and type(needs_grad) is bool
-            and isinstance(hooks, Ordered)
-            and not hooks
-        )
-    return False

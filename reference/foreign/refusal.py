@@ -9,7 +9,8 @@ from odise_trt.errors import WeightsError
 
 AGAIN = "download it again"
 SAVE_AGAIN = (
-    "load it with the program that wrote it, and save its tensors alone: torch.save(model.state_dict(), NEW)"
+    "if you trust it, load it with the program that wrote it, and save its tensors alone:"
+    " torch.save(model.state_dict(), NEW)"
 )
 #: Most names in one message.
 _LISTED = 20

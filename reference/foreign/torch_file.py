@@ -1,4 +1,9 @@
-"""Loads a checked archive with PyTorch's safe unpickler, and checks what it gives."""
+"""Loads a checked archive with PyTorch's safe unpickler, and checks what it gives.
+
+PyTorch itself refuses tensors that reach beyond a mapped file, since their storage cannot be resized. It does
+not refuse those that repeat a number by strides of zero. Loading to the device "meta" would check nothing:
+storages are resized there.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +33,10 @@ class Inert:
         state: what the file has for it.
     """
 
+    state: Any = None
+
     def __init__(self, *_: object) -> None:
-        self.state: Any = None
+        pass
 
     def __setstate__(self, state: object) -> None:
         self.state = state
@@ -92,7 +99,7 @@ def load_checked(archive: Archive, names: Collection[str], place: Path | None = 
 def _require_same_view(archive: Archive) -> None:
     """Compare the checked archive with what PyTorch's own reader of zip archives sees."""
     try:
-        reader = torch._C.PyTorchFileReader(str(archive.path))
+        reader: Any = torch._C.PyTorchFileReader(str(archive.path))
         same = set(reader.get_all_records()) == set(archive.members)
         same = same and reader.get_record("data.pkl") == archive.pickle
         for name, member in archive.members.items():

@@ -1,7 +1,7 @@
 """Reads the tensors of a TorchScript archive from its data alone.
 
-`torch.jit.load` would run what the archive holds, and `torch.load(weights_only=True)` refuses it. Without its code,
-the archive is an ordinary file of torch.save whose modules are objects of unknown classes.
+`torch.jit.load` would run what the archive holds, and `torch.load(weights_only=True)` refuses it. Without its
+code, the archive is an ordinary file of torch.save, whose modules are objects of unknown classes.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
 from odise_trt.files.writing import unfinished_folder, writing
 from reference.foreign.archive import Archive, Member
-from reference.foreign.refusal import quoted, unusual
+from reference.foreign.refusal import damaged, quoted, unusual
 from reference.foreign.torch_file import Inert, load_checked
 
 #: Where data begin in files of PyTorch: at multiples of this.
 _ALIGNMENT = 64
 _LOCAL_HEADER = 30
 _CHUNK = 2**20
+#: Above this size, an entry has its size in a field of its own, of so many bytes.
+_LARGE, _LARGE_FIELD = 2**30, 20
 
 
 def load_script(archive: Archive, names: Collection[str], work: Path) -> dict[str, Tensor]:
@@ -31,8 +33,8 @@ def load_script(archive: Archive, names: Collection[str], work: Path) -> dict[st
 
     Args:
         names: what its pickle names.
-        work: a folder for a temporary copy of the data, which is removed before this returns. The tensors stay
-            mapped from it.
+        work: a folder for a temporary copy of the data. Its name is removed before this returns; the disk
+            space is free when the tensors are gone, which are mapped from it.
 
     Raises:
         WeightsError: it is not the archive of a module.
@@ -63,19 +65,21 @@ def _copy_data(archive: Archive, copy: Path) -> None:
     with archive.path.open("rb") as source, zipfile.ZipFile(copy, "w") as target:
         for name, member in archive.members.items():
             if not name.startswith("."):
-                _copy(source, target, name, member)
+                _copy(archive.path, source, target, name, member)
 
 
-def _copy(source: Any, target: zipfile.ZipFile, name: str, member: Member) -> None:
+def _copy(path: Path, source: BinaryIO, target: zipfile.ZipFile, name: str, member: Member) -> None:
     entry = zipfile.ZipInfo(f"archive/{name}")
-    entry.extra = _padding(target.fp.tell() + _LOCAL_HEADER + len(entry.filename))  # type: ignore[union-attr]
+    is_large = member.size > _LARGE
+    begin = target.fp.tell() + _LOCAL_HEADER + len(entry.filename)  # type: ignore[union-attr]
+    entry.extra = _padding(begin + is_large * _LARGE_FIELD)
     source.seek(member.offset)
     left = member.size
-    with target.open(entry, "w", force_zip64=False) as part:
+    with target.open(entry, "w", force_zip64=is_large) as part:
         while left:
             chunk = source.read(min(_CHUNK, left))
             if not chunk:
-                raise EOFError(name)
+                raise damaged(path, "it became shorter while it was read")
             part.write(chunk)
             left -= len(chunk)
 

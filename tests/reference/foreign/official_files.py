@@ -38,8 +38,8 @@ def write_lightning(path: Path, tensors: Tensors, callbacks: bool = True, ema: T
 
     Args:
         callbacks: its callbacks are keyed by their class, which torch.load refuses by itself.
-        ema: averages of the tensors `model.*`, by the names of these. They are written as `model_ema.*`, without
-            the dots, and with the two numbers of the averaging.
+        ema: averages of the tensors `model.*`, by the names of these. They are written as `model_ema.*`,
+            without the dots, and with the two numbers of the averaging.
     """
     state = _state_dict(tensors)
     if ema is not None:
@@ -56,7 +56,7 @@ def write_lightning(path: Path, tensors: Tensors, callbacks: bool = True, ema: T
 
 
 def write_torchscript(path: Path, tensors: Tensors, buffers: Tensors | None = None) -> Path:
-    """A TorchScript archive of a module tree with parameters and buffers of these names, as CLIP is published."""
+    """A TorchScript archive, as CLIP is published: a tree of modules with these parameters and buffers."""
     root = _Node()
     for name, tensor in tensors.items():
         parent, last = _parent(root, name)

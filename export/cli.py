@@ -58,9 +58,13 @@ def build(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="random:SEED, demo, or a safetensors file with the official names. Default for demo: demo."
+            help="random:SEED, demo, official (fetched and converted if need be), or a safetensors file with"
+            " the official names. Default for demo: demo."
         ),
     ] = None,
+    accept_licenses: Annotated[
+        bool, typer.Option("--accept-licenses", help="With --weights official: accept without a question.")
+    ] = False,
     backend: Annotated[
         list[BackendName] | None,
         typer.Option(help="What the engines are for; may be given several times."),
@@ -91,6 +95,10 @@ def build(
     _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
     weights = _default_weights(preset) if weights is None else weights
     console = Console()
+    if weights == "official":
+        _provide(preset, accept_licenses)
+    elif accept_licenses:
+        raise ExportError("--accept-licenses is for --weights official", "leave it out")
     # Torch takes seconds to import: --help and wrong options do not wait for it.
     with console.status("starting") if console.is_terminal else nullcontext():
         from .build import build as build_bundles
@@ -123,6 +131,15 @@ def _refuse_empty(**options: Iterable[str | None]) -> None:
             raise ExportError(f"an empty value was given for --{name}", EMPTY)
 
 
+def _provide(preset: str, accept_licenses: bool) -> None:
+    """Fetch and convert the published weights, unless they are there."""
+    from odise_trt.cli.console import errors
+    from reference.convert.official import provide
+    from reference.download.console import ConsoleReporter, console_consent
+
+    provide(preset, console_consent(errors(), accept_licenses), ConsoleReporter(errors()))
+
+
 def _default_weights(preset: str) -> str:
     from reference.preset import find_preset
 
@@ -130,5 +147,5 @@ def _default_weights(preset: str) -> str:
     if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(
-        f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"
+        f"preset {preset} needs --weights: official, random:SEED, or a safetensors file with the official names"
     )

@@ -329,7 +329,8 @@ def _existing(preset: Preset, source: str) -> Path:
         if not path.exists():
             raise WeightsError(
                 f"the published weights of {preset.name} are not here: there is no {path}",
-                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path}",
+                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path};"
+                " odise-trt build --weights official does both",
             )
     elif source != "demo":
         path = Path(os.path.expanduser(source))

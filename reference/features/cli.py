@@ -19,7 +19,9 @@ def features(
         str, typer.Option(help=f"Of {', '.join(FEATURES)}, or all.", metavar="NAME[,NAME...]")
     ] = ",".join(UNET_FEATURES),
     preset: Annotated[str, typer.Option(help="Sizes of the model.", autocompletion=presets_like)] = "demo",
-    weights: Annotated[str, typer.Option(help="demo, random:SEED, or a safetensors file.")] = "demo",
+    weights: Annotated[
+        str, typer.Option(help="demo, official, random:SEED, or a safetensors file.")
+    ] = "demo",
     seed: Annotated[int, typer.Option(help="Of k-means.")] = 0,
     output: Annotated[
         Path | None,

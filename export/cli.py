@@ -147,5 +147,5 @@ def _default_weights(preset: str) -> str:
     if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(
-        f"preset {preset} needs --weights: official, random:SEED, or a safetensors file with the official names"
+        f"preset {preset} needs --weights: official, random:SEED, or a safetensors file with official names"
     )

@@ -170,5 +170,6 @@ def _reason(error: BaseException) -> str:
     """Return the innermost text of an exception, on one line."""
     last = list(_causes(error))[-1]
     text = " ".join(str(last).split())
-    # urllib3 puts the connection in front: "HTTPSConnection(host='x', port=443): Failed to ...".
-    return text.rpartition("): ")[2][:_LONGEST] or type(last).__name__
+    # urllib3: "HTTPSConnection(host='x', port=443): Failed to establish a new connection: [Errno 111] ...".
+    text = text.rpartition("): ")[2].removeprefix("Failed to establish a new connection: ")
+    return text[:_LONGEST] or type(last).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reference.download.artefacts import HUB, MIT, Artefact
-from reference.download.fetch import fetch
+from reference.download.fetching import fetch
 from reference.download.reporter import Reporter
 from reference.download.transfer import Patience
 from tests.reference.download.server import Host

@@ -50,6 +50,11 @@ def by_hand(artefact: Artefact, place: Path) -> str:
     )
 
 
+def shown(url: str) -> str:
+    """Return a URL for messages, without what follows the path: it may be a signature that gives access."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
 def network_error(error: Exception, url: str, seconds: float) -> DownloadError:
     """Return the error for what `requests` or `urllib3` raised.
 
@@ -76,7 +81,7 @@ def network_error(error: Exception, url: str, seconds: float) -> DownloadError:
             return PassingError(f"{host} cannot be reached: {_reason(cause)}", _NETWORK, only_later=True)
     if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return PassingError(f"the connection to {host} broke", "try again; the network may be unstable")
-    return DownloadError(f"{url} cannot be asked for: {_reason(error)}", _MIRROR)
+    return DownloadError(f"{shown(url)} cannot be asked for: {_reason(error)}", _MIRROR)
 
 
 def refusal(

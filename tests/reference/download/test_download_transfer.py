@@ -67,7 +67,7 @@ def test_a_stopped_run_keeps_its_part_and_the_next_goes_on(download: Download, h
     assert remembered(download) == {"url": download.artefact.url, "validator": '"one"', "total": SIZE}
     assert download.run() == CONTENT
     assert host.ranges == [f"bytes={left}-"]
-    assert "toy: going on after 196.6 kB" in download.notes.lines
+    assert "toy: fetching it from 127.0.0.1, after the 196.6 kB that are here" in download.notes.lines
 
 
 def test_a_host_that_ignores_ranges_gives_the_whole_file(download: Download, host: Host) -> None:

@@ -164,6 +164,13 @@ def test_only_files_of_the_hub_come_from_a_mirror(monkeypatch: pytest.MonkeyPatc
     )
 
 
+def test_a_mirror_with_a_password_in_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:secret@mirror.example")
+    with pytest.raises(DownloadError, match="has a name or a password in it") as caught:
+        hub.endpoint()
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["mirror.example", "ftp://mirror.example", "https://"])
 def test_a_mirror_that_is_no_address_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", text)

@@ -181,6 +181,21 @@ def test_without_a_strong_etag_a_file_is_fetched_from_the_beginning(
     assert host.ranges == [None, None]
 
 
+def test_a_part_that_no_host_can_go_on_with_is_not_read(download: Download, host: Host) -> None:
+    host.etag = None
+    begin(download, host)
+    assert download.run() == CONTENT
+    assert host.ranges == [None]
+    assert "toy: fetching it from 127.0.0.1" in download.notes.lines[-2:]
+
+
+def test_a_part_that_is_too_long_means_the_beginning(download: Download, host: Host) -> None:
+    begin(download, host)
+    download.part.write_bytes(CONTENT + b"more")
+    assert download.run() == CONTENT
+    assert host.ranges == [f"bytes={SIZE + 4}-", None]
+
+
 def test_a_host_that_never_gets_further_is_left_after_some_tries(download: Download, host: Host) -> None:
     host.then(*[lambda request: replace(host.whole(request), cut=200_000)] * 9)
     with pytest.raises(DownloadError, match=r"the connection to 127\.0\.0\.1 broke") as caught:

@@ -12,7 +12,7 @@ from odise_trt.lazy import lazy_names
 if TYPE_CHECKING:
     from .artefacts import ARTEFACTS, OF_PRESET, Artefact, Licence, artefacts_of
     from .consent import Consent, accepted
-    from .fetch import fetch
+    from .fetching import fetch
     from .places import find
     from .reporter import Reporter
     from .transfer import Patience
@@ -41,7 +41,7 @@ _HOMES = {
     "Reporter": ".reporter",
     "accepted": ".consent",
     "artefacts_of": ".artefacts",
-    "fetch": ".fetch",
+    "fetch": ".fetching",
     "find": ".places",
 }
 

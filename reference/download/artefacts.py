@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 
 from reference.errors import DownloadError
-from reference.names import require_known
 
 #: Where files of the Hub are, unless `HF_ENDPOINT` names a mirror.
 HUB = "https://huggingface.co"
@@ -177,6 +177,10 @@ def artefacts_of(names: Iterable[str]) -> tuple[Artefact, ...]:
     """
     found: dict[str, Artefact] = {}
     for name in names:
-        require_known(name, (*OF_PRESET, *ARTEFACTS), "download", DownloadError)
+        if name not in ARTEFACTS and name not in OF_PRESET:
+            known = (*OF_PRESET, *ARTEFACTS)
+            close = get_close_matches(name.lower(), known, n=1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            raise DownloadError(f"there is no published file {name!r}", f"{meant}files: {', '.join(known)}")
         found |= {one: ARTEFACTS[one] for one in OF_PRESET.get(name, (name,))}
     return tuple(found.values())

@@ -65,7 +65,7 @@ def other_kind(beginning: bytes) -> str | None:
     No file of `ARTEFACTS` begins with text: they are zip archives and pickles.
     """
     if not beginning:
-        return "empty"
+        return "an empty file"
     if beginning.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the file itself"
     text = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")

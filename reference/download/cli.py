@@ -56,7 +56,7 @@ def download(
         return
     if any(not name.strip() for name in names):
         raise typer.BadParameter("it is empty", param_hint="NAME")
-    from .fetch import fetch
+    from .fetching import fetch
 
     errors = console.errors()
     files = fetch(

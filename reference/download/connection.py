@@ -14,10 +14,11 @@ from urllib3.exceptions import HTTPError
 from reference.errors import DownloadError
 
 from . import hub
-from .refusals import network_error
+from .refusals import network_error, shown
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
+_FAULT = "a network that wants a login, a proxy or a mirror is at fault"
 #: Bytes that are lost at most when a connection breaks.
 _CHUNK = 2**16
 #: Sizes and hashes in the transfer are those of the file itself, so no compression is taken.
@@ -106,16 +107,12 @@ def _target(start: str, url: str, location: str, seen: set[str]) -> str:
     host, target = urlsplit(start).hostname, urljoin(url, location)
     ways = (urlsplit(url).scheme, urlsplit(target).scheme)
     if not location or ways[1] not in ("http", "https"):
-        raise DownloadError(f"{url} redirects to {location or 'nothing'}", "a proxy or a mirror is at fault")
+        where = shown(location) if location else "nothing"
+        raise DownloadError(f"{shown(url)} redirects to {where}", _FAULT)
     if ways == ("https", "http"):
-        raise DownloadError(
-            f"{url} redirects to a place without TLS: {target}", "a proxy or a mirror is at fault"
-        )
+        raise DownloadError(f"{shown(url)} redirects to a place without TLS: {shown(target)}", _FAULT)
     if target in seen or len(seen) > _MOST_REDIRECTS:
-        raise DownloadError(
-            f"{host} redirects in a circle, by {target}",
-            "a network that wants a login, or a mirror, is at fault",
-        )
+        raise DownloadError(f"{host} redirects in a circle, by {shown(target)}", _FAULT)
     return target
 
 

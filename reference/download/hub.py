@@ -30,12 +30,15 @@ def endpoint() -> str:
     """Return where the Hub is: `HF_ENDPOINT` without a slash at the end, or https://huggingface.co.
 
     Raises:
-        DownloadError: `HF_ENDPOINT` is not an address.
+        DownloadError: `HF_ENDPOINT` is not an address, or has a password in it.
     """
     given = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
     parts = urlsplit(given)
     if given and not (parts.scheme in ("http", "https") and parts.hostname):
         raise DownloadError(f"HF_ENDPOINT is {given!r}", "give an address, as https://mirror.example")
+    if parts.username is not None:
+        # It would stand in messages and records.
+        raise DownloadError("HF_ENDPOINT has a name or a password in it", "give a token in HF_TOKEN instead")
     return given or HUB
 
 

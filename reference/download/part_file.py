@@ -104,8 +104,7 @@ class PartFile:
             except (FileNotFoundError, ValueError, MisfitError):
                 return
             resumable = remembered.validator or size == remembered.total
-            too_long = remembered.total is not None and size > remembered.total
-            if remembered.url != self._url or not resumable or too_long or not size:
+            if remembered.url != self._url or not resumable or not size:
                 return
             self._digest = digest_of(self.path, f"reading what {self.path.name} has", reporter)
         self.remembered, self.size = remembered, size

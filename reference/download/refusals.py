@@ -50,6 +50,11 @@ def by_hand(artefact: Artefact, place: Path) -> str:
     )
 
 
+def shown(url: str) -> str:
+    """Return a URL for messages, without what follows the path: it may be a signature that gives access."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
 def network_error(error: Exception, url: str, seconds: float) -> DownloadError:
     """Return the error for what `requests` or `urllib3` raised.
 
@@ -76,7 +81,7 @@ def network_error(error: Exception, url: str, seconds: float) -> DownloadError:
             return PassingError(f"{host} cannot be reached: {_reason(cause)}", _NETWORK, only_later=True)
     if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return PassingError(f"the connection to {host} broke", "try again; the network may be unstable")
-    return DownloadError(f"{url} cannot be asked for: {_reason(error)}", _MIRROR)
+    return DownloadError(f"{shown(url)} cannot be asked for: {_reason(error)}", _MIRROR)
 
 
 def refusal(
@@ -170,5 +175,6 @@ def _reason(error: BaseException) -> str:
     """Return the innermost text of an exception, on one line."""
     last = list(_causes(error))[-1]
     text = " ".join(str(last).split())
-    # urllib3 puts the connection in front: "HTTPSConnection(host='x', port=443): Failed to ...".
-    return text.rpartition("): ")[2][:_LONGEST] or type(last).__name__
+    # urllib3: "HTTPSConnection(host='x', port=443): Failed to establish a new connection: [Errno 111] ...".
+    text = text.rpartition("): ")[2].removeprefix("Failed to establish a new connection: ")
+    return text[:_LONGEST] or type(last).__name__

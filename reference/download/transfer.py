@@ -27,7 +27,7 @@ class Patience:
 
     Attributes:
         connect, read: seconds until a connection, and until more data.
-        tries: tries in a row that bring nothing new, until the transfer ends with an error.
+        tries: failures in a row without a new byte between them, until the transfer ends with an error.
         longest_wait: seconds that a host may ask to wait, until the transfer ends instead.
         sleep: waits so many seconds.
     """

@@ -57,6 +57,7 @@ def after_a_change(checkout: Path, name: str) -> bool:
         "reference/scenes/scene.py",
         "reference/demo/fit.py",
         "reference/losses/matcher.py",
+        "reference/download/artefacts.py",
         "reference/oracle/trace.py",
         "reference/train.py",
         "reference/inference.py",

@@ -15,7 +15,7 @@ from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
 
 VERBS = ("run", "vocab", "inspect", "doctor", "cache")
-TOOLKIT_VERBS = ("bench", "build", "data", "eval", "features", "scenes", "train", "train-demo")
+TOOLKIT_VERBS = ("bench", "build", "data", "download", "eval", "features", "scenes", "train", "train-demo")
 
 
 def odise(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +50,7 @@ def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None
         ("odise-trt build --pa", ["--parity-windows"]),
         ("odise-trt train --check", ["--checkpointing", "--checkpoint-steps", "--checkpoint-minutes"]),
         ("odise-trt data ", ["list", "verify", "prepare"]),
+        ("odise-trt download odise-la", ["odise-label", "odise-label-release"]),
         ("odise-trt bench s", ["stages", "synonyms"]),
         ("odise-trt bench stages --re", ["--repeats"]),
         ("odise-trt data verify ade", ["ade150", "ade847"]),

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -86,8 +87,8 @@ def _fetch(artefact: Artefact, folder: Path, how: str, reporter: Reporter, patie
             return place
         url = hub.address(artefact)
         part = PartFile(place, url, reporter)
-        if part.size:
-            reporter.note(f"{artefact.name}: going on after {size_in_words(part.size)}")
+        after = f", after the {size_in_words(part.size)} that are here" if part.size else ""
+        reporter.note(f"{artefact.name}: fetching it from {urlsplit(url).hostname}{after}")
         try:
             Transfer(
                 artefact, url, part, patience, reporter, lambda count: _require_room(folder, count)

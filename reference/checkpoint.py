@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from reference.noise_schedule import schedule
 from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
+from reference.weights.header import sd_version
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
 from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
@@ -55,11 +56,13 @@ class WeightsDescription(TypedDict):
         source: "random:SEED", "demo", or the name of the file.
         sha256: of the file, or of the text "random:SEED".
         seeded: the weights are random numbers, not a trained model.
+        sd_version: the version of Stable Diffusion, if the header of the file says it.
     """
 
     source: str
     sha256: str
     seeded: bool
+    sd_version: NotRequired[str]
 
 
 class Slot(NamedTuple):
@@ -166,7 +169,11 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
+    name = "demo" if source == "demo" else path.name
+    described = WeightsDescription(source=name, sha256=digest, seeded=False)
+    if (version := sd_version(path)) is not None:
+        described["sd_version"] = version
+    return described
 
 
 def fill_random(model: ODISE, seed: int) -> None:

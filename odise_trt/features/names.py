@@ -18,24 +18,24 @@ STEPS = 1000
 
 
 def requested(
-    names: str | Iterable[str] | None, time_step: int, *, raw: bool = True, projected: bool = True
+    names: str | Iterable[str] | None, time_step: int, *, caption: str = "implicit", raw: bool = True
 ) -> tuple[str, ...]:
     """Return the names of the requested feature maps, each once.
 
     Args:
-        names: one name, or several. None: all that there are at this step.
+        names: one name, or several. None: all that there are at this step and with this caption.
         time_step: the diffusion step.
-        raw, projected: whether raw and projected features are at hand. It decides what None means, and
-            nothing else.
+        caption: what the UNet is told, "implicit" or "empty".
+        raw: whether raw features are at hand. It decides what None means, and nothing else.
 
     Raises:
         FeatureError: a name does not exist, none is given, or projected features are requested at another
-            step than 0.
+            step than 0 or with another caption than the implicit one.
     """
     check_step(time_step)
     if names is None:
-        found = (RAW if raw else ()) + (PROJECTED if projected and time_step == 0 else ())
-        return found or RAW
+        trained = time_step == 0 and caption == "implicit"
+        return (RAW if raw or not trained else ()) + (PROJECTED if trained else ())
     given = tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
     unknown = [name for name in given if name not in RAW + PROJECTED]
     if unknown or not given:
@@ -43,11 +43,17 @@ def requested(
             f"there is no feature {', '.join(map(repr, unknown or ['']))}",
             f"features: {', '.join(RAW + PROJECTED)}",
         )
-    late = [name for name in given if name in PROJECTED]
-    if late and time_step != 0:
+    projected = ", ".join(name for name in given if name in PROJECTED)
+    if projected and time_step != 0:
         raise FeatureError(
-            f"there is no {', '.join(late)} at time step {time_step}: projections are trained at step 0",
-            f"leave --time-step out, or take raw features: {', '.join(RAW)}",
+            f"there is no {projected} at time step {time_step}: the projections are trained at step 0",
+            f"leave the time step out, or take raw features: {', '.join(RAW)}",
+        )
+    if projected and caption != "implicit":
+        raise FeatureError(
+            f"there is no {projected} with the {caption} caption: the projections are trained with the"
+            " implicit one",
+            f"leave the caption out, or take raw features: {', '.join(RAW)}",
         )
     return given
 

@@ -11,8 +11,8 @@ import pytest
 
 from export.completion import optional_stages_like, stages_like
 from export.stages import OPTIONAL_STAGES, all_stages
-from odise_trt.cli.completion import vocabularies_like
 from odise_trt.bundle import rebuild
+from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
 
 VERBS = ("run", "vocab", "inspect", "doctor", "cache")

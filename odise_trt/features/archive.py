@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,8 @@ def read(path: str | os.PathLike[str]) -> Features:
         FeatureError: as there.
     """
     place = Path(expanded(text_of(path)))
-    about = None
     try:
-        with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _opened(place) as archive:
             about = _decoded(archive)
             if about is not None:
                 sides = [tuple(int(side) for side in about.pop(key)) for key in ("size", "image_size")]
@@ -105,14 +105,26 @@ def read(path: str | os.PathLike[str]) -> Features:
 def _about(place: Path) -> dict[str, Any] | None:
     """Return the JSON of a file. None: it is another file, or cannot be read."""
     try:
-        with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _opened(place) as archive:
             return _decoded(archive)
     except (OSError, *_DAMAGE):
         return None
 
 
-def _decoded(archive: Any) -> dict[str, Any] | None:
-    if not isinstance(archive, np.lib.npyio.NpzFile) or ABOUT not in archive.files:
+@contextmanager
+def _opened(place: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """Give the arrays of an .npz file. A single array (.npy) counts as an archive of nothing."""
+    with place.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            yield {}
+            return
+        with archive:
+            yield archive
+
+
+def _decoded(archive: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+    if ABOUT not in archive:
         return None
     about = json.loads(str(archive[ABOUT]))
     return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import numpy as np
 from ..errors import FeatureError, OutputError, hint_for, reason
 from ..files.paths import expanded, text_of
 from ..files.writing import hint_of_output, replacing
-from .maps import Features
 
 #: Key of the JSON text.
 ABOUT = "about"
@@ -23,28 +21,32 @@ ABOUT = "about"
 MADE_BY = "odise-trt features"
 _SUFFIX = ".npz"
 _AGAIN = "make it with odise-trt features, or with Features.save"
-#: What numpy, zipfile and json raise for a file that is damaged or of another kind.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
-def write(features: Features, path: str | os.PathLike[str], *, half: bool, overwrite: bool) -> Path:
+def write(
+    path: str | os.PathLike[str],
+    maps: Mapping[str, np.ndarray],
+    about: Mapping[str, Any],
+    *,
+    half: bool,
+    overwrite: bool,
+) -> Path:
     """Write the file of `Features.save`.
+
+    Args:
+        path, half, overwrite: as there.
+        maps: the maps.
+        about: all the rest, for JSON.
 
     Raises:
         FeatureError, OutputError: as there.
     """
     place = Path(expanded(text_of(path)))
-    check_place(place, features.facts, overwrite=overwrite)
-    about = {
-        "made_by": MADE_BY,
-        "strides": dict(features.strides),
-        "size": list(features.size),
-        "image_size": list(features.image_size),
-        **features.facts,
-    }
-    maps = {name: _as_stored(name, values, half) for name, values in features.maps.items()}
+    check_place(place, about, overwrite=overwrite)
+    text = np.array(json.dumps({"made_by": MADE_BY, **about}))
+    stored = {name: _as_stored(name, values, half) for name, values in maps.items()}
     with replacing(place, hint_of_output) as file:
-        np.savez(file, allow_pickle=False, **{ABOUT: np.array(json.dumps(about))}, **maps)
+        np.savez(file, allow_pickle=False, **{ABOUT: text}, **stored)
     return place
 
 
@@ -71,8 +73,8 @@ def check_place(place: Path, facts: Mapping[str, Any], *, overwrite: bool = Fals
     raise OutputError(f"{place} is there already, {why}", "choose another name, or replace it: --overwrite")
 
 
-def read(path: str | os.PathLike[str]) -> Features:
-    """Read the file of `Features.load`.
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read the file of `Features.load`: the maps, and what `write` got as `about`.
 
     Raises:
         FeatureError: as there.
@@ -82,24 +84,17 @@ def read(path: str | os.PathLike[str]) -> Features:
         with _opened(place) as archive:
             about = _decoded(archive)
             if about is not None:
-                sides = [tuple(int(side) for side in about.pop(key)) for key in ("size", "image_size")]
-                strides = {str(name): int(stride) for name, stride in about.pop("strides").items()}
-                maps = {name: archive[name] for name in strides}
-                about.pop("made_by")
-                return Features(maps, strides, (sides[0][0], sides[0][1]), (sides[1][0], sides[1][1]), about)
+                return {str(name): archive[name] for name in about["strides"]}, about
     except OSError as error:
         raise FeatureError(f"{place} cannot be read: {reason(error)}", hint_for(error)) from error
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise FeatureError(f"{place} is no file of features, or is damaged: {error}", _AGAIN) from error
+    except Exception as error:  # damage can surface as nearly anything in zipfile, numpy and json
+        raise damaged(place, error) from error
     raise FeatureError(f"{place} holds no features of odise-trt", _AGAIN)
+
+
+def damaged(path: str | os.PathLike[str], error: Exception) -> FeatureError:
+    """Return the error for a file that is damaged, or of another kind."""
+    return FeatureError(f"{os.fspath(path)} is no file of features, or is damaged: {error}", _AGAIN)
 
 
 def _about(place: Path) -> dict[str, Any] | None:
@@ -107,7 +102,7 @@ def _about(place: Path) -> dict[str, Any] | None:
     try:
         with _opened(place) as archive:
             return _decoded(archive)
-    except (OSError, *_DAMAGE):
+    except Exception:  # as in `read`
         return None
 
 
@@ -127,7 +122,7 @@ def _decoded(archive: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
     if ABOUT not in archive:
         return None
     about = json.loads(str(archive[ABOUT]))
-    return about if isinstance(about, dict) and about.get("made_by") == MADE_BY else None
+    return about if isinstance(about, dict) and about.pop("made_by", None) == MADE_BY else None
 
 
 def _same_image(about: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

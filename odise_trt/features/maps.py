@@ -60,7 +60,13 @@ class Features:
         """
         from .archive import write
 
-        return write(self, path, half=half, overwrite=overwrite)
+        about = {
+            "strides": dict(self.strides),
+            "size": list(self.size),
+            "image_size": list(self.image_size),
+            **self.facts,
+        }
+        return write(path, self.maps, about, half=half, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Features:
@@ -69,6 +75,17 @@ class Features:
         Raises:
             FeatureError: it cannot be read, or is another file.
         """
-        from .archive import read
+        from .archive import damaged, read
 
-        return read(path)
+        maps, about = read(path)
+        try:
+            size, image_size = (_pair(about.pop(key)) for key in ("size", "image_size"))
+            strides = {str(name): int(stride) for name, stride in about.pop("strides").items()}
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(path, error) from error
+        return cls(maps, strides, size, image_size, about)
+
+
+def _pair(sides: Any) -> tuple[int, int]:
+    height, width = sides
+    return int(height), int(width)

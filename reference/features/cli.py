@@ -36,7 +36,7 @@ _CAPTIONS: dict[CaptionName, Caption] = {CaptionName.implicit: "implicit", Capti
 def features(
     images: Annotated[
         list[str],
-        typer.Argument(help="Images, folders, or globs in quotes.", metavar="IMAGES...", show_default=False),
+        typer.Argument(help="Images, folders, or globs in quotes.", show_default=False),
     ],
     output: Annotated[
         Path | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odise_trt.bundle import BundleWriter
@@ -17,9 +17,9 @@ from .disk_space import require_room
 from .exclusive import exclusively, graph_folder
 from .model_spec import require_finite
 from .options import check
-from .plan import Request, Target, plan, tools, up_to_date
+from .plan import Request, Target, existing, plan, tools, up_to_date
 from .reporter import Reporter
-from .stages import STAGES
+from .stages import OPTIONAL_STAGES, STAGES
 from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engines
 
 
@@ -29,7 +29,7 @@ class BuiltBundle:
 
     Attributes:
         stages: the stages built now. Empty if the bundle was up to date.
-        missing: the stages it lacks. A bundle that lacks any cannot segment.
+        missing: the stages it lacks. A bundle that lacks any cannot segment. Optional stages do not count.
         seeded: its weights are random numbers, not a trained model.
     """
 
@@ -43,8 +43,9 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     """Build the bundles of a request, except those that are up to date.
 
     A bundle appears in its place complete or not at all. Stages that were not requested are kept from an
-    older bundle of the same weights and backend, if there is one. If two builds write the same bundle, the
-    second waits for the first and then continues from its result.
+    older bundle of the same weights and backend, if there is one. A build of all stages also builds the
+    optional stages that the older bundle has, so that they are not kept as old code made them. If two builds
+    write the same bundle, the second waits for the first and then continues from its result.
 
     Raises:
         BundleError: a stage to be kept differs from what was built. Raised before any work.
@@ -62,6 +63,7 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     preset = check(request)
     weights = describe_weights(preset, request.weights)
     targets = plan(request)
+    request = _with_optional_stages(request, targets, weights)
     results: dict[Path, tuple[StageResult, ...]] = {}
     due = [target for target in targets if not up_to_date(target, request, weights)]
     with exclusively([target.folder for target in due], reporter.note):
@@ -111,6 +113,17 @@ def _build_due(
         for bundle in unfinished:
             finish(bundle, model, weights, request.preset)
     return {bundle.target.folder: tuple(bundle.results) for bundle in unfinished}
+
+
+def _with_optional_stages(
+    request: Request, targets: Sequence[Target], weights: WeightsDescription
+) -> Request:
+    """Add the optional stages of older bundles to a request for all stages."""
+    if request.stages:
+        return request
+    manifests = [existing(target, request, weights) for target in targets]
+    have = {entry.spec.name for manifest in manifests if manifest for entry in manifest.stages}
+    return replace(request, extra=tuple(n for n in OPTIONAL_STAGES if n in have or n in request.extra))
 
 
 def _line(exported: CheckedExport) -> str:

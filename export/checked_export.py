@@ -21,7 +21,7 @@ from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .parity_report import write_report
 from .plan import Request
-from .stages import STAGES
+from .stages import all_stages
 from .workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     """
     model.preset.ablation.refuse_export()
     name, precision = task
-    wrapper = STAGES[name]
+    wrapper = all_stages()[name]
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:

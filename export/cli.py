@@ -17,7 +17,7 @@ from odise_trt.errors import ExportError
 from reference.completion import presets_like
 from reference.names import EMPTY
 
-from .completion import stages_like
+from .completion import optional_stages_like, stages_like
 from .stopping import ends_soon
 
 _DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
@@ -74,6 +74,15 @@ def build(
         list[str] | None,
         typer.Option(help="Build only this stage; may be given several times.", autocompletion=stages_like),
     ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Build this optional stage, too: raw_features.",
+            metavar="STAGE",
+            autocompletion=optional_stages_like,
+        ),
+    ] = None,
     output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
         Sampling, typer.Option(help="How deformable attention samples; some engines run grid_sample wrong.")
@@ -92,7 +101,9 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
-    _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
+    _refuse_empty(
+        preset=[preset], weights=[weights], output=[output], stage=stage or (), **{"with": extra or ()}
+    )
     weights = _default_weights(preset) if weights is None else weights
     console = Console()
     if weights == "official":
@@ -111,6 +122,7 @@ def build(
         backends=tuple(str(name) for name in backend or [DEFAULT_BACKEND]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
+        extra=tuple(extra or ()),
         output=Path(os.path.expanduser(output)),
         sampling=_LOWERINGS[sampling],
         opset=opset,

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from reference.noise_schedule import schedule
 from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
+from reference.weights.header import content_sha256, sd_version
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
 from reference.weights.place import official_file
 from reference.weights.random import fill
@@ -59,11 +60,13 @@ class WeightsDescription(TypedDict):
         sha256: of the file, or of the text "random:SEED". For a file that `odise-trt convert` wrote, the hash
             of its tensors as the header states it: 6 GB are not read for it.
         seeded: the weights are random numbers, not a trained model.
+        sd_version: the version of Stable Diffusion, if the header of the file says it.
     """
 
     source: str
     sha256: str
     seeded: bool
+    sd_version: NotRequired[str]
 
 
 class Slot(NamedTuple):
@@ -168,17 +171,12 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(preset, source)
-    digest = _stated_hash(path) or _file_hash(path)
+    digest = content_sha256(path) or _file_hash(path)
     name = source if source in ("demo", OFFICIAL) else path.name
-    return WeightsDescription(source=name, sha256=digest, seeded=False)
-
-
-def _stated_hash(path: Path) -> str | None:
-    try:
-        with WeightsFile(path) as file:
-            return file.content_sha256
-    except WeightsError:  # whoever loads the file says what is wrong with it
-        return None
+    described = WeightsDescription(source=name, sha256=digest, seeded=False)
+    if (version := sd_version(path)) is not None:
+        described["sd_version"] = version
+    return described
 
 
 def _file_hash(path: Path) -> str:

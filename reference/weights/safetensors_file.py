@@ -15,11 +15,9 @@ from torch import Tensor
 from odise_trt.errors import WeightsError
 from odise_trt.files.writing import unfinished
 from reference.weights.diagnosis import unreadable
-from reference.weights.stream import CONTENT
 
 #: Key of the header: the categories of training, a JSON list of lists of names.
 LABELS = "train_labels"
-_HASH = re.compile(r"[0-9a-f]{64}")
 #: Bytes read before the file is opened anew. What was read stays in memory as long as the file is mapped.
 _MAPPED = 1 << 29
 _ELSEWHERE = "make room, or choose another folder"
@@ -31,7 +29,6 @@ class WeightsFile(Mapping[str, Tensor]):
     """An open safetensors file, a context manager. A tensor is read when it is requested.
 
     Attributes:
-        metadata: the texts of its header.
         labels: the categories of training with their synonyms; None if the file does not state them, as
             official files do not.
 
@@ -39,7 +36,6 @@ class WeightsFile(Mapping[str, Tensor]):
         WeightsError: on entry, if it is not a safetensors file.
     """
 
-    metadata: Mapping[str, str]
     labels: TrainLabels | None
 
     def __init__(self, path: Path) -> None:
@@ -48,8 +44,7 @@ class WeightsFile(Mapping[str, Tensor]):
     def __enter__(self) -> WeightsFile:
         self._open()
         self._names = frozenset(self._file.keys())
-        self.metadata = self._file.metadata() or {}
-        self.labels = self._labels(self.metadata)
+        self.labels = self._labels(self._file.metadata() or {})
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -77,15 +72,6 @@ class WeightsFile(Mapping[str, Tensor]):
         except (SafetensorError, OSError) as error:
             raise unreadable(self._path, error) from error
         self._mapped = 0
-
-    @property
-    def content_sha256(self) -> str | None:
-        """The hash of all tensors that `odise-trt convert` put into the header, if it wrote the file.
-
-        It is what the header says: the tensors are not read.
-        """
-        found = self.metadata.get(CONTENT, "")
-        return found if _HASH.fullmatch(found) else None
 
     def _labels(self, metadata: Mapping[str, str]) -> TrainLabels | None:
         if LABELS not in metadata:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from export.completion import stages_like
-from export.stages import STAGES
+from export.completion import optional_stages_like, stages_like
+from export.stages import OPTIONAL_STAGES, all_stages
+from odise_trt.bundle import rebuild
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
 
@@ -71,7 +72,8 @@ def test_options_and_the_names_they_take_are_offered(line: str, names: list[str]
 
 
 def test_every_stage_and_every_vocabulary_can_be_completed() -> None:
-    assert stages_like("") == list(STAGES)
+    assert stages_like("") == list(all_stages())
+    assert optional_stages_like("") == list(OPTIONAL_STAGES) == list(rebuild.OPTIONAL_STAGES)
     assert vocabularies_like("") == list(PRESETS)
 
 

@@ -34,6 +34,7 @@ GOLDENS = {
 #: Modules of tests that train models, build engines with toys, or start other programs.
 RUNS = {
     "test_adding_a_backend",
+    "test_attacks",
     "test_checkpoints",
     "test_doors",
     "test_endings",

@@ -10,9 +10,10 @@ from pathlib import Path
 from odise_trt.errors import WeightsError, hint_for, reason
 from odise_trt.pictures.file_kind import ARCHIVES
 
-_CONVERT = (
-    "the official .pth files and other pickles are converted to safetensors first, under the official names;"
-    " odise-trt has no converter yet"
+_CONVERT = "odise-trt convert turns it into a safetensors file under the official names"
+_SAVE_ANEW = (
+    "save it anew with a PyTorch of today: torch.save(torch.load(F, weights_only=True), NEW);"
+    " odise-trt convert reads NEW"
 )
 _OFFICIAL = "give a safetensors file under the official names"
 _AGAIN = "download it again"
@@ -22,7 +23,7 @@ _UNPACK = "unpack it, and give the safetensors file in it"
 _BEGINNINGS = (
     (b"version https://git-lfs.github.com/", "is a pointer of Git LFS, not the file itself", "git lfs pull"),
     (b"/annex/objects/", "is a pointer of git-annex, not the file itself", "git annex get"),
-    (b"\x80", "is a Python pickle, as torch.save wrote it once", _CONVERT),
+    (b"\x80", "is a Python pickle, as torch.save wrote it once", _SAVE_ANEW),
     *((start, f"is {what}", _UNPACK) for start, what in ARCHIVES),
     (b"\x89HDF\r\n", "is an HDF5 file", _OFFICIAL),
     (b"GGUF", "is a GGUF file", _OFFICIAL),
@@ -79,7 +80,7 @@ def misfit(
 
 def _what(path: Path, begin: bytes, size: int, error: object) -> tuple[str, str]:
     if size == 0:
-        return f"{path} is empty and cannot be read as safetensors", _AGAIN
+        return f"{path} is empty", _AGAIN
     header = int.from_bytes(begin[:8], "little")
     if begin[8:9] == b"{" and header <= _HEADER:
         return _cut_off(path, header, size, error)

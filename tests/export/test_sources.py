@@ -51,6 +51,7 @@ def after_a_change(checkout: Path, name: str) -> bool:
     "name",
     [
         "reference/eval/scores.py",
+        "reference/foreign/archive.py",
         "reference/training/trainer.py",
         "reference/datasets/verify.py",
         "reference/scenes/scene.py",

@@ -65,10 +65,14 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 11
 
 FILES: dict[str, tuple[bytes, str, str]] = {
     "nothing": (b"", "is empty", "download it again"),
-    "PyTorch": (torch_file(), r"is a PyTorch file \(torch.save\)", "converted to safetensors"),
+    "PyTorch": (torch_file(), r"is a PyTorch file \(torch.save\)", "odise-trt convert"),
     "PyTorch cut off": (torch_file()[:700], "cut off or damaged", "download it again"),
-    "PyTorch of old": (torch_file(_use_new_zipfile_serialization=False), "is a Python pickle", "converted"),
-    "pickle": (pickle.dumps({"a": 1}), "is a Python pickle", "converted"),
+    "PyTorch of old": (
+        torch_file(_use_new_zipfile_serialization=False),
+        "is a Python pickle",
+        "save it anew",
+    ),
+    "pickle": (pickle.dumps({"a": 1}), "is a Python pickle", "save it anew"),
     "Git LFS": (LFS, "is a pointer of Git LFS", "git lfs pull"),
     "git-annex": (b"/annex/objects/MD5E-s5--8b1a.safetensors\n", "pointer of git-annex", "git annex get"),
     "web page": (b"<!DOCTYPE html>\n<html>Sign in</html>", "is a web page", "login"),

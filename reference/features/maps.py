@@ -17,7 +17,7 @@ from odise_trt.errors import OdiseError
 from reference.features.names import FEATURES
 from reference.inference import evaluation_size
 from reference.model import ODISE
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES
 from reference.model.windows import extract_windows, stitch
 

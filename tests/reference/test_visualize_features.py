@@ -18,7 +18,7 @@ from reference.features.maps import FeatureError, FeatureMap, cluster, feature_m
 from reference.features.names import FEATURES
 from reference.features.pictures import draw_features
 from reference.model import ODISE
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.preset import DEMO
 from tests.door import call, verb
 

@@ -16,7 +16,7 @@ from odise_trt.features.names import PROJECTED, RAW, requested
 from reference.inference import resized_to
 from reference.model import ODISE
 from reference.model.backbone import PYRAMID
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES
 from reference.model.raw_features import RawFeatures, fitted
 from reference.model.windows import extract_windows, stitch

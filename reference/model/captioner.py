@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from reference.model.bicubic import resize_bicubic
 from reference.model.clip import Clip
 from reference.preset import Preset
 
@@ -74,8 +74,3 @@ class PositionalLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         return self.linear(x)[:, None] + self.positional_embedding
-
-
-def resize_bicubic(image: Tensor, side: int) -> Tensor:
-    """Resize to (..., side, side), without antialiasing or clamping. An input of that size is unchanged."""
-    return F.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference.model.backbone import PYRAMID, Backbone
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES, Diffusion
 from reference.noise_schedule import FIRST_ALPHA_CUMPROD, alphas_cumprod
 

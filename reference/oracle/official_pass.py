@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from reference.model.backbone import Backbone
-from reference.model.captioner import Captioner, resize_bicubic
+from reference.model.bicubic import resize_bicubic
+from reference.model.captioner import Captioner
 from reference.model.clock import Clock, untimed
 from reference.model.diffusion import Diffusion, empty_caption
 from reference.model.windows import extract_windows, join

@@ -16,7 +16,7 @@ from reference.checkpoint import load_weights
 from reference.features.maps import feature_maps
 from reference.model import ODISE
 from reference.model.ablations.ablate import ablate
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES
 from reference.model.raw_features import RawFeatures, fitted
 from reference.model.windows import image_features

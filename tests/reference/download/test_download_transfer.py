@@ -238,11 +238,11 @@ def test_nobody_waits_an_hour(download: Download, host: Host) -> None:
 
 
 def test_a_host_that_sends_nothing_more_is_left_and_asked_again(download: Download, host: Host) -> None:
-    download.read = 0.05
+    download.read = 0.3
     host.then(lambda request: replace(host.serve(request), cut=200_000, stalls=True))
     assert download.run() == CONTENT
-    assert "127.0.0.1 sent nothing for 0.05 s: next try in 1 s" in download.notes.lines
-    assert host.ranges[1] is not None
+    assert "127.0.0.1 sent nothing for 0.3 s: next try in 1 s" in download.notes.lines
+    assert any(host.ranges)
 
 
 def test_a_file_that_is_cut_off_is_refused(download: Download, host: Host) -> None:

@@ -34,7 +34,7 @@ class Answer:
         headers: of this answer. Case is ignored.
         linked: headers X-Linked-Size and X-Linked-Etag that the Hub sends with its redirect: size and hash of
             the file at the end.
-        with_token: a token was sent to the first host.
+        with_token: a token was sent to a host on the way.
     """
 
     url: str

@@ -46,7 +46,7 @@ class PassingError(DownloadError):
 def by_hand(artefact: Artefact, place: Path) -> str:
     """Return how to get a file without this program, and where to put it."""
     return (
-        f"by hand: get {artefact.file} ({artefact.hash_in_words}) from {artefact.url}, and put it to {place}"
+        f"by hand: get {artefact.file} ({artefact.hash_in_words}) from {artefact.url}, and save it as {place}"
     )
 
 
@@ -99,13 +99,12 @@ def refusal(
     what = f"{host} refuses {artefact.file} ({', '.join(filter(None, (str(status), code, said)))})"
     if status == 429 or status >= 500 or status == 408:
         busy = "asks for fewer requests" if status == 429 else "has a fault"
+        limits = "a token (HF_TOKEN) has higher limits; " if status == 429 else ""
         wait = _wait(headers.get("Retry-After", ""))
         text = f"{host} {busy} ({status})"
         if wait is not None:
             text += f", and to come back in {wait:.0f} s"
-        return PassingError(
-            text, f"try again later; a token (HF_TOKEN) has higher limits; {_MIRROR}", wait=wait
-        )
+        return PassingError(text, f"try again later; {limits}{_MIRROR}", wait=wait)
     if status == 451 or "disabled" in said.lower():
         return DownloadError(what, f"its owner or the law has closed it there; {_MIRROR}")
     if code == "GatedRepo":

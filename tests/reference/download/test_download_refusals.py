@@ -79,7 +79,7 @@ def test_a_refusal_says_what_happened_and_how_to_get_the_file_by_hand(
         assert word in text
     assert text.splitlines()[-1] == (
         f"  by hand: get toy.bin (sha256 {download.artefact.sha256}) from {download.artefact.url},"
-        f" and put it to {download.place}"
+        f" and save it as {download.place}"
     )
     assert download.slept == []
     assert not download.place.exists()

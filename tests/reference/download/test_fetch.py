@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections import namedtuple
 from dataclasses import replace
@@ -100,7 +102,7 @@ def test_a_machine_that_is_offline_is_told_where_to_put_the_files(
     monkeypatch.setenv(variable, "true")
     with pytest.raises(DownloadError, match=f"{variable}=true forbids to fetch toy") as caught:
         download.run()
-    assert f"and put it to {download.place}" in str(caught.value)
+    assert f"and save it as {download.place}" in str(caught.value)
     assert host.requests == download.asked == []
     download.folder.mkdir()
     download.place.write_bytes(CONTENT)
@@ -197,6 +199,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(place: str, download: Download
     download.folder = tmp_path / place
     with pytest.raises(OutputError, match="cannot be written"):
         download.run()
+
+
+def test_nothing_of_a_download_imports_torch(root: Path) -> None:
+    modules = [path.stem for path in sorted((root / "reference" / "download").glob("[!_]*.py"))]
+    assert "fetching" in modules
+    probe = (
+        f"import sys\nfor name in {modules}:\n    __import__('reference.download.' + name)\n"
+        "print([m for m in ('torch', 'safetensors', 'huggingface_hub', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_name_that_is_not_known_is_an_error() -> None:

@@ -103,6 +103,9 @@ def features(
     requested(names, time_step, caption=told or "implicit")
     short_side, max_side = (None, None) if size is None else _sides(size)
 
+    if engines is None:
+        # A package that is not installed is named before any folder is made.
+        import reference.features.maps  # noqa: F401
     from reference.features.run import Drawing, write_features
     from reference.features.sources import Engines, Request, load_model, open_engines
 

@@ -71,6 +71,9 @@ def write_features(
     wrong: list[OdiseError] = [one.error for one in inputs.refused]
     photos = [path for path in inputs.images if not is_picture(path) or len(inputs.images) == 1]
     where = places(photos, output, picture)
+    if any(place.picture is not None for place in where):
+        # A package that is not installed is named before the work, and before any folder is made.
+        import reference.features.cluster  # noqa: F401
     if all(place.maps is None for place in where) and request.names is None:
         # Only what is drawn has to be computed.
         request = replace(request, names=drawing.names)

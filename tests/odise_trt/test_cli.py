@@ -274,7 +274,18 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
 
 
 RUNTIME_VERBS = ("run", "vocab", "inspect", "doctor", "cache")
-TOOLKIT_VERBS = ("bench", "build", "data", "download", "eval", "features", "scenes", "train", "train-demo")
+TOOLKIT_VERBS = (
+    "bench",
+    "build",
+    "convert",
+    "data",
+    "download",
+    "eval",
+    "features",
+    "scenes",
+    "train",
+    "train-demo",
+)
 
 
 def test_help_has_a_panel_for_the_runtime_and_one_for_the_toolkit(tmp_path: Path) -> None:

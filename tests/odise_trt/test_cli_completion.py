@@ -16,7 +16,18 @@ from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
 
 VERBS = ("run", "vocab", "inspect", "doctor", "cache")
-TOOLKIT_VERBS = ("bench", "build", "data", "download", "eval", "features", "scenes", "train", "train-demo")
+TOOLKIT_VERBS = (
+    "bench",
+    "build",
+    "convert",
+    "data",
+    "download",
+    "eval",
+    "features",
+    "scenes",
+    "train",
+    "train-demo",
+)
 
 
 def odise(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
 from reference.checkpoint import WeightsDescription, describe_weights
 
-from .checked_export import CheckedExport, export_all, load_model
+from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
 from .exclusive import exclusively, graph_folder
 from .model_spec import require_finite
@@ -78,9 +78,9 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 def _build_due(
     due: Sequence[Target], request: Request, weights: WeightsDescription, reporter: Reporter
 ) -> dict[Path, tuple[StageResult, ...]]:
-    precisions = dict.fromkeys(target.precision for target in due)
+    graphs = dict.fromkeys((target.precision, target.entry.lacks) for target in due)
     engines = sum(target.builder is not None for target in due)
-    tasks = [(name, precision) for name in request.stage_names() for precision in precisions]
+    tasks = [Task(name, *graph) for name in request.stage_names() for graph in graphs]
     if request.jobs > len(tasks):
         reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
     reporter.begin(1 + len(tasks) + len(request.stage_names()) * engines)
@@ -101,12 +101,12 @@ def _build_due(
         require_finite(model)
         work = stack.enter_context(graph_folder(due[0].folder))
         exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
-        for name, precision in tasks:
-            reporter.step(f"{name} {precision}: exporting and comparing with the reference")
+        for task in tasks:
+            reporter.step(f"{task.stage} {task.precision}: exporting and comparing with the reference")
             exported = next(exports)
             reporter.note(_line(exported))
             for bundle in unfinished:
-                if bundle.target.precision == precision:
+                if (bundle.target.precision, bundle.target.entry.lacks) == (task.precision, task.lacks):
                     add(bundle, exported, reporter)
             for file in exported.graph.files:
                 file.unlink()
@@ -129,7 +129,7 @@ def _with_optional_stages(
 def _line(exported: CheckedExport) -> str:
     graph, worst = exported.graph, exported.worst
     return (
-        f"{exported.spec.name} {exported.precision}: {graph.nodes} nodes, {graph.bytes / 1e6:.1f} MB in"
+        f"{exported.task.stage} {exported.task.precision}: {graph.nodes} nodes, {graph.bytes / 1e6:.1f} MB in"
         f" {exported.seconds:.1f} s; worst relative L2 {worst.relative_l2:.1e} ({worst.tensor},"
         f" tolerance {worst.tolerance:.0e})"
     )

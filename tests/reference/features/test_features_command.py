@@ -197,3 +197,5 @@ def test_engines_give_maps_and_pictures(place: Path) -> None:
     refused = call(COMMAND, "one.png", "--engines", plain, "--feature", "un8", "-o", "other.npz")
     assert refused.status == 1
     assert "--stage raw_features" in refused.stderr
+    both = call(COMMAND, "one.png", "two.png", "--engines", plain, "--feature", "un8", "-o", "folder")
+    assert both.stderr.count("has no stage 'raw_features'") == 1

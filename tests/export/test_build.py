@@ -386,6 +386,7 @@ def test_the_script_prints_an_error_and_its_remedy_and_fails(root: Path, tmp_pat
     assert done.returncode == 1
     assert done.stderr == (
         "ExportError: there is no stage 'decoder'\n"
-        "  did you mean text_encoder? stages: captioner, features, mask_head, clip_pool, text_encoder\n"
+        "  did you mean text_encoder? stages: captioner, features, mask_head, clip_pool, text_encoder,"
+        " raw_features\n"
     )
     assert script(root, "--preset", "odise-label").returncode != 0

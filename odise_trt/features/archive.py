@@ -127,10 +127,10 @@ def _decoded(archive: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
 
 def _same_image(about: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Whether two images have the same file name, or the same pixels if they were no files."""
-    name = facts.get("image")
+    name, pixels = facts.get("image"), facts.get("pixels")
     if about.get("image") != name:
         return False
-    return name is not None or about.get("pixels") == facts.get("pixels")
+    return name is not None or (pixels is not None and about.get("pixels") == pixels)
 
 
 def _as_stored(name: str, values: np.ndarray, half: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from odise_trt.errors import FeatureError
-from odise_trt.extraction import image_sides, within
+from odise_trt.extraction import facts_of, image_sides, within
 from odise_trt.features import Features
 from odise_trt.features.names import PROJECTED, RAW, requested
 from reference.inference import resized_to
@@ -87,7 +87,13 @@ def feature_maps(
         strides={name: strides[name] for name in chosen},
         size=size,
         image_size=image_size,
-        facts={"time_step": time_step, "caption": caption, "preset": preset.name, **(facts or {})},
+        facts={
+            "time_step": time_step,
+            "caption": caption,
+            "preset": preset.name,
+            **facts_of(photo, photo),
+            **(facts or {}),
+        },
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from odise_trt.batch import error_of
 from odise_trt.cli import console
 from odise_trt.cli.progress import progress_bars
-from odise_trt.errors import OdiseError
+from odise_trt.errors import ArgumentError, BundleError, OdiseError
 from odise_trt.extraction import facts_of
 from odise_trt.files.inputs import check_picture, find_inputs
 from odise_trt.preprocess import load_image
@@ -61,7 +61,7 @@ def write_features(
         Whether everything was written.
 
     Raises:
-        OdiseError: the only image failed, or the source cannot be opened.
+        OdiseError: the only image failed, the source cannot be opened, or it does not have what is requested.
     """
     inputs = find_inputs(images)
     if inputs.refused and not inputs.images:
@@ -91,7 +91,8 @@ def write_features(
                 for path in _write(place, source, request, drawing, note, half, overwrite):
                     console.plain(console.output(), str(path))
             except Exception as error:
-                if len(where) == 1:
+                # A bundle or an option that is wrong is so for every image.
+                if len(where) == 1 or isinstance(error, BundleError | ArgumentError):
                     raise
                 wrong.append(error_of(place.photo, error))
                 console.error(f"{type(wrong[-1]).__name__}: {wrong[-1]}", screen)

@@ -107,6 +107,10 @@ def test_images_that_were_no_files_are_known_by_their_pixels(tmp_path: Path) -> 
     first.save(path)
     with pytest.raises(OutputError, match="one that was no file"):
         replace(FEATURES, facts={"image": None, "pixels": "2"}).save(path)
+    nameless = replace(FEATURES, facts={})
+    nameless.save(tmp_path / "nameless.npz")
+    with pytest.raises(OutputError, match="one that was no file"):
+        nameless.save(tmp_path / "nameless.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"mine", b"PK\x03\x04mine"])

@@ -81,7 +81,9 @@ def test_batches_of_windows_give_the_same_and_facts_are_kept() -> None:
     single = feature_maps(model(), pixels, batch=1, facts={"sd_version": "1.3"})
     for name in together.maps:
         np.testing.assert_allclose(single.maps[name], together.maps[name], rtol=1e-3, atol=1e-4)
-    assert single.facts == {"time_step": 0, "caption": "implicit", "preset": "tiny", "sd_version": "1.3"}
+    assert single.facts == {**together.facts, "sd_version": "1.3"}
+    assert together.facts.items() >= {"time_step": 0, "caption": "implicit", "preset": "tiny"}.items()
+    assert together.facts["pixels"] != feature_maps(model(), pixels[:, ::-1], "un2").facts["pixels"]
 
 
 @torch.no_grad()

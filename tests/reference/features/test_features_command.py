@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ from safetensors.torch import save_file
 
 from odise_trt.features import Features
 from odise_trt.features.names import PROJECTED, RAW
-from reference.checkpoint import describe_weights, load_weights, save_weights
+from reference import checkpoint
+from reference.checkpoint import describe_weights, save_weights
 from reference.features.maps import feature_maps
 from reference.preset import PRESETS
 from tests.door import call, verb
 from tests.odise_trt import toy_bundle
 from tests.tiny_preset import TINY
 
+#: Loading takes longer than computing the features of a tiny model, and nothing changes it.
+load_weights = cache(checkpoint.load_weights)
 COMMAND = verb("reference.features.cli:features")
 MODEL = ["--preset", "tiny", "--weights", "random:3"]
 
@@ -27,6 +31,7 @@ MODEL = ["--preset", "tiny", "--weights", "random:3"]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with two photos, and the tiny preset."""
     monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setattr(checkpoint, "load_weights", load_weights)
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("one.png", "two.png")):
         Image.fromarray(photo(number)).save(name)
@@ -86,7 +91,7 @@ def test_many_photos_go_into_a_folder_and_a_bad_one_stops_no_other(place: Path) 
 
 
 def test_a_second_run_replaces_its_files_and_draws_no_pictures_of_pictures(place: Path) -> None:
-    words = [".", *MODEL, "--picture", ".", "--feature", "un11", "--clusters", "2"]
+    words = [".", *MODEL, "--picture", ".", "--feature", "un8", "--clusters", "2"]
     for _ in range(2):
         done = call(COMMAND, *words)
         assert done.status == 0, done.stderr
@@ -197,3 +202,5 @@ def test_engines_give_maps_and_pictures(place: Path) -> None:
     refused = call(COMMAND, "one.png", "--engines", plain, "--feature", "un8", "-o", "other.npz")
     assert refused.status == 1
     assert "--stage raw_features" in refused.stderr
+    both = call(COMMAND, "one.png", "two.png", "--engines", plain, "--feature", "un8", "-o", "folder")
+    assert both.stderr.count("has no stage 'raw_features'") == 1

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from export import build as building
 from export.build import build
-from export.checked_export import export_checked, load_model
+from export.checked_export import Task, export_checked, load_model
 from export.console import ConsoleReporter
 from export.parity import check_sizes
 from export.plan import Request, plan
@@ -123,7 +123,7 @@ def test_it_goes_through_the_parity_gate_and_is_standard(bundle: Bundle) -> None
 
 def test_in_half_precision_the_step_stays_exact(small: ODISE, tmp_path: Path) -> None:
     request = Request("tiny", "random:3", output=tmp_path)
-    exported = export_checked(small, (RAW_STAGE, "fp16"), request, tmp_path)
+    exported = export_checked(small, Task(RAW_STAGE, "fp16"), request, tmp_path)
     assert all(row.passed for row in exported.rows)
     # Neighbouring steps differ by a thousandth, which half precision would round away.
     session = onnxruntime.InferenceSession(exported.graph.path, providers=["CPUExecutionProvider"])
@@ -174,7 +174,7 @@ def test_engines_give_the_projected_features_of_the_reference(demo_bundle: Path)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_stage_of_the_demo_model_agrees_with_the_reference(precision: str, tmp_path: Path) -> None:
     request = Request("demo", "demo", output=tmp_path)
-    exported = export_checked(load_model(request), (RAW_STAGE, precision), request, tmp_path)
+    exported = export_checked(load_model(request), Task(RAW_STAGE, precision), request, tmp_path)
     assert {row.tensor for row in exported.rows} == set(RAW)
     assert all(row.passed for row in exported.rows)
 

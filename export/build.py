@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odise_trt.bundle import BundleWriter
@@ -12,14 +12,14 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
 from reference.checkpoint import WeightsDescription, describe_weights
 
-from .checked_export import CheckedExport, export_all, load_model
+from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
 from .exclusive import exclusively, graph_folder
 from .model_spec import require_finite
 from .options import check
-from .plan import Request, Target, plan, tools, up_to_date
+from .plan import Request, Target, existing, plan, tools, up_to_date
 from .reporter import Reporter
-from .stages import STAGES
+from .stages import OPTIONAL_STAGES, STAGES
 from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engines
 
 
@@ -29,7 +29,7 @@ class BuiltBundle:
 
     Attributes:
         stages: the stages built now. Empty if the bundle was up to date.
-        missing: the stages it lacks. A bundle that lacks any cannot segment.
+        missing: the stages it lacks. A bundle that lacks any cannot segment. Optional stages do not count.
         seeded: its weights are random numbers, not a trained model.
     """
 
@@ -43,8 +43,9 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     """Build the bundles of a request, except those that are up to date.
 
     A bundle appears in its place complete or not at all. Stages that were not requested are kept from an
-    older bundle of the same weights and backend, if there is one. If two builds write the same bundle, the
-    second waits for the first and then continues from its result.
+    older bundle of the same weights and backend, if there is one. A build of all stages also builds the
+    optional stages that the older bundle has, so that they are not kept as old code made them. If two builds
+    write the same bundle, the second waits for the first and then continues from its result.
 
     Raises:
         BundleError: a stage to be kept differs from what was built. Raised before any work.
@@ -62,6 +63,7 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     preset = check(request)
     weights = describe_weights(preset, request.weights)
     targets = plan(request)
+    request = _with_optional_stages(request, targets, weights)
     results: dict[Path, tuple[StageResult, ...]] = {}
     due = [target for target in targets if not up_to_date(target, request, weights)]
     with exclusively([target.folder for target in due], reporter.note):
@@ -76,9 +78,9 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 def _build_due(
     due: Sequence[Target], request: Request, weights: WeightsDescription, reporter: Reporter
 ) -> dict[Path, tuple[StageResult, ...]]:
-    precisions = dict.fromkeys(target.precision for target in due)
+    graphs = dict.fromkeys((target.precision, target.entry.lacks) for target in due)
     engines = sum(target.builder is not None for target in due)
-    tasks = [(name, precision) for name in request.stage_names() for precision in precisions]
+    tasks = [Task(name, *graph) for name in request.stage_names() for graph in graphs]
     if request.jobs > len(tasks):
         reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
     reporter.begin(1 + len(tasks) + len(request.stage_names()) * engines)
@@ -99,12 +101,12 @@ def _build_due(
         require_finite(model)
         work = stack.enter_context(graph_folder(due[0].folder))
         exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
-        for name, precision in tasks:
-            reporter.step(f"{name} {precision}: exporting and comparing with the reference")
+        for task in tasks:
+            reporter.step(f"{task.stage} {task.precision}: exporting and comparing with the reference")
             exported = next(exports)
             reporter.note(_line(exported))
             for bundle in unfinished:
-                if bundle.target.precision == precision:
+                if (bundle.target.precision, bundle.target.entry.lacks) == (task.precision, task.lacks):
                     add(bundle, exported, reporter)
             for file in exported.graph.files:
                 file.unlink()
@@ -113,10 +115,21 @@ def _build_due(
     return {bundle.target.folder: tuple(bundle.results) for bundle in unfinished}
 
 
+def _with_optional_stages(
+    request: Request, targets: Sequence[Target], weights: WeightsDescription
+) -> Request:
+    """Add the optional stages of older bundles to a request for all stages."""
+    if request.stages:
+        return request
+    manifests = [existing(target, request, weights) for target in targets]
+    have = {entry.spec.name for manifest in manifests if manifest for entry in manifest.stages}
+    return replace(request, extra=tuple(n for n in OPTIONAL_STAGES if n in have or n in request.extra))
+
+
 def _line(exported: CheckedExport) -> str:
     graph, worst = exported.graph, exported.worst
     return (
-        f"{exported.spec.name} {exported.precision}: {graph.nodes} nodes, {graph.bytes / 1e6:.1f} MB in"
+        f"{exported.task.stage} {exported.task.precision}: {graph.nodes} nodes, {graph.bytes / 1e6:.1f} MB in"
         f" {exported.seconds:.1f} s; worst relative L2 {worst.relative_l2:.1e} ({worst.tensor},"
         f" tolerance {worst.tolerance:.0e})"
     )

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -21,7 +21,7 @@ from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .parity_report import write_report
 from .plan import Request
-from .stages import STAGES
+from .stages import all_stages
 from .workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -29,8 +29,19 @@ if TYPE_CHECKING:
 
 _SHORT_OF_MEMORY = ("allocate memory", "bad_alloc", "MemoryError")
 
-#: A stage and a precision.
-Task = tuple[str, str]
+
+class Task(NamedTuple):
+    """One graph to export.
+
+    Attributes:
+        stage: its name.
+        precision: "fp32" or "fp16".
+        lacks: operators that the graph must not have, see `BackendEntry.lacks`.
+    """
+
+    stage: str
+    precision: str
+    lacks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -38,13 +49,14 @@ class CheckedExport:
     """The graph of a stage, which agrees with the reference. Several backends can build engines from it.
 
     Attributes:
-        spec: the declaration at `precision`.
+        spec: the declaration at the precision of the task.
+        task: what was exported.
         rows: every comparison.
         seconds, peak_bytes: time and memory of export and comparison.
     """
 
     spec: StageSpec
-    precision: str
+    task: Task
     graph: OnnxFile
     rows: tuple[Parity, ...]
     seconds: float
@@ -78,12 +90,13 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
             a report of the comparison.
     """
     model.preset.ablation.refuse_export()
-    name, precision = task
-    wrapper = STAGES[name]
+    name, precision, lacks = task
+    place = work / "-".join([precision, *sorted(lacks)]) / name
+    wrapper = all_stages()[name]
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:
-        graph = export_stage(stage, spec, work / precision / name, precision=precision, opset=request.opset)
+        graph = export_stage(stage, spec, place, precision=precision, opset=request.opset, lacks=lacks)
         for sizes in check_sizes(spec, request.parity_limits):
             cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
             rows += check_onnx(graph.path, spec, cases, precision)
@@ -93,7 +106,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
         report = request.output / f"{request.preset}-{precision}-{name}.parity.html"
         write_report(report, rows, f"{request.preset}, {name}, {precision} (not installed)")
         raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
-    return CheckedExport(spec, precision, graph, tuple(rows), measure.seconds, measure.peak_bytes)
+    return CheckedExport(spec, task, graph, tuple(rows), measure.seconds, measure.peak_bytes)
 
 
 def _short_of_memory(error: BaseException | None) -> bool:

@@ -17,7 +17,7 @@ from odise_trt.errors import ExportError
 from reference.completion import presets_like
 from reference.names import EMPTY
 
-from .completion import stages_like
+from .completion import optional_stages_like, stages_like
 from .stopping import ends_soon
 
 _DEFAULT_PRECISIONS = ", ".join(f"{entry.precision} for {name}" for name, entry in BACKENDS.items())
@@ -58,9 +58,13 @@ def build(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="random:SEED, demo, or a safetensors file with the official names. Default for demo: demo."
+            help="random:SEED, demo, official (fetched and converted if need be), or a safetensors file with"
+            " the official names. Default for demo: demo."
         ),
     ] = None,
+    accept_licenses: Annotated[
+        bool, typer.Option("--accept-licenses", help="With --weights official: accept without a question.")
+    ] = False,
     backend: Annotated[
         list[BackendName] | None,
         typer.Option(help="What the engines are for; may be given several times."),
@@ -69,6 +73,15 @@ def build(
     stage: Annotated[
         list[str] | None,
         typer.Option(help="Build only this stage; may be given several times.", autocompletion=stages_like),
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Build this optional stage, too: raw_features.",
+            metavar="STAGE",
+            autocompletion=optional_stages_like,
+        ),
     ] = None,
     output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
@@ -88,9 +101,15 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
 ) -> None:
     """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
-    _refuse_empty(preset=[preset], weights=[weights], output=[output], stage=stage or ())
+    _refuse_empty(
+        preset=[preset], weights=[weights], output=[output], stage=stage or (), **{"with": extra or ()}
+    )
     weights = _default_weights(preset) if weights is None else weights
     console = Console()
+    if weights == "official":
+        _provide(preset, accept_licenses)
+    elif accept_licenses:
+        raise ExportError("--accept-licenses is for --weights official", "leave it out")
     # Torch takes seconds to import: --help and wrong options do not wait for it.
     with console.status("starting") if console.is_terminal else nullcontext():
         from .build import build as build_bundles
@@ -103,6 +122,7 @@ def build(
         backends=tuple(str(name) for name in backend or [DEFAULT_BACKEND]),
         precision=None if precision is None else str(precision),
         stages=tuple(stage or ()),
+        extra=tuple(extra or ()),
         output=Path(os.path.expanduser(output)),
         sampling=_LOWERINGS[sampling],
         opset=opset,
@@ -123,6 +143,15 @@ def _refuse_empty(**options: Iterable[str | None]) -> None:
             raise ExportError(f"an empty value was given for --{name}", EMPTY)
 
 
+def _provide(preset: str, accept_licenses: bool) -> None:
+    """Fetch and convert the published weights, unless they are there."""
+    from odise_trt.cli.console import errors
+    from reference.convert.official import provide
+    from reference.download.console import ConsoleReporter, console_consent
+
+    provide(preset, console_consent(errors(), accept_licenses), ConsoleReporter(errors()))
+
+
 def _default_weights(preset: str) -> str:
     from reference.preset import find_preset
 
@@ -130,5 +159,5 @@ def _default_weights(preset: str) -> str:
     if preset in ("demo", "demo-caption"):
         return "demo"
     raise typer.BadParameter(
-        f"preset {preset} needs --weights: a safetensors file with the official names, or random:SEED"
+        f"preset {preset} needs --weights: official, random:SEED, or a safetensors file with official names"
     )

@@ -9,4 +9,12 @@ def stages_like(incomplete: str) -> list[str]:
     from odise_trt.executor import IMAGE_STAGES
     from odise_trt.text_table import TEXT_ENCODER
 
-    return [name for name in (*IMAGE_STAGES, TEXT_ENCODER) if name.startswith(incomplete)]
+    names = (*IMAGE_STAGES, TEXT_ENCODER, *optional_stages_like(""))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def optional_stages_like(incomplete: str) -> list[str]:
+    """List the optional stages with this prefix, for --with."""
+    from odise_trt.features.names import RAW_STAGE
+
+    return [name for name in (RAW_STAGE,) if name.startswith(incomplete)]

@@ -20,7 +20,7 @@ from reference.preset import Preset
 
 from .onnx_export import trace_sizes
 from .plan import Target
-from .stages import STAGES, StageWrapper
+from .stages import StageWrapper, all_stages
 
 #: Bytes of tokenizer, constants, report and manifest.
 _OTHER_FILES = 2 * 10**6
@@ -65,7 +65,7 @@ def _weights(preset: Preset, names: Iterable[str], count: Callable[[StageWrapper
 
     with torch.device("meta"), torch.no_grad(), SkipInitialisation():
         model = ODISE(preset)
-        return sum(count(STAGES[name](model).eval(), preset) for name in names)
+        return sum(count(all_stages()[name](model).eval(), preset) for name in names)
 
 
 def _held(stage: StageWrapper, preset: Preset) -> int:

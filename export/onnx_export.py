@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from odise_trt.errors import ExportError
 from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from odise_trt.stage_spec import Axis, StageSpec, split_dimension
 
+from .lowering import lower
 from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage
 from .stages import StageWrapper
@@ -68,7 +69,13 @@ class OnnxFile:
 
 
 def export_stage(
-    stage: StageWrapper, spec: StageSpec, folder: Path, *, precision: str, opset: int = DEFAULT_OPSET
+    stage: StageWrapper,
+    spec: StageSpec,
+    folder: Path,
+    *,
+    precision: str,
+    opset: int = DEFAULT_OPSET,
+    lacks: Collection[str] = (),
 ) -> OnnxFile:
     """Write `folder/<stage>.onnx` and check it against `spec`.
 
@@ -78,6 +85,7 @@ def export_stage(
         folder: folder of the file. An older file of the same name is replaced when the new one is complete.
         precision: "fp32" or "fp16" (a half graph with float32 islands, see `export.precision`).
         opset: version of the ONNX standard operators, 18 to 25.
+        lacks: operators that the graph must not have, see `export.lowering`.
 
     Raises:
         ExportError: tracing fails, or the written graph differs from what `spec` declares.
@@ -90,6 +98,7 @@ def export_stage(
         module = HalfStage(stage, spec.outputs, stage.float32)
     model = _to_onnx(_trace(module, spec, precision), spec, opset)
     simplify(model)
+    lower(model, lacks)
     tidy(model, spec)
     with writing(folder / f"{spec.name}.onnx"):
         folder.mkdir(parents=True, exist_ok=True)

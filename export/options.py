@@ -15,7 +15,7 @@ from reference.preset import Preset, find_preset
 from .builders import AHEAD
 from .onnx_export import require_opset
 from .plan import Request
-from .stages import STAGES
+from .stages import all_stages
 
 
 def check(request: Request) -> Preset:
@@ -49,7 +49,8 @@ def check(request: Request) -> Preset:
 
 
 def _axes(preset: Preset, names: Iterable[str]) -> list[Axis]:
-    return [axis for name in names for axis in STAGES[name].declare(preset).axes]
+    known = all_stages()
+    return [axis for name in names for axis in known[name].declare(preset).axes]
 
 
 def _check_limit(name: str, limit: int, axes: list[Axis], stages: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from reference.names import require_known
 from .builders import Builder, open_builder
 from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
-from .stages import STAGES
+from .stages import OPTIONAL_STAGES, STAGES, all_stages
 
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
@@ -36,7 +36,8 @@ class Request:
         weights: "random:SEED", "demo", or a safetensors file.
         backends: one bundle is built for each.
         precision: "fp32" or "fp16". None: the default of the backend.
-        stages: names of stages. Empty: all.
+        stages: names of stages. Empty: all but the optional ones.
+        extra: names of optional stages to build besides `stages`.
         output: the folder that bundles are put into.
         sampling: how deformable attention samples.
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
@@ -50,6 +51,7 @@ class Request:
     backends: tuple[str, ...] = (DEFAULT_BACKEND,)
     precision: str | None = None
     stages: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
     output: Path = Path("engines")
     sampling: Lowering = "gather"
     opset: int = DEFAULT_OPSET
@@ -65,8 +67,11 @@ class Request:
             ExportError: there is no such stage.
         """
         for name in self.stages:
-            require_known(name, STAGES, "stage", ExportError)
-        return tuple(name for name in STAGES if not self.stages or name in self.stages)
+            require_known(name, all_stages(), "stage", ExportError)
+        for name in self.extra:
+            require_known(name, OPTIONAL_STAGES, "stage", ExportError)
+        chosen = {*(self.stages or STAGES), *self.extra}
+        return tuple(name for name in all_stages() if name in chosen)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ _DECIDES = (
     "export/**/*.py",
     "odise_trt/stage_spec.py",
     "odise_trt/bundle/manifest.py",
+    "odise_trt/features/names.py",
     "odise_trt/vocabulary/*.py",
     "odise_trt/vocabularies/*",
     "reference/model/**/*.py",

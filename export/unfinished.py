@@ -25,7 +25,7 @@ from .parity_report import FILE as REPORT
 from .parity_report import write_report
 from .plan import Request, Target, existing
 from .reporter import Reporter
-from .stages import STAGES
+from .stages import all_stages
 from .tokenizer import check_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
     """
     target, folder = bundle.target, bundle.writer.folder
     entries, rows = bundle.entries, bundle.rows
-    order = list(STAGES)
+    order = list(all_stages())
     rows.sort(key=lambda row: order.index(row.stage))
     with bundle.writer.file(CONSTANTS) as file:
         np.savez(file, allow_pickle=False, **constants(model))
@@ -196,4 +196,4 @@ def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
 def _precision_map(names: Sequence[str], precision: str) -> dict[str, object]:
     if precision == "fp32":
         return {name: {"weights": "float32", "float32": ["everything"]} for name in names}
-    return {name: {"weights": "float16", "float32": list(STAGES[name].islands)} for name in names}
+    return {name: {"weights": "float16", "float32": list(all_stages()[name].islands)} for name in names}

@@ -15,6 +15,7 @@ from .errors import (
     ArgumentError,
     BackendError,
     BundleError,
+    FeatureError,
     ImageError,
     OdiseError,
     OutputError,
@@ -25,6 +26,7 @@ from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .bundle import Bundle
+    from .features import Features
     from .result import Result
     from .segmenter import Segmenter
     from .segments import Instance, Segment
@@ -38,6 +40,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Category",
+    "FeatureError",
+    "Features",
     "ImageError",
     "Instance",
     "OdiseError",
@@ -54,6 +58,7 @@ __all__ = [
 _HOMES = {
     "Bundle": ".bundle",
     "Category": ".vocabulary",
+    "Features": ".features",
     "Instance": ".segments",
     "Result": ".result",
     "Segment": ".segments",

@@ -43,7 +43,7 @@ class Outcome:
 
     Attributes:
         image: path of the image.
-        files: overlay, map, JSON. Empty if there is an error.
+        files: overlay, map, JSON, and the file for detectron2 if requested. Empty if there is an error.
         error: what is wrong with this image, its files, or what it needs.
         tried: False if the image was skipped because the output folder cannot be written to. `error` has the
             reason.
@@ -79,6 +79,7 @@ def segment_files(
     *,
     overlap_threshold: float | None = None,
     overwrite: bool = False,
+    detectron2: bool = False,
 ) -> Iterator[Outcome]:
     """Segment images one after the other and save each as soon as it is done.
 
@@ -94,6 +95,7 @@ def segment_files(
         folder: where the files go, see `Result.save`. Their names are those of `output_names`.
         task, overlap_threshold: as for a call of the segmenter.
         overwrite: replace files of other programs too, but never the images.
+        detectron2: also write `<name>.detectron2.npz`, see `Result.save`. For the task panoptic only.
 
     Raises:
         ArgumentError: the task or the threshold is invalid, or `images` has no paths.
@@ -104,7 +106,7 @@ def segment_files(
     failures = 0
     items = iter(plan(images, place))
     for item in items:
-        outcome = segment(segmenter, item, place, task, overlap_threshold, overwrite)
+        outcome = segment(segmenter, item, place, task, overlap_threshold, overwrite, detectron2)
         yield outcome
         failures = failures + 1 if is_of_the_place(outcome.error) else 0
         if failures == PATIENCE:
@@ -136,6 +138,7 @@ def segment(
     task: Task = "panoptic",
     overlap_threshold: float | None = None,
     overwrite: bool = False,
+    detectron2: bool = False,
 ) -> Outcome:
     """Segment one image and save its results. An error of the image goes into the outcome.
 
@@ -149,7 +152,8 @@ def segment(
         if not overwrite:
             _check_files(item, folder)
         result = segmenter(item.image, task, overlap_threshold=overlap_threshold)
-        return Outcome(item.image, result, result.save(folder, item.name, overwrite=overwrite))
+        files = result.save(folder, item.name, overwrite=overwrite, detectron2=detectron2)
+        return Outcome(item.image, result, files)
     except (VocabularyError, ArgumentError):
         raise
     except Exception as error:

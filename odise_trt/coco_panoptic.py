@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .detectron2_form import ENDING, encode
 from .errors import ArgumentError, ImageError, OutputError
 from .files.output_names import fitting
 from .files.own_results import DESCRIPTION, Picture, digest_of, files_of, is_stream, keeper, source_of
@@ -164,12 +165,18 @@ def to_json(
 
 
 def save_result(
-    result: SegmentedImage, folder: Path, name: str, file_name: str | None = None, *, overwrite: bool = False
-) -> tuple[Path, Path, Path]:
-    """Write the three files of `Result.save`.
+    result: SegmentedImage,
+    folder: Path,
+    name: str,
+    file_name: str | None = None,
+    *,
+    overwrite: bool = False,
+    detectron2: bool = False,
+) -> tuple[Path, ...]:
+    """Write the files of `Result.save`.
 
     Raises:
-        OutputError: as `Result.save`.
+        ArgumentError, OutputError: as `Result.save`.
     """
     from .visualize import draw_overlay
 
@@ -178,6 +185,7 @@ def save_result(
     if not name:
         raise OutputError("the name of the files is empty", "give one")
     name = fitting(name)
+    form = {name + ENDING: encode(result)} if detectron2 else {}
     file = None if result.source is None or is_stream(result.source) else result.source
     source = None if file is None else source_of(file, folder)
     pixels = digest_of(result.image)
@@ -191,12 +199,12 @@ def save_result(
         image_bytes(encode_ids(result.id_map())),
     )
     # The JSON is written first. If the process is killed in between, it identifies the other files.
-    about, overlay, panoptic = write_together(
+    about, overlay, panoptic, *more = write_together(
         folder,
-        dict(zip(files_of(name), contents, strict=True)),
+        dict(zip(files_of(name), contents, strict=True)) | form,
         keep=None if overwrite else keeper(folder, name, picture),
     )
-    return overlay, panoptic, about
+    return overlay, panoptic, about, *more
 
 
 def _keep_source(result: SegmentedImage, folder: Path, name: str) -> None:

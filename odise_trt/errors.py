@@ -109,6 +109,10 @@ class OutputError(OdiseError):
     refused: OSError | None = None
 
 
+class FeatureError(OdiseError):
+    """A feature that does not exist, or that cannot be had, clustered or read as requested."""
+
+
 class WeightsError(OdiseError):
     """Weights that cannot be read or do not fit the preset."""
 

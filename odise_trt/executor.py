@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -17,6 +17,8 @@ from .windows import Grid, Stitcher
 
 #: Stages that run for every image, in order.
 IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
+#: The stage among them that gives feature maps.
+PYRAMID_STAGE = "features"
 _LESS = "if memory ran out: Segmenter.open(..., max_windows=1) needs less; so does a smaller picture"
 
 
@@ -46,12 +48,23 @@ class Executor:
     ) -> None:
         self.backend = backend
         self._bundle = bundle
-        self._engines = engines
+        self._engines = dict(engines)
         self._resources = resources
 
     @classmethod
-    def open(cls, bundle: Bundle, device: str | None = None, threads: int | None = None) -> Executor:
+    def open(
+        cls,
+        bundle: Bundle,
+        device: str | None = None,
+        threads: int | None = None,
+        stages: Sequence[str] = IMAGE_STAGES,
+    ) -> Executor:
         """Load the backend of a bundle and the engines that every image needs.
+
+        Args:
+            bundle: the bundle.
+            device, threads: as for `Segmenter.open`.
+            stages: the engines to load now. `load` loads others.
 
         Raises:
             BundleError: the engines were built for another machine. This is raised before any is loaded.
@@ -68,14 +81,14 @@ class Executor:
             if mismatch is not None:
                 raise BundleError(f"{bundle.folder} cannot run here: {mismatch}", bundle.rebuild_hint())
             engines: dict[str, Engine] = {}
-            for stage in IMAGE_STAGES:
+            for stage in stages:
                 with _errors_of(stage):
                     engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
                 resources.callback(engines[stage].close)
             return cls(bundle, backend, engines, resources.pop_all())
 
     def run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run one of `IMAGE_STAGES`.
+        """Run a loaded stage on one batch.
 
         Raises:
             BackendError: the stage failed, or gave numbers that are not finite.
@@ -92,37 +105,74 @@ class Executor:
                 )
         return outputs
 
+    def load(self, stage: str) -> None:
+        """Load the engine of a further stage. It is kept until `close`. Loading it twice is allowed.
+
+        Raises:
+            BundleError: the bundle has no such stage.
+            BackendError: the executor was closed, or the engine fails to load.
+        """
+        if stage in self._engines:
+            return
+        if not self._engines:
+            raise BackendError("the segmenter was closed")
+        entry = self._bundle.manifest.stage(stage)
+        with _errors_of(stage):
+            engine = self.backend.open_stage(self._bundle.folder, entry)
+        self._resources.callback(engine.close)
+        self._engines[stage] = engine
+
     def features(self, padded: np.ndarray, batch: int, clock: Clock) -> dict[str, np.ndarray]:
-        """Compute the feature maps of a whole image, window by window.
+        """Compute the feature maps of a whole image that the mask head takes: s2 to s5, see `maps`."""
+        return self.maps(padded, batch, clock, {PYRAMID_STAGE: tuple(self.strides(PYRAMID_STAGE))})
+
+    def maps(
+        self,
+        padded: np.ndarray,
+        batch: int,
+        clock: Clock,
+        wanted: Mapping[str, Sequence[str]],
+        time_step: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """Compute feature maps of a whole image, window by window.
 
         Args:
             padded: float32 (3, H, W) in [0, 1], sides multiples of 64.
             batch: windows per run of an engine.
             clock: measures each stage.
+            wanted: loaded stage -> the outputs of it to return.
+            time_step: for stages that take it.
 
         Returns:
-            s2 to s5, each (1, C, H / stride, W / stride), as the mask head takes them.
+            name -> (1, C, H / stride, W / stride), in the dtype of the stage.
         """
         _, height, width = padded.shape
         grid = Grid.over(height, width, self._bundle.manifest.model.window)
         with clock("preprocess"):
             windows = grid.cut(padded)
-        stitchers = {name: Stitcher(grid, stride) for name, stride in self._strides().items()}
+        stitchers = {
+            stage: {name: Stitcher(grid, self.strides(stage)[name]) for name in names}
+            for stage, names in wanted.items()
+        }
+        step = np.array([time_step], np.int64)
         for start in range(0, len(grid), batch):
             part = {"windows": windows[start : start + batch]}
             with clock("captioner"):
                 condition = self.run("captioner", part)
-            with clock("features"):
-                maps = self.run("features", part | condition)
-            with clock("stitch"):
-                for name, stitcher in stitchers.items():
-                    stitcher.add(maps[name])
+            offered = part | condition | {"time_step": step}
+            for stage, outputs in stitchers.items():
+                inputs = self._bundle.manifest.stage(stage).spec.inputs
+                with clock(stage):
+                    maps = self.run(stage, {tensor.name: offered[tensor.name] for tensor in inputs})
+                with clock("stitch"):
+                    for name, stitcher in outputs.items():
+                        stitcher.add(maps[name])
         with clock("stitch"):
-            return {name: stitcher.result() for name, stitcher in stitchers.items()}
+            return {name: one.result() for outputs in stitchers.values() for name, one in outputs.items()}
 
-    def _strides(self) -> dict[str, int]:
-        """Return the stride of each feature map in pixels, from the stage's declaration (`"side/4"`: 4)."""
-        outputs = self._bundle.manifest.stage("features").spec.outputs
+    def strides(self, stage: str) -> dict[str, int]:
+        """Return the stride of each output in pixels, from the stage's declaration (`"side/4"`: 4)."""
+        outputs = self._bundle.manifest.stage(stage).spec.outputs
         return {tensor.name: split_dimension(str(tensor.shape[-1]))[1] for tensor in outputs}
 
     def encode_texts(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

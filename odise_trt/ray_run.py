@@ -45,7 +45,7 @@ class Job:
         device: "cpu" or "cuda". None: the bundle's own. Ray chooses which GPU.
         threads: CPU threads of each worker. None: up to 4, limited by the CPUs of the workers that share
             GPUs.
-        overwrite: as for `batch.segment_files`.
+        overwrite, detectron2: as for `batch.segment_files`.
     """
 
     engines: Path
@@ -58,6 +58,7 @@ class Job:
     device: str | None = None
     threads: int | None = None
     overwrite: bool = False
+    detectron2: bool = False
 
 
 def segment_with_ray(
@@ -211,7 +212,13 @@ class _Worker:
                 self._segmenter = self._open()
             folder = job.output.absolute()
             outcome = segment(
-                self._segmenter, item, folder, job.task, job.overlap_threshold, overwrite=job.overwrite
+                self._segmenter,
+                item,
+                folder,
+                job.task,
+                job.overlap_threshold,
+                job.overwrite,
+                job.detectron2,
             )
         except OdiseError as error:
             return {"path": str(item.image), "error": _parts(error), "ends": True}

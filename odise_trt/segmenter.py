@@ -18,6 +18,9 @@ from .bundle.manifest import Manifest
 from .classify import classify
 from .errors import ArgumentError, BackendError, VocabularyError
 from .executor import Clock, Executor
+from .extraction import extract
+from .features import Features
+from .features.names import RAW_STAGE
 from .masks import MaskTiles
 from .postprocess import class_probabilities, instances, panoptic, semantic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
@@ -270,6 +273,50 @@ class Segmenter:
             )
         return results
 
+    def features(
+        self,
+        image: ImageSource,
+        names: str | Iterable[str] | None = None,
+        *,
+        short_side: int | None = None,
+        max_side: int | None = None,
+        time_step: int = 0,
+    ) -> Features:
+        """Return feature maps of an image, for other work. No vocabulary is needed.
+
+        The raw features are `odise_trt.features.names.RAW`: enc5, enc7 and dec2, dec5 of the autoencoder, un2
+        to un11 of the UNet. The bundle needs the optional stage `raw_features` for them, which is loaded on
+        first use. The projected pyramid is s2, s3, s4, s5, as the mask head takes it.
+
+        Args:
+            image: as for a call.
+            names: one name, or several. None: all that the bundle has at this time step.
+            short_side: the shorter side of the resized image in pixels. None: the model's.
+            max_side: the most that its longer side may have. None: the model's ratio to the shorter side.
+            time_step: the diffusion step of raw features, 0 to 999. The pyramid exists at step 0 only.
+
+        Returns:
+            Each map float32 (C, h, w), see `Features`.
+
+        Raises:
+            FeatureError: a name or the time step does not exist, or the pyramid is requested at another step.
+            ArgumentError: a side is out of range.
+            BundleError: the bundle lacks the stage `raw_features`. The hint is the command that adds it.
+            ImageError: the image cannot be read.
+            BackendError: the segmenter was closed, or an engine failed or gave numbers that are not finite.
+        """
+        self._require_open()
+        return extract(
+            self._executor,
+            self.bundle,
+            image,
+            names,
+            short_side=short_side,
+            max_side=max_side,
+            time_step=time_step,
+            batch=self._max_windows,
+        )
+
     def close(self) -> None:
         """Free engines and backend. Closing twice is allowed."""
         self._closed = True
@@ -348,7 +395,11 @@ class Segmenter:
 
 
 def _window_limit(manifest: Manifest, asked: int | None) -> int:
-    most = min(manifest.stage(stage).spec.axis("windows").maximum for stage in ("captioner", "features"))
+    most = min(
+        entry.spec.axis("windows").maximum
+        for entry in (manifest.stage("captioner"), manifest.stage("features"), *manifest.stages)
+        if entry.spec.name in ("captioner", "features", RAW_STAGE)
+    )
     return most if asked is None else min(arguments.count("max_windows", asked, sys.maxsize), most)
 
 

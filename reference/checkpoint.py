@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,7 +23,9 @@ from reference.noise_schedule import schedule
 from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
+from reference.weights.header import content_sha256, sd_version
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
+from reference.weights.place import official_file
 from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
 
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 _SEEDED = "random:"
+#: The source that stands for the published weights, once they are downloaded and converted.
+OFFICIAL = "official"
 _DEMO = {"demo": shipped.LABEL, "demo-caption": shipped.CAPTION}
 _NAMES_SHOWN = 5
-_SOURCES = "give a safetensors file, demo, or random:SEED"
+_SOURCES = "give a safetensors file, official, demo, or random:SEED"
 _CLASS_WEIGHTS = "criterion.empty_weight"
 #: Types of stored weights. The model computes in single precision.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -52,14 +56,17 @@ class WeightsDescription(TypedDict):
     """The source of weights, for a manifest.
 
     Attributes:
-        source: "random:SEED", "demo", or the name of the file.
-        sha256: of the file, or of the text "random:SEED".
+        source: "random:SEED", "demo", "official", or the name of the file.
+        sha256: of the file, or of the text "random:SEED". For a file that `odise-trt convert` wrote, the hash
+            of its tensors as the header states it: 6 GB are not read for it.
         seeded: the weights are random numbers, not a trained model.
+        sd_version: the version of Stable Diffusion, if the header of the file says it.
     """
 
     source: str
     sha256: str
     seeded: bool
+    sd_version: NotRequired[str]
 
 
 class Slot(NamedTuple):
@@ -67,12 +74,14 @@ class Slot(NamedTuple):
 
     Attributes:
         tensor: the parameter or buffer itself.
+        ours: its name in this code.
         names: its official names, one per copy.
         shape: its official shape.
         trainable: it belongs to the trainable part.
     """
 
     tensor: Tensor
+    ours: str
     names: tuple[str, ...]
     shape: tuple[int, ...]
     trainable: bool
@@ -85,8 +94,9 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
 
     Args:
         preset: a preset or its name.
-        source: "random:SEED", "demo", or the path of a safetensors file under the official names, in
-            half (float16, bfloat16), single or double precision.
+        source: "random:SEED", "demo", "official" (the converted file in the folder for weights), or the path
+            of a safetensors file under the official names, in half (float16, bfloat16), single or double
+            precision.
         frozen: source of the frozen part, if `source` is a file without it. The same choices.
 
     Raises:
@@ -161,12 +171,20 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = _existing(preset, source)
+    digest = content_sha256(path) or _file_hash(path)
+    name = source if source in ("demo", OFFICIAL) else path.name
+    described = WeightsDescription(source=name, sha256=digest, seeded=False)
+    if (version := sd_version(path)) is not None:
+        described["sd_version"] = version
+    return described
+
+
+def _file_hash(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return WeightsDescription(source="demo" if source == "demo" else path.name, sha256=digest, seeded=False)
 
 
 def fill_random(model: ODISE, seed: int) -> None:
@@ -265,7 +283,7 @@ def slots(model: ODISE) -> list[Slot]:
         trainable = (
             tensor.requires_grad or tensor is model.criterion.empty_weight or name.startswith(_CAPTIONER)
         )
-        found.append(Slot(tensor, table.official_names(name), shape, trainable))
+        found.append(Slot(tensor, name, table.official_names(name), shape, trainable))
     return found
 
 
@@ -304,7 +322,15 @@ def _existing(preset: Preset, source: str) -> Path:
         raise WeightsError("an empty value was given for the weights", _SOURCES)
     if "://" in source:
         raise WeightsError(f"{source} is an address, not a file", "download the file, and give its place")
-    if source != "demo":
+    if source == OFFICIAL:
+        path = official_file(preset.name)
+        if not path.exists():
+            raise WeightsError(
+                f"the published weights of {preset.name} are not here: there is no {path}",
+                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path};"
+                " odise-trt build --weights official does both",
+            )
+    elif source != "demo":
         path = Path(os.path.expanduser(source))
     elif preset.name in _DEMO:
         path = _DEMO[preset.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from odise_trt.errors import OdiseError
+from odise_trt.errors import OdiseError, WeightsError
 
 #: Most errors that one message lists; the rest are counted.
 _LISTED = 50
@@ -21,6 +21,10 @@ class DatasetError(OdiseError):
 
 class DeviceError(OdiseError):
     """A device for PyTorch does not exist, or several processes were given the same one."""
+
+
+class DownloadError(WeightsError):
+    """A published file that was not fetched: no consent, no network, a refusal, or another file came."""
 
 
 class PresetError(OdiseError):

@@ -47,9 +47,18 @@ def resized_photo(image: ImageSource, preset: Preset) -> tuple[Tensor, tuple[int
     Raises:
         ImageError: not an image.
     """
+    return resized_to(image, preset.short_side, preset.max_side)
+
+
+def resized_to(image: ImageSource, short_side: int, max_side: int) -> tuple[Tensor, tuple[int, int]]:
+    """`resized_photo` for other sides than those of a preset.
+
+    Raises:
+        ImageError: not an image.
+    """
     photo = Image.fromarray(load_image(image))
     width, height = photo.size
-    new_height, new_width = evaluation_size(height, width, preset.short_side, preset.max_side)
+    new_height, new_width = evaluation_size(height, width, short_side, max_side)
     resized = photo.resize((new_width, new_height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)), (height, width)
 

@@ -28,7 +28,7 @@ else:
 """
 EXTRAS = (
     "torch,torchvision,onnx,onnx_ir,onnxscript,diffusers,transformers,open_clip,safetensors,filelock,psutil,"
-    "faster_coco_eval,pycocotools,scipy,HanTa,tensorboard,tensorrt,tensorrt_rtx"
+    "faster_coco_eval,pycocotools,scipy,HanTa,tensorboard,tensorrt,tensorrt_rtx,requests"
 )
 BUILD = ["--stage", "clip_pool", "--output"]
 PHOTO = "assets/photo.jpg"
@@ -42,6 +42,10 @@ DOORS = {
     "reference.visualize_features": (["reference.visualize_features", PHOTO, "--output"], "eval"),
     "odise-trt train": (["odise_trt", "train", "--output"], "train"),
     "odise-trt train-demo": (["odise_trt", "train-demo", "--output"], "train"),
+    "odise-trt download": (
+        ["odise_trt", "download", "sd-v1-3", "--accept-licenses", "--output"],
+        "export",
+    ),
     "odise-trt features": (["odise_trt", "features", PHOTO, "--output"], "eval"),
 }
 #: The other verbs, which need no extra or name it themselves.

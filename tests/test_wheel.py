@@ -16,7 +16,18 @@ from packaging.requirements import Requirement
 
 from tests.odise_trt import toy_bundle
 
-TOOLKIT_VERBS = {"bench", "build", "data", "eval", "features", "scenes", "train", "train-demo"}
+TOOLKIT_VERBS = {
+    "bench",
+    "build",
+    "convert",
+    "data",
+    "download",
+    "eval",
+    "features",
+    "scenes",
+    "train",
+    "train-demo",
+}
 
 
 @pytest.fixture(scope="module")

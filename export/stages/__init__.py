@@ -1,4 +1,4 @@
-"""The stages of the model, in the order they run.
+"""The stages of the model, in the order they run, and stages that are built on request only.
 
 A new stage needs one file and one line here, see docs/adding-a-stage.md.
 """
@@ -18,8 +18,25 @@ _CLASSES = {
     "text_encoder": "TextEncoder",
 }
 
-STAGES: dict[str, type[StageWrapper]] = {
-    name: getattr(import_module(f".{name}", __package__), of_class) for name, of_class in _CLASSES.items()
+#: Stages that no segmentation needs. A build makes them only if they are named.
+_OPTIONAL_CLASSES = {
+    "raw_features": "RawFeatures",
 }
 
-__all__ = ["STAGES", "StageWrapper"]
+
+def _load(classes: dict[str, str]) -> dict[str, type[StageWrapper]]:
+    return {
+        name: getattr(import_module(f".{name}", __package__), of_class) for name, of_class in classes.items()
+    }
+
+
+STAGES = _load(_CLASSES)
+OPTIONAL_STAGES = _load(_OPTIONAL_CLASSES)
+
+
+def all_stages() -> dict[str, type[StageWrapper]]:
+    """Return every stage by name, the optional ones last."""
+    return STAGES | OPTIONAL_STAGES
+
+
+__all__ = ["OPTIONAL_STAGES", "STAGES", "StageWrapper", "all_stages"]

@@ -65,6 +65,10 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         levels = self._ort.GraphOptimizationLevel
         on_cpu = self._provider == "CPUExecutionProvider"
+        if on_cpu:
+            # Every session has threads of its own. After a run they would spin for a while, and take the
+            # processors from the next session and from numpy.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Optimisation levels above "extended" change the layout (NchwcTransformer). On the CPU this crashes
         # on half-precision graphs (seen in onnxruntime 1.32 on CLIP).
         extended_only = self._half and on_cpu

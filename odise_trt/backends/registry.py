@@ -30,6 +30,7 @@ class BackendEntry:
             `export.builders.Builder`. None: the exported ONNX file is the engine.
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
+        lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
             `doctor`. None: the backend works if it can be imported and has the GPU it needs.
     """
@@ -44,6 +45,7 @@ class BackendEntry:
     builds: str | None = None
     builds_ahead: bool = False
     suffix: str = ".onnx"
+    lacks: frozenset[str] = frozenset()
     examines: str | None = None
 
     @property
@@ -81,6 +83,8 @@ _ENTRIES = (
         package="onnxruntime",
         extra="cpu",
         gpu_extra="cuda",
+        # It expands the definition of the operator: 20 nodes for each, between which it changes the layout.
+        lacks=frozenset({"GroupNormalization"}),
         examines="odise_trt.backends.onnxruntime:examine",
     ),
     # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.

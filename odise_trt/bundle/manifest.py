@@ -43,7 +43,7 @@ _Template = Annotated[str, _template]
 _in_backend: Check = keys(
     name=Required(str), version=str, compute_capability=tuple[str, ...], gpu=str, driver=str, os=str
 )
-_in_weights: Check = keys(source=str, sha256=str, seeded=bool)
+_in_weights: Check = keys(source=str, sha256=str, seeded=bool, sd_version=str)
 _in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
 
 
@@ -136,7 +136,8 @@ class Manifest:
     """The content of `manifest.json`.
 
     Attributes:
-        weights: {"source", "sha256", "seeded"}. Seeded weights are random numbers, not a trained model.
+        weights: {"source", "sha256", "seeded"}. Seeded weights are random numbers, not a trained model. If
+            the file of the weights says which Stable Diffusion is in it, also "sd_version".
         backend: {"name", "version", ...}. TensorRT flavours add what an engine is tied to:
             "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os".
         files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.

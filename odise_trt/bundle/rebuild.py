@@ -12,6 +12,8 @@ from .manifest import Manifest
 #: The defaults of a build's options. They belong to the toolkit, but are repeated here because the toolkit
 #: need not be installed where a bundle is opened.
 USUAL_TOOLS = {"opset": "21", "sampling": "gather"}
+#: The stages that a build makes only if they are named. They belong to the toolkit as well.
+OPTIONAL_STAGES = ("raw_features",)
 
 
 def rebuild_command(
@@ -33,7 +35,11 @@ def rebuild_command(
     ]
     if source := manifest.weights.get("source"):
         options.append(("weights", str(source)))
-    options += [("stage", stage) for stage in stages]
+    chosen = tuple(stages)
+    options += [("stage", stage) for stage in chosen]
+    if not chosen:
+        have = (entry.spec.name for entry in manifest.stages)
+        options += [("with", stage) for stage in have if stage in OPTIONAL_STAGES]
     for name, usual in USUAL_TOOLS.items():
         value = manifest.tools.get(name, usual)
         # Stages of different builds give "21 and 22". The manifest does not say which value belongs to which.

@@ -20,6 +20,7 @@ def progress_bars(
     counted: bool = True,
     elapsed: bool = False,
     spinner: bool = False,
+    transferred: bool = False,
 ) -> Progress:
     """Make a display for tasks: description, bar, and an estimate of the time left.
 
@@ -29,15 +30,18 @@ def progress_bars(
         counted: show "3/10" beside the bar.
         elapsed: show the time since the beginning, too.
         spinner: show a moving sign in front, for tasks whose steps take minutes.
+        transferred: the steps are bytes: show how many there were, and their rate.
     """
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     return Progress(
@@ -46,6 +50,7 @@ def progress_bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         *([MofNCompleteColumn()] if counted else []),
+        *([DownloadColumn(), TransferSpeedColumn()] if transferred else []),
         *([TimeElapsedColumn(), TextColumn("left")] if elapsed else []),
         TimeRemainingColumn(),
         console=console,

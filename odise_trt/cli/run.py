@@ -43,6 +43,10 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of other pictures and programs, too.")
     ] = False,
+    detectron2: Annotated[
+        bool,
+        typer.Option("--detectron2", help="Write panoptic_seg and segments_info as an .npz file, too."),
+    ] = False,
     overlap_threshold: Annotated[
         float | None,
         typer.Option(
@@ -84,6 +88,8 @@ def run(
         raise typer.BadParameter("Ray says which GPU: cpu or cuda", param_hint="--device")
     if overlap_threshold is not None and task != "panoptic":
         raise typer.BadParameter("it is for --task panoptic", param_hint="--overlap-threshold")
+    if detectron2 and task != "panoptic":
+        raise typer.BadParameter("it is for --task panoptic", param_hint="--detectron2")
     for option, names in (("--things", things), ("--stuff", stuff), ("--device", device)):
         if names is not None and not names.strip():
             raise typer.BadParameter("it is empty; leave it out", param_hint=option)
@@ -112,6 +118,7 @@ def run(
             device,
             threads,
             overwrite,
+            detectron2,
         )
         report.follow(segment_with_ray(job, inputs.images))
     else:
@@ -131,6 +138,7 @@ def run(
                 task_of(task),
                 overlap_threshold=overlap_threshold,
                 overwrite=overwrite,
+                detectron2=detectron2,
             )
             report.follow(outcomes, segmenter.runs_on)
     if not report.close():

@@ -86,7 +86,7 @@ Preset = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        help="Weights of the reference: random:SEED, demo, or a safetensors file. Default: demo.",
+        help="Weights of the reference: random:SEED, demo, official, or a safetensors file. Default: demo.",
         show_default=False,
     ),
 ]

@@ -1,152 +1,119 @@
-"""The frozen diffusion features of a whole photo, and the regions with similar features."""
+"""The diffusion features of a whole photo, computed in PyTorch."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
-from scipy.cluster.vq import kmeans2, vq
 from torch import Tensor
-from torch.nn import functional as F
 
-from odise_trt.errors import OdiseError
-from reference.features.names import FEATURES
-from reference.inference import evaluation_size
+from odise_trt.errors import FeatureError
+from odise_trt.extraction import facts_of, image_sides, within
+from odise_trt.features import Features
+from odise_trt.features.names import PROJECTED, RAW, requested
+from reference.inference import resized_to
 from reference.model import ODISE
-from reference.model.captioner import resize_bicubic
+from reference.model.backbone import PYRAMID
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES
+from reference.model.raw_features import RawFeatures, fitted
 from reference.model.windows import extract_windows, stitch
 
-#: Number of places from which k-means computes its centres. Every other place gets the nearest centre.
-SAMPLE = 20_000
-#: Number of starts of k-means, of which the best is kept, and of rounds per start.
-STARTS, ROUNDS = 4, 30
-
-
-class FeatureError(OdiseError):
-    """A feature that does not exist, or that cannot be clustered as requested."""
-
-
-@dataclass(frozen=True)
-class FeatureMap:
-    """One raw feature of a photo.
-
-    Attributes:
-        name: one of `FEATURES`.
-        stride: pixels of the resized photo per place, along one side.
-        values: float32 (h, w, channels). The last row and column may extend beyond the edge of the photo.
-        size: height and width of the resized photo.
-    """
-
-    name: str
-    stride: int
-    values: np.ndarray
-    size: tuple[int, int]
-
-    def at(self, places: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Resize a map of the places (h, w, ...) for the photo. Every pixel takes the value of its place."""
-        rows, columns = (
-            ((np.arange(length) + 0.5) * full / length / self.stride).astype(np.intp)
-            for length, full in zip((height, width), self.size, strict=True)
-        )
-        return places[np.ix_(rows, columns)]
+Caption = Literal["implicit", "empty"]
 
 
 @torch.no_grad()
-def feature_maps(model: ODISE, photo: np.ndarray, names: Sequence[str] = FEATURES) -> list[FeatureMap]:
-    """Return raw features of a photo at the size of the official evaluation.
+def feature_maps(
+    model: ODISE,
+    photo: np.ndarray,
+    names: str | Iterable[str] | None = None,
+    *,
+    short_side: int | None = None,
+    max_side: int | None = None,
+    time_step: int = 0,
+    caption: Caption = "implicit",
+    batch: int | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Features:
+    """Return feature maps of a photo: raw features, and the projected pyramid that the mask head takes.
 
-    Windows are joined as in the model.
+    Windows are joined as in the model. At step 0 with the implicit caption, the features are those that the
+    model segments with.
 
     Args:
         model: in evaluation mode, with diffusion features.
         photo: uint8 (H, W, 3).
-        names: the requested features, from `FEATURES`.
-
-    Raises:
-        FeatureError: there is no such feature, or the model has no diffusion features.
-    """
-    unknown = [name for name in names if name not in FEATURES]
-    if unknown or not names:
-        raise FeatureError(
-            f"there is no feature {', '.join(map(repr, unknown or ['']))}", f"features: {', '.join(FEATURES)}"
-        )
-    if model.preset.ablation.features != "diffusion":
-        raise FeatureError("this model reads no diffusion features", "leave out --features clip")
-    planes = _planes(model, photo)
-    padded = model.pad(planes)
-    windows, origins = extract_windows(padded, model.preset.window)
-    side = windows.shape[-1]
-    raw = model.backbone.diffusion(resize_bicubic(windows, model.preset.window), *model.captioner(windows))
-    maps = []
-    for name in names:
-        index = FEATURES.index(name)
-        stride = STRIDES[index]
-        # As in the backbone: windows are enlarged for the diffusion model, its features are reduced again.
-        feature = F.interpolate(raw[index].float(), size=(side // stride,) * 2, mode="nearest")
-        joined = stitch(feature, origins, stride, *padded.shape[-2:])[0]
-        # Places with padding only are not part of the photo.
-        size = planes.shape[-2], planes.shape[-1]
-        height, width = (-(-length // stride) for length in size)
-        values = joined[:, :height, :width].permute(1, 2, 0).cpu().numpy()
-        maps.append(FeatureMap(name, stride, values, size))
-    return maps
-
-
-def cluster(values: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
-    """Group the places of a feature map by k-means (k-means++ starts, Euclidean distance).
-
-    Args:
-        values: float32 (h, w, channels).
-        clusters: number of groups, at least 2.
-        seed: seed of the starts.
+        names: of `odise_trt.features.names.RAW` (enc5 to dec5) and `PROJECTED` (s2 to s5). None: all that
+            there are at this time step and with this caption.
+        short_side, max_side: the shorter side of the resized photo, and the most that its longer side may
+            have. None: as `Segmenter.features`.
+        time_step: the diffusion step, 0 to 999. The projections are trained at step 0, so there is no pyramid
+            at others. A model that is ablated to other steps uses its own.
+        caption: what the UNet is told: "implicit", by the captioner, or "empty", the caption "". The
+            projections are trained with the implicit caption, so the empty one gives no pyramid.
+        batch: number of windows that run at once. None: all of them.
+        facts: further entries of `Features.facts`.
 
     Returns:
-        int32 (h, w), the number of the group. The largest group is 0.
+        Each map float32 (C, h, w), see `Features`.
 
     Raises:
-        FeatureError: fewer places than groups, or values that are all equal or not finite.
+        FeatureError: a name or the time step does not exist, or the request contradicts itself or the model.
+        ArgumentError: a side is out of range.
     """
-    height, width, channels = values.shape
-    places = np.ascontiguousarray(values.reshape(-1, channels), dtype=np.float32)
-    if not 2 <= clusters <= len(places):
-        raise FeatureError(
-            f"{clusters} clusters cannot be made of {len(places)} places",
-            f"give a number from 2 to {len(places)}, or a finer feature",
-        )
-    if not np.isfinite(places).all():
-        raise FeatureError("the features are not finite", "the weights are damaged: load or train them again")
-    rng = np.random.default_rng(seed)
-    sample = places if len(places) <= SAMPLE else places[rng.choice(len(places), SAMPLE, replace=False)]
-    if len(np.unique(sample, axis=0)) < clusters:
-        raise FeatureError(
-            f"the features are alike all over the photo: there are no {clusters} clusters",
-            "give a photo with something in it, or a finer feature",
-        )
-    best, closest = None, np.inf
-    for _ in range(STARTS):
-        with warnings.catch_warnings():
-            # If a cluster of one start becomes empty, another start will be better.
-            warnings.filterwarnings("ignore", message="One of the clusters is empty")
-            centres, _ = kmeans2(sample, clusters, iter=ROUNDS, minit="++", rng=rng)
-        distance = float(np.square(vq(sample, centres)[1]).sum())
-        if distance < closest:
-            best, closest = centres, distance
-    labels = vq(places, best)[0]
-    order = np.argsort(-np.bincount(labels, minlength=clusters), kind="stable")
-    rank = np.empty(clusters, dtype=np.int32)
-    rank[order] = np.arange(clusters)
-    return rank[labels].reshape(height, width)
-
-
-def _planes(model: ODISE, photo: np.ndarray) -> Tensor:
-    """Return the photo as (1, 3, H, W) in [0, 1], resized as the official evaluation does."""
     preset = model.preset
-    height, width = photo.shape[:2]
-    height, width = evaluation_size(height, width, preset.short_side, preset.max_side)
-    resized = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 255
+    chosen = requested(names, time_step, caption=caption)
+    if preset.ablation.features != "diffusion":
+        raise FeatureError("this model reads no diffusion features", "leave out --features clip")
+    if time_step and preset.ablation.time_steps != (0,):
+        raise FeatureError("this model is ablated and has time steps of its own", "leave the time step out")
+    short, longest = image_sides(short_side, max_side, preset.short_side, preset.max_side)
+    resized, image_size = resized_to(photo, short, longest)
+    size = resized.shape[0], resized.shape[1]
+    padded = model.pad(resized.permute(2, 0, 1)[None].float() / 255)
+    windows, origins = extract_windows(padded.to(model.clip.logit_scale.device), preset.window)
+    parts = [
+        _of_windows(model, some, chosen, time_step, caption) for some in windows.split(batch or len(windows))
+    ]
+    strides = {name: stride for name, stride in _STRIDES.items() if name in chosen}
+    joined = {
+        name: stitch(torch.cat([part[name] for part in parts]), origins, strides[name], *padded.shape[-2:])[0]
+        for name in chosen
+    }
+    return Features(
+        maps={name: within(values.cpu().numpy(), size, strides[name]) for name, values in joined.items()},
+        strides={name: strides[name] for name in chosen},
+        size=size,
+        image_size=image_size,
+        facts={
+            "time_step": time_step,
+            "caption": caption,
+            "preset": preset.name,
+            **facts_of(photo, photo),
+            **(facts or {}),
+        },
+    )
+
+
+_STRIDES = dict(zip((*RAW, *PROJECTED), (*STRIDES, *PYRAMID), strict=True))
+
+
+def _of_windows(
+    model: ODISE, windows: Tensor, names: tuple[str, ...], time_step: int, caption: Caption
+) -> dict[str, Tensor]:
+    """Return the named features of windows (W, 3, S, S), each (W, C, S/stride, S/stride)."""
+    backbone, captioner, side = model.backbone, model.captioner, windows.shape[-1]
+    given = captioner(windows) if caption == "implicit" else captioner.unconditional(len(windows))
+    cond_inputs, cond_emb = given
+    enlarged = resize_bicubic(windows, backbone.window)
+    if time_step:
+        step = torch.tensor([time_step], device=windows.device)
+        raw = RawFeatures(backbone).to(windows.device).at_step(enlarged, cond_inputs, cond_emb, step)
+    else:
+        raw = backbone.diffusion(enlarged, cond_inputs, cond_emb)
+    found = dict(zip(RAW, fitted(raw, side), strict=True))
+    if any(name in PROJECTED for name in names):
+        found |= zip(PROJECTED, backbone.project(raw, side), strict=True)
+    return {name: found[name] for name in names}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,54 +15,59 @@ from PIL import Image
 from odise_trt.drawing.legend import GROUND, Entry, draw_legend
 from odise_trt.drawing.palette import category_color
 from odise_trt.errors import OutputError
+from odise_trt.features import Features
 from odise_trt.files.output import prepare_folder
 from odise_trt.files.writing import write_together
 from odise_trt.pictures.encode import mark_of, marked_png
 
-# The model is imported where it is used, so that the command can report a package that is not installed.
-if TYPE_CHECKING:
-    from reference.features.maps import FeatureMap
-
 #: Longer side of one panel, and size of letters, in pixels.
 _PANEL, _LETTERS = 512, 13
 _GAP = 8
-_BLOCKS = {"enc": "encoder", "un": "UNet", "dec": "decoder"}
+_PARTS = {"enc": "encoder", "un": "UNet", "dec": "decoder", "s": "projected"}
 #: Key of the text in a PNG file that names the kind of picture and its photo.
 _MARK = "Description"
+_BEGINNING = "diffusion features of "
 
 
 def draw_features(
-    photo: np.ndarray, maps: Sequence[FeatureMap], clusters: int = 5, seed: int = 0, note: str = ""
+    photo: np.ndarray,
+    features: Features,
+    clusters: int = 5,
+    seed: int = 0,
+    note: str = "",
+    names: Sequence[str] | None = None,
 ) -> Image.Image:
     """Draw the photo, then one panel per feature: a colour per cluster, and a legend with their shares.
 
     Args:
         photo: uint8 (H, W, 3).
-        maps: the result of `feature_maps`.
+        features: the maps of the photo, from `feature_maps` or `Segmenter.features`.
         clusters: number of clusters per feature.
         seed: seed of k-means.
         note: text below the photo.
+        names: the maps to draw. None: all.
 
     Raises:
         FeatureError: as `cluster`.
     """
-    from reference.features.maps import cluster
+    # scipy is imported where it is used, so that maps without a picture do not need it.
+    from reference.features.cluster import cluster
 
     height, width = photo.shape[:2]
     scale = _PANEL / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     original = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
     panels = [_panel(original, [], "photo", [note] if note else [], clusters)]
-    for feature in maps:
-        labels = cluster(feature.values, clusters, seed)
+    for name in features.maps if names is None else names:
+        labels = cluster(features.maps[name].transpose(1, 2, 0), clusters, seed)
         shares = np.bincount(labels.ravel(), minlength=clusters) / labels.size
         entries = [
             Entry(f"cluster {number + 1}", category_color(number, True), 0, float(share), None)
             for number, share in enumerate(shares)
         ]
         colors = np.array([entry.color for entry in entries], dtype=np.uint8)
-        drawn = Image.fromarray(feature.at(colors[labels], size[1], size[0]))
-        panels.append(_panel(drawn, entries, _heading(feature), [], clusters))
+        drawn = Image.fromarray(features.enlarged(name, colors[labels], size[1], size[0]))
+        panels.append(_panel(drawn, entries, _heading(features, name), [], clusters))
     return _grid(panels)
 
 
@@ -96,9 +100,14 @@ def check_place(output: Path, photo: Path, *, overwrite: bool = False) -> None:
         _keeper(_mark_of(photo))(output)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture of `write_picture`, of any photo."""
+    return path.suffix.lower() == ".png" and (mark_of(path, _MARK) or "").startswith(_BEGINNING)
+
+
 def _mark_of(photo: Path) -> str:
     name = photo.name.encode(errors="backslashreplace").decode()  # for a name that is not UTF-8
-    return f"diffusion features of {name}, by odise-trt"
+    return f"{_BEGINNING}{name}, by odise-trt"
 
 
 def _keeper(mark: str) -> Callable[[Path], None]:
@@ -114,9 +123,9 @@ def _keeper(mark: str) -> Callable[[Path], None]:
     return keep
 
 
-def _heading(feature: FeatureMap) -> str:
-    letters = feature.name.rstrip("0123456789")
-    return f"{feature.name}: {_BLOCKS[letters]}, stride {feature.stride}, {feature.values.shape[-1]} channels"
+def _heading(features: Features, name: str) -> str:
+    part = _PARTS[name.rstrip("0123456789")]
+    return f"{name}: {part}, stride {features.strides[name]}, {len(features.maps[name])} channels"
 
 
 def _panel(

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from reference.model.ablations.given_captions import EmptyCaptioner, GivenCaptioner
 from reference.model.ablations.time_steps import SteppedDiffusion
-from reference.model.captioner import Captioner, resize_bicubic
+from reference.model.bicubic import resize_bicubic
+from reference.model.captioner import Captioner
 from reference.model.clip import Clip
 from reference.model.diffusion import STRIDES, Diffusion, raw_channels
 from reference.model.projections import Bottleneck

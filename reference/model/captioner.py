@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from reference.model.bicubic import resize_bicubic
 from reference.model.clip import Clip
 from reference.preset import Preset
 
@@ -41,6 +41,11 @@ class Captioner(nn.Module):
         """(cond_inputs, cond_emb) of a batch of windows."""
         return self.condition(self.clip.embed_image(self.view(windows)))
 
+    def unconditional(self, count: int) -> tuple[Tensor, Tensor]:
+        """(cond_inputs, cond_emb) of the empty caption for `count` windows."""
+        shift = self.uncond_inputs.new_zeros(count, self.alpha_cond_time_embed.shape[0])
+        return self.uncond_inputs.expand(count, -1, -1), shift
+
     def view(self, windows: Tensor) -> Tensor:
         """Resize windows to CLIP's input (W, 3, I, I), RGB in [0, 1] up to the overshoot of resizing."""
         side = self.clip.preset.image_size
@@ -69,8 +74,3 @@ class PositionalLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         return self.linear(x)[:, None] + self.positional_embedding
-
-
-def resize_bicubic(image: Tensor, side: int) -> Tensor:
-    """Resize to (..., side, side), without antialiasing or clamping. An input of that size is unchanged."""
-    return F.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)

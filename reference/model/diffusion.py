@@ -25,6 +25,8 @@ from reference.preset import CondStagePreset, Preset, UNetPreset, VaePreset
 
 #: Stride of each raw feature, in the order in which they are returned.
 STRIDES = (4, 8, 64, 32, 16, 8, 8, 4)
+#: Stable Diffusion's tokens of the empty caption: one start of text, then end of text up to the full length.
+START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 
 class Diffusion(nn.Module):
@@ -199,6 +201,18 @@ def build_cond_stage(preset: CondStagePreset) -> nn.Module:
     model = CLIPTextModel(config)
     # transformers before version 5 wraps the encoder once more.
     return getattr(model, "text_model", model)
+
+
+def empty_caption(cond_stage: Any, device: torch.device | str = "cpu") -> Tensor:
+    """Return the text encoder's embedding of "": (1, 77, C), after its last norm.
+
+    Stable Diffusion pads with the end of text, and does not mask the padding. OpenAI's tokenizer, which pads
+    with 0, would give another embedding.
+    """
+    length = cond_stage.embeddings.position_embedding.num_embeddings
+    tokens = torch.full((1, length), END_OF_TEXT, device=device)
+    tokens[0, 0] = START_OF_TEXT
+    return cond_stage(tokens).last_hidden_state
 
 
 class AttentionProcessor:

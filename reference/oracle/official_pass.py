@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from reference.model.backbone import Backbone
-from reference.model.captioner import Captioner, resize_bicubic
+from reference.model.bicubic import resize_bicubic
+from reference.model.captioner import Captioner
 from reference.model.clock import Clock, untimed
-from reference.model.diffusion import Diffusion
+from reference.model.diffusion import Diffusion, empty_caption
 from reference.model.windows import extract_windows, join
-
-#: Stable Diffusion's tokens of the empty caption: one start of text, then end of text up to the full length.
-START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 
 class DiffusionRun(NamedTuple):
@@ -73,19 +71,12 @@ def diffuse(diffusion: Diffusion, image: Tensor, cond_inputs: Tensor, cond_emb: 
     vae, unet = diffusion.vae, diffusion.unet
     with _inputs(_read_blocks(diffusion)) as features:
         latent = vae.encode(image * 2 - 1).latent_dist.mode() * diffusion.scale_factor
-        text = None if diffusion.cond_stage is None else _empty_caption(diffusion.cond_stage, latent.device)
+        text = None if diffusion.cond_stage is None else empty_caption(diffusion.cond_stage, latent.device)
         noisy = diffusion.add_noise(latent)
         with _shifted(unet.time_embedding, cond_emb):
             unet_out = unet(noisy, 0, encoder_hidden_states=cond_inputs).sample
         decoded = vae.decode(latent / diffusion.scale_factor).sample
     return DiffusionRun(latent, noisy, tuple(features), unet_out, decoded, text)
-
-
-def _empty_caption(cond_stage: Any, device: torch.device) -> Tensor:
-    length = cond_stage.embeddings.position_embedding.num_embeddings
-    tokens = torch.full((1, length), END_OF_TEXT, device=device)
-    tokens[0, 0] = START_OF_TEXT
-    return cond_stage(tokens).last_hidden_state
 
 
 def _read_blocks(diffusion: Diffusion) -> list[nn.Module]:

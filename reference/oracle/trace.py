@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reference.model import ODISE, Segmentation
 from reference.model.backbone import Backbone
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.mask_head import MaskHead, MaskHeadOutput
 from reference.model.open_vocabulary import Classification, EncodedTexts
 from reference.model.windows import Origin, extract_windows, join

@@ -77,7 +77,7 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Go on from these weights: safetensors, or demo. With --frozen, only the rest.",
+            help="Go on from these weights: safetensors, official, or demo. With --frozen, only the rest.",
             callback=_text,
         ),
     ] = None,

@@ -18,6 +18,8 @@ COND_STAGE = f"{LDM}.ldm.ldm.cond_stage_model.transformer.text_model"
 SCHEDULE = f"{LDM}.ldm.ldm"
 
 _CLIP = "backbone.feature_extractor.clip"
+#: The first of the copies of CLIP in official files, and the one that converted files have.
+CLIP = f"{_CLIP}.clip"
 _DIFFUSION = "backbone.diffusion"
 
 
@@ -79,7 +81,7 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 
 def _rows(preset: Preset) -> Iterator[Row]:
     head = {"label": "category_head", "caption": "word_head"}[preset.kind]
-    yield Row(_CLIP, (f"{_CLIP}.clip", f"{head}.clip.clip", "clip_head.clip.clip"))
+    yield Row(_CLIP, (CLIP, f"{head}.clip.clip", "clip_head.clip.clip"))
     yield Row("backbone.feature_extractor.uncond_inputs", (f"{LDM}.ldm.uncond_inputs",))
     yield Row(f"{_DIFFUSION}.shared_noise", (f"{LDM}.shared_noise",))
     yield Row(f"{_DIFFUSION}.cond_stage", (COND_STAGE,))

@@ -16,7 +16,10 @@ from odise_trt.errors import WeightsError
 from odise_trt.files.writing import unfinished
 from reference.weights.diagnosis import unreadable
 
-_LABELS = "train_labels"
+#: Key of the header: the categories of training, a JSON list of lists of names.
+LABELS = "train_labels"
+#: Bytes read before the file is opened anew. What was read stays in memory as long as the file is mapped.
+_MAPPED = 1 << 29
 _ELSEWHERE = "make room, or choose another folder"
 
 TrainLabels = tuple[tuple[str, ...], ...]
@@ -39,10 +42,7 @@ class WeightsFile(Mapping[str, Tensor]):
         self._path = path
 
     def __enter__(self) -> WeightsFile:
-        try:
-            self._file = safe_open(self._path, framework="pt").__enter__()
-        except (SafetensorError, OSError) as error:
-            raise unreadable(self._path, error) from error
+        self._open()
         self._names = frozenset(self._file.keys())
         self.labels = self._labels(self._file.metadata() or {})
         return self
@@ -53,7 +53,12 @@ class WeightsFile(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.get_tensor(name)
+        tensor = self._file.get_tensor(name)
+        self._mapped += tensor.nbytes
+        if self._mapped > _MAPPED:
+            self._file.__exit__(None, None, None)
+            self._open()
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -61,17 +66,24 @@ class WeightsFile(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def _open(self) -> None:
+        try:
+            self._file = safe_open(self._path, framework="pt").__enter__()
+        except (SafetensorError, OSError) as error:
+            raise unreadable(self._path, error) from error
+        self._mapped = 0
+
     def _labels(self, metadata: Mapping[str, str]) -> TrainLabels | None:
-        if _LABELS not in metadata:
+        if LABELS not in metadata:
             return None
         try:
-            labels = json.loads(metadata[_LABELS])
+            labels = json.loads(metadata[LABELS])
         except ValueError:
             labels = None
         if not (isinstance(labels, list) and labels and all(map(_is_category, labels))):
             raise WeightsError(
                 f"{self._path} states its training labels in another form",
-                f"its metadata {_LABELS!r} must be a JSON list of lists of names",
+                f"its metadata {LABELS!r} must be a JSON list of lists of names",
             )
         return tuple(tuple(names) for names in labels)
 
@@ -91,7 +103,7 @@ def write_weights(
     Raises:
         OutputError: it cannot be written; a file of that name is left as it was.
     """
-    header = {"format": "pt", **(metadata or {}), _LABELS: json.dumps(labels)}
+    header = {"format": "pt", **(metadata or {}), LABELS: json.dumps(labels)}
     with unfinished(path, lambda _: _ELSEWHERE) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)

@@ -34,7 +34,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STAGES, NAME, changed.STAGES[NAME])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_it_is_built_and_gives_what_the_reference_gives(precision: str, tmp_path: Path) -> None:
     request = Request("demo", "random:2", precision=precision, stages=(NAME,), output=tmp_path)
     with ConsoleReporter(Console(quiet=True)) as reporter:

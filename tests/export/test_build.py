@@ -381,10 +381,12 @@ def test_the_script_runs_from_anywhere_and_explains_its_options(root: Path) -> N
         assert option in done.stdout
 
 
+@pytest.mark.slow
 def test_the_script_prints_an_error_and_its_remedy_and_fails(root: Path, tmp_path: Path) -> None:
     done = script(root, "--stage", "decoder", "--output", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
         "ExportError: there is no stage 'decoder'\n"
-        "  did you mean text_encoder? stages: captioner, features, mask_head, clip_pool, text_encoder\n"
+        "  did you mean text_encoder? stages: captioner, features, mask_head, clip_pool, text_encoder,"
+        " raw_features\n"
     )

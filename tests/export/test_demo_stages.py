@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from export.builders.tensorrt import build_engine
-from export.checked_export import CheckedExport, export_checked, load_model
+from export.checked_export import CheckedExport, Task, export_checked, load_model
 from export.parity import check_sizes
 from export.plan import Request
 from export.stages import STAGES
@@ -52,7 +52,7 @@ def test_a_stage_agrees_with_the_reference_and_is_standard(stage: str, demo_bund
 def in_half(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CheckedExport]:
     """A stage exported in half precision and compared, once for all tests."""
     model, folder = load_model(REQUEST), tmp_path_factory.mktemp("half")
-    return cache(lambda stage: export_checked(model, (stage, "fp16"), REQUEST, folder))
+    return cache(lambda stage: export_checked(model, Task(stage, "fp16"), REQUEST, folder))
 
 
 @pytest.mark.parametrize("stage", IN_HALF)
@@ -69,7 +69,7 @@ def test_a_stage_in_half_precision_agrees_with_the_reference_and_is_standard(
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_mask_head_through_grid_sample_agrees_as_well(precision: str, tmp_path: Path) -> None:
     request = replace(REQUEST, sampling="grid_sample")
-    exported = export_checked(load_model(request), ("mask_head", precision), request, tmp_path)
+    exported = export_checked(load_model(request), Task("mask_head", precision), request, tmp_path)
     # Two layers over three levels.
     assert exported.graph.operators["GridSample"] == 6
     assert all(row.passed for row in exported.rows)
@@ -78,7 +78,7 @@ def test_the_mask_head_through_grid_sample_agrees_as_well(precision: str, tmp_pa
 @pytest.mark.slow
 def test_the_mask_head_of_a_caption_model_has_foreground_logits(tmp_path: Path) -> None:
     request = Request("golden-caption", "random:3", parity_limits={"height": 256, "width": 320})
-    exported = export_checked(load_model(request), ("mask_head", "fp16"), request, tmp_path)
+    exported = export_checked(load_model(request), Task("mask_head", "fp16"), request, tmp_path)
     assert {row.tensor for row in exported.rows} == {"pred_masks", "mask_embed", "pred_logits"}
     assert all(row.passed for row in exported.rows)
 

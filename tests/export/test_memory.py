@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from export import checked_export
-from export.checked_export import export_checked
+from export.checked_export import Task, export_checked
 from export.plan import Request
 from odise_trt.errors import ExportError
 from reference.checkpoint import load_weights
@@ -40,7 +40,7 @@ def test_too_little_memory_is_one_error_with_a_way_out(fails, tmp_path: Path, mo
     monkeypatch.setattr(checked_export, "export_stage", lambda *stage, **options: fails())
     request = Request("demo", "random:7", output=tmp_path)
     with pytest.raises(ExportError, match="not enough memory to export and check stage clip_pool") as caught:
-        export_checked(load_weights("demo", "random:7"), ("clip_pool", "fp32"), request, tmp_path)
+        export_checked(load_weights("demo", "random:7"), Task("clip_pool", "fp32"), request, tmp_path)
     assert "--jobs 1 and --parity-windows 1" in str(caught.value.hint)
 
 
@@ -51,4 +51,4 @@ def test_another_error_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(checked_export, "export_stage", fail)
     request = Request("demo", "random:7", output=tmp_path)
     with pytest.raises(ExportError, match="another reason"):
-        export_checked(load_weights("demo", "random:7"), ("clip_pool", "fp32"), request, tmp_path)
+        export_checked(load_weights("demo", "random:7"), Task("clip_pool", "fp32"), request, tmp_path)

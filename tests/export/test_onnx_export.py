@@ -145,7 +145,8 @@ def test_an_operator_set_that_is_too_old_is_refused(tmp_path: Path) -> None:
 
 
 # The stages of the demo bundle are exported with "gather".
-@pytest.mark.parametrize("lowering", [pytest.param("gather", marks=pytest.mark.slow), "grid_sample"])
+@pytest.mark.slow
+@pytest.mark.parametrize("lowering", ["gather", "grid_sample"])
 def test_both_lowerings_of_deformable_attention_give_the_reference(
     lowering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

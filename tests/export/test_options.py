@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from export.cli import build
 from export.onnx_export import MAXIMUM_OPSET, MINIMUM_OPSET, require_opset
-from export.stages import STAGES
+from export.stages import all_stages
 from odise_trt.bundle.manifest import MANIFEST
 from odise_trt.errors import ExportError, OdiseError
 from reference.names import require_known
@@ -74,7 +74,7 @@ def test_a_bundle_is_no_folder_to_put_bundles_into(tmp_path: Path) -> None:
 
 @given(st.sampled_from(["preset", "stage"]), st.data())
 def test_one_wrong_letter_is_understood(kind: str, data: st.DataObject) -> None:
-    names = {"preset": list(PRESETS), "stage": list(STAGES)}[kind]
+    names = {"preset": list(PRESETS), "stage": list(all_stages())}[kind]
     name = data.draw(st.sampled_from(names))
     place = data.draw(st.integers(0, len(name) - 1))
     wrong = name[:place] + data.draw(st.sampled_from("qz_ ")) + name[place + 1 :]

@@ -9,13 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from export.completion import stages_like
-from export.stages import STAGES
+from export.completion import optional_stages_like, stages_like
+from export.stages import OPTIONAL_STAGES, all_stages
+from odise_trt.bundle import rebuild
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
 
 VERBS = ("run", "vocab", "inspect", "doctor", "cache")
-TOOLKIT_VERBS = ("bench", "build", "data", "eval", "features", "scenes", "train", "train-demo")
+TOOLKIT_VERBS = (
+    "bench",
+    "build",
+    "convert",
+    "data",
+    "download",
+    "eval",
+    "features",
+    "scenes",
+    "train",
+    "train-demo",
+)
 
 
 def odise(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +62,7 @@ def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None
         ("odise-trt build --pa", ["--parity-windows"]),
         ("odise-trt train --check", ["--checkpointing", "--checkpoint-steps", "--checkpoint-minutes"]),
         ("odise-trt data ", ["list", "verify", "prepare"]),
+        ("odise-trt download odise-la", ["odise-label", "odise-label-release"]),
         ("odise-trt bench s", ["stages", "synonyms"]),
         ("odise-trt bench stages --re", ["--repeats"]),
         ("odise-trt data verify ade", ["ade150", "ade847"]),
@@ -70,7 +83,8 @@ def test_options_and_the_names_they_take_are_offered(line: str, names: list[str]
 
 
 def test_every_stage_and_every_vocabulary_can_be_completed() -> None:
-    assert stages_like("") == list(STAGES)
+    assert stages_like("") == list(all_stages())
+    assert optional_stages_like("") == list(OPTIONAL_STAGES) == list(rebuild.OPTIONAL_STAGES)
     assert vocabularies_like("") == list(PRESETS)
 
 

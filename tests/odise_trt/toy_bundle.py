@@ -20,6 +20,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.bundle import sha256_of
 from odise_trt.bundle.manifest import CONSTANTS, TOKENIZER, Manifest, ModelSpec, StageEntry
+from odise_trt.features.names import RAW, RAW_STAGE
 from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 
 WINDOW, SHORT_SIDE, MAX_SIDE, DIVISOR = 128, 128, 320, 64
@@ -33,6 +34,8 @@ _START, _END = 2 * len(_LETTERS) + 1, 2 * len(_LETTERS) + 2
 
 #: Feature map -> pixels of the image per element.
 LEVELS = {"s2": 4, "s3": 8, "s4": 16, "s5": 32}
+#: Raw feature -> pixels of the image per element.
+RAW_LEVELS = dict(zip(RAW, (4, 8, 64, 32, 16, 8, 8, 4), strict=True))
 MODEL = ModelSpec(
     kind="label",
     short_side=SHORT_SIDE,
@@ -56,10 +59,15 @@ def make(
     target: Path,
     graphs: Mapping[str, onnx.ModelProto] | None = None,
     declared: Mapping[str, StageSpec] | None = None,
+    raw: bool = False,
     **changes: Any,
 ) -> Path:
-    """Write the bundle; `graphs` and `declared` replace stages, `changes` are fields of the manifest."""
-    made = {**stage_graphs(), **(graphs or {})}
+    """Write the bundle; `graphs` and `declared` replace stages, `changes` are fields of the manifest.
+
+    Args:
+        raw: with the optional stage `raw_features`.
+    """
+    made = {**stage_graphs(), RAW_STAGE: raw_graph(), **(graphs or {})}
     with BundleWriter(target) as writer:
         write_tokenizer(writer.folder / TOKENIZER)
         np.savez(
@@ -69,7 +77,7 @@ def make(
             null_embed=_projected(_text_embed(["nothing"])),
         )
         entries = []
-        for usual in specs():
+        for usual in (*specs(), raw_spec()) if raw else specs():
             spec = (declared or {}).get(usual.name, usual)
             file = f"{spec.name}.onnx"
             onnx.save(made[spec.name], writer.folder / file)
@@ -154,6 +162,33 @@ def specs() -> tuple[StageSpec, ...]:
             (texts,),
         ),
     )
+
+
+def raw_spec() -> StageSpec:
+    """The optional stage of raw features."""
+    features = next(spec for spec in specs() if spec.name == "features")
+    return replace(
+        features,
+        name=RAW_STAGE,
+        inputs=(*features.inputs, Tensor("time_step", "int64", (1,))),
+        outputs=tuple(
+            Tensor(name, "float32", ("windows", 3, f"side/{stride}", f"side/{stride}"))
+            for name, stride in RAW_LEVELS.items()
+        ),
+    )
+
+
+def raw_graph() -> onnx.ModelProto:
+    """The colours, averaged per place, plus the time step."""
+    node = helper.make_node
+    nodes = [node("Cast", ["time_step"], ["late"], to=TensorProto.FLOAT)]
+    for name, stride in RAW_LEVELS.items():
+        size = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
+        nodes += [
+            node("AveragePool", ["windows"], [f"{name}_mean"], **size),
+            node("Add", [f"{name}_mean", "late"], [name]),
+        ]
+    return model(raw_spec(), nodes)
 
 
 def _letter_table() -> np.ndarray:

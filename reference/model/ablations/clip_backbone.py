@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference.model.backbone import PYRAMID, Backbone
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.clip import Clip, advance, key_value
 from reference.model.projections import Bottleneck
 from reference.preset import Preset

@@ -32,7 +32,7 @@ class EmptyCaptioner(Captioner):
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """(cond_inputs, cond_emb) of a batch of windows."""
-        return self.uncond_inputs.expand(len(windows), -1, -1), self._unshifted(windows)
+        return self.unconditional(len(windows))
 
     def unread(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of the implicit captioner, which are unused here."""
@@ -40,10 +40,6 @@ class EmptyCaptioner(Captioner):
         yield self.alpha_cond_time_embed
         yield from self.clip_project.parameters()
         yield from self.time_embed_project.parameters()
-
-    def _unshifted(self, windows: Tensor) -> Tensor:
-        width = self.alpha_cond_time_embed.shape[0]
-        return self.uncond_inputs.new_zeros(len(windows), width)
 
 
 class GivenCaptioner(EmptyCaptioner):
@@ -105,7 +101,8 @@ class GivenCaptioner(EmptyCaptioner):
             raise AblationError(
                 f"{len(self._captions)} captions for {len(windows)} windows", "give one caption per image"
             )
-        return self.encode(self._captions).repeat_interleave(per_image, dim=0), self._unshifted(windows)
+        _, unshifted = self.unconditional(len(windows))
+        return self.encode(self._captions).repeat_interleave(per_image, dim=0), unshifted
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> Tensor:

@@ -74,8 +74,9 @@ def test_every_array_of_a_file_is_an_input_or_compared(kind: str):
         assert known or name in _rows(kind), array
 
 
-# The losses themselves are those of the tests above for both kinds.
-@pytest.mark.parametrize("kind", ["label", pytest.param("caption", marks=pytest.mark.slow)])
+# The losses themselves are those of the tests above, the features those of the pruned way in test_model.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_training_step_gives_these_losses_and_no_others(kind: str):
     case = _case(kind)
     with torch.no_grad():

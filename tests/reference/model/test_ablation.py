@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.checked_export import export_checked
+from export.checked_export import Task, export_checked
 from odise_trt.errors import ExportError, OdiseError
 from reference.ablation import Ablation
 from reference.checkpoint import load_weights
@@ -137,7 +137,7 @@ def test_only_an_ablated_classifier_can_be_exported(tmp_path: Path):
     Ablation.parse(classifier="diffusion").refuse_export()
     model = load_weights(DEMO.with_ablation(Ablation.parse(captioner="empty")), "random:3")
     with pytest.raises(ExportError, match="--captioner empty"):
-        export_checked(model, ("captioner", "fp32"), None, tmp_path)
+        export_checked(model, Task("captioner", "fp32"), None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

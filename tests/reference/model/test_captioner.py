@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.windows import extract_windows
 from reference.oracle.official_pass import caption
 from tests.reference.golden_models import ALL_CASES, golden_case, golden_model

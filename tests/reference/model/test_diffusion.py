@@ -8,7 +8,7 @@ import torch
 from reference.checkpoint import fill_random, load_weights
 from reference.model import ODISE
 from reference.model.backbone import Backbone
-from reference.model.captioner import resize_bicubic
+from reference.model.bicubic import resize_bicubic
 from reference.model.diffusion import STRIDES, Diffusion, raw_channels
 from reference.model.windows import extract_windows
 from reference.noise_schedule import schedule

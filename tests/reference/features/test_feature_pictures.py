@@ -1,33 +1,21 @@
-"""Pictures of the diffusion features: maps of a whole photo, k-means, and the command."""
+"""Pictures of the diffusion features: k-means, panels, and the command."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from reference.ablation import Ablation
-from reference.checkpoint import load_weights
-from reference.features.maps import FeatureError, FeatureMap, cluster, feature_maps
-from reference.features.names import FEATURES
+from odise_trt.errors import FeatureError
+from odise_trt.features import Features
+from reference.features.cluster import cluster
 from reference.features.pictures import draw_features
-from reference.model import ODISE
-from reference.model.captioner import resize_bicubic
-from reference.preset import DEMO
 from tests.door import call, verb
 
 COMMAND = verb("reference.features.cli:features")
-
-
-@cache
-def demo() -> ODISE:
-    return load_weights(DEMO, "random:3")
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -36,34 +24,6 @@ def photo(height: int, width: int) -> np.ndarray:
     pixels[:, : width // 2, 0] += 200
     pixels[:, width // 2 :, 2] += 200
     return pixels
-
-
-@torch.no_grad()
-def test_a_photo_of_one_window_has_the_raw_features_of_the_diffusion_model():
-    side = DEMO.window
-    pixels = photo(side, side)
-    # A model of this size of images leaves the photo as it is.
-    model = load_weights(replace(DEMO, short_side=side), "random:3")
-    window = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    expected = model.backbone.diffusion(window, *model.captioner(window))
-    maps = feature_maps(model, pixels)
-    assert [feature.name for feature in maps] == list(FEATURES)
-    assert [feature.stride for feature in maps] == [4, 8, 64, 32, 16, 8, 8, 4]
-    for feature, raw in zip(maps, expected, strict=True):
-        np.testing.assert_array_equal(feature.values, raw[0].permute(1, 2, 0).numpy())
-
-
-@torch.no_grad()
-def test_windows_are_joined_in_place_and_padding_is_left_out():
-    # 256 x 300 after resizing, padded to 256 x 320: two rows of three windows.
-    pixels = photo(256, 300)
-    (feature,) = feature_maps(demo(), pixels, ["un8"])
-    assert feature.size == (256, 300)
-    assert feature.values.shape == (16, 19, 96)
-    window = torch.from_numpy(pixels[128:, :128]).permute(2, 0, 1)[None].float() / 255
-    raw = demo().backbone.diffusion(resize_bicubic(window, 128), *demo().captioner(window))
-    expected = raw[FEATURES.index("un8")][0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(feature.values[8:, :8], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_groups_that_are_apart_are_found_the_largest_first_for_every_seed():
@@ -98,20 +58,26 @@ def test_what_cannot_be_grouped_is_said(values, clusters, match):
         cluster(values, clusters)
 
 
+def features_of(values: np.ndarray, stride: int, size: tuple[int, int]) -> Features:
+    """One map, un8, (C, h, w)."""
+    return Features({"un8": values}, {"un8": stride}, size, size)
+
+
 def test_a_pixel_has_the_colour_of_the_place_it_lies_in():
     # A photo of 6 x 10 pixels with stride 4: places of 4, then 2 pixels, and of 4, 4 and 2.
-    feature = FeatureMap("un8", 4, np.zeros((2, 3, 1), np.float32), (6, 10))
+    features = features_of(np.zeros((1, 2, 3), np.float32), 4, (6, 10))
     places = np.array([[1, 2, 3], [4, 5, 6]])
     expected = np.repeat(np.repeat(places, [4, 2], axis=0), [4, 4, 2], axis=1)
-    np.testing.assert_array_equal(feature.at(places, 6, 10), expected)
-    np.testing.assert_array_equal(feature.at(places, 12, 20), expected.repeat(2, axis=0).repeat(2, axis=1))
+    np.testing.assert_array_equal(features.enlarged("un8", places, 6, 10), expected)
+    twice = expected.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(features.enlarged("un8", places, 12, 20), twice)
 
 
 def test_the_picture_has_the_photo_and_a_panel_of_flat_colours_per_feature():
-    values = np.zeros((4, 4, 1), np.float32)
-    values[:, 2:] = 1
+    values = np.zeros((1, 4, 4), np.float32)
+    values[..., 2:] = 1
     pixels = photo(64, 64)
-    picture = np.asarray(draw_features(pixels, [FeatureMap("un8", 16, values, (64, 64))], clusters=2))
+    picture = np.asarray(draw_features(pixels, features_of(values, 16, (64, 64)), clusters=2))
     panel = picture.shape[1] // 2 + 4
     left, right = picture[:512, panel : panel + 250], picture[:512, panel + 260 :]
     assert len(np.unique(left.reshape(-1, 3), axis=0)) == len(np.unique(right.reshape(-1, 3), axis=0)) == 1
@@ -167,9 +133,3 @@ def test_the_command_names_what_is_wrong(words, error, tmp_path, monkeypatch):
     assert done.status == 1
     assert done.stderr.startswith(f"{error}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
-
-
-def test_a_model_without_diffusion_has_no_such_features():
-    model = load_weights(DEMO.with_ablation(Ablation.parse(features="clip")), "random:3")
-    with pytest.raises(FeatureError, match="no diffusion features"):
-        feature_maps(model, photo(64, 64))

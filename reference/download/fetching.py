@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
-from odise_trt.errors import OutputError, WeightsError, reason
+from odise_trt.errors import OutputError, WeightsError
 from odise_trt.files.writing import writing
 from reference.errors import DownloadError
 
 from . import hub
+from .alone import alone
 from .artefacts import Artefact, artefacts_of, size_in_words
 from .checks import flaw, wrong_hash
 from .consent import Consent, write_record
@@ -23,8 +21,6 @@ from .places import search
 from .refusals import by_hand
 from .reporter import SILENT, Reporter
 from .transfer import Patience, Transfer
-
-_SECONDS_BETWEEN_TRIES = 0.2
 
 
 def fetch(
@@ -81,7 +77,7 @@ def _each(artefacts: Iterable[Artefact | str]) -> list[Artefact]:
 
 def _fetch(artefact: Artefact, folder: Path, how: str, reporter: Reporter, patience: Patience) -> Path:
     place = folder / artefact.file
-    with _alone(place, reporter.note):
+    with alone(place, reporter.note):
         # Another process may have fetched it while this one waited.
         if place.is_file() and flaw(artefact, place, reporter) is None:
             return place
@@ -148,28 +144,3 @@ def _require_room(folder: Path, count: int) -> None:
             f"{folder} has {size_in_words(free)} of free space, {size_in_words(count)} are to come",
             "make room, or choose another folder with --output",
         )
-
-
-@contextmanager
-def _alone(place: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Keep other processes from fetching the same file in the block."""
-    file = place.with_name(f".{place.name}.lock")
-    lock = FileLock(file, fallback_to_soft=False, poll_interval=_SECONDS_BETWEEN_TRIES)
-    try:
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            note(f"waiting for another download of {place}")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        why = reason(error) if isinstance(error, OSError) else "the file system has no locks"
-        raise OutputError(
-            f"{place} cannot be locked against other downloads: {why}",
-            "choose another folder with --output, on a local disk",
-        ) from error
-    try:
-        yield
-    finally:
-        # The file is removed while it is locked: a waiting process sees that it is gone, and makes a new one.
-        file.unlink(missing_ok=True)
-        lock.release()

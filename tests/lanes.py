@@ -56,9 +56,22 @@ LONGEST = (
     "test_losses_goldens",
     "test_goldens",
     "test_trainer",
-    "test_demo_stages",
+    "test_endings",
     "test_build",
+    "test_demo_stages",
+    "test_ablation_features",
+    "test_raw_features",
+    "test_doors",
+    "test_convert",
+    "test_official_layouts",
+    "test_model",
+    "test_checkpoint",
+    "test_gpu_benchmark",
     "test_onnx_export",
+    "test_scenes",
+    "test_training_loader",
+    "test_train_command",
+    "test_checkpoints",
 )
 
 

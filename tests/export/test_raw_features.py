@@ -121,6 +121,7 @@ def test_it_goes_through_the_parity_gate_and_is_standard(bundle: Bundle) -> None
     assert {node.domain for node in graph.node} == {""}
 
 
+@pytest.mark.slow
 def test_in_half_precision_the_step_stays_exact(small: ODISE, tmp_path: Path) -> None:
     request = Request("tiny", "random:3", output=tmp_path)
     exported = export_checked(small, Task(RAW_STAGE, "fp16"), request, tmp_path)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from odise_trt.errors import OutputError, WeightsError
 from reference.checkpoint import describe_weights, load_weights, official_state_dict
-from reference.convert.convert import Inputs, convert
+from reference.convert.convert import Converted, Inputs, convert
 from reference.convert.expected import Expected
 from reference.preset import PRESETS
 from tests.check_golden import check
@@ -34,6 +34,13 @@ UNET = "model.diffusion_model."
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     return inputs(tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture(scope="module")
+def made(files: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The label model, converted once."""
+    path = tmp_path_factory.mktemp("converted") / "golden.safetensors"
+    return convert("golden-label", files, path, accepted=ACCEPTED)
 
 
 def golden(kind: str) -> dict[str, torch.Tensor]:
@@ -64,15 +71,17 @@ def assert_golden(tensors: dict[str, torch.Tensor], kind: str = "label") -> None
         torch.testing.assert_close(tensors[name], expected[name], rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", ["label", "caption"])
-def test_the_published_files_become_the_golden_model(kind: str, files: Inputs, tmp_path: Path) -> None:
-    files = replace(files, odise=write_odise(tmp_path, kind))
-    assert_golden(converted(files, tmp_path / "out.safetensors", f"golden-{kind}"), kind)
+def test_the_published_files_become_the_golden_model(made: Converted) -> None:
+    assert_golden(read(made.path))
 
 
-def test_a_converted_file_gives_a_recorded_case_of_the_official_code(files: Inputs, tmp_path: Path) -> None:
-    convert("golden-label", files, tmp_path / "out.safetensors", accepted=ACCEPTED)
-    model = load_weights("golden-label", str(tmp_path / "out.safetensors"))
+def test_the_published_files_become_the_golden_caption_model(files: Inputs, tmp_path: Path) -> None:
+    files = replace(files, odise=write_odise(tmp_path, "caption"))
+    assert_golden(converted(files, tmp_path / "out.safetensors", "golden-caption"), "caption")
+
+
+def test_a_converted_file_gives_a_recorded_case_of_the_official_code(made: Converted) -> None:
+    model = load_weights("golden-label", str(made.path))
     rows = check(GoldenCase(GOLDENS / "golden_label_512.npz"), model, "pruned")
     assert [row for row in rows if row.verdict == "OFF"] == []
 
@@ -88,8 +97,7 @@ def write_trained(folder: Path) -> str:
     return str(write_safetensors(folder / "trained.safetensors", trained("label")))
 
 
-def test_the_header_says_what_the_file_is_made_of(files: Inputs, tmp_path: Path) -> None:
-    made = convert("golden-label", files, tmp_path / "out.safetensors", accepted=ACCEPTED)
+def test_the_header_says_what_the_file_is_made_of(made: Converted) -> None:
     with safe_open(made.path, framework="pt") as file:
         header = file.metadata()
     sources = json.loads(header["sources"])

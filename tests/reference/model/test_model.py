@@ -42,7 +42,8 @@ def _assert_same(ours: Segmentation, expected: Segmentation, tolerance: float = 
     assert ours.panoptic.segments == expected.panoptic.segments
 
 
-@pytest.mark.parametrize("kind", ["label", "caption"])
+# The label model is compared on label_small in test_goldens.py, and from a converted file in test_convert.py.
+@pytest.mark.parametrize("kind", [pytest.param("label", marks=pytest.mark.slow), "caption"])
 def test_the_pruned_way_gives_the_official_numbers(kind: str):
     case = GoldenCase(GOLDENS / f"golden_{kind}_512.npz")
     rows = check(case, load_golden_model(kind), "pruned")

@@ -71,19 +71,21 @@ def goldens() -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo preset for ONNX Runtime in fp32, built once for all processes of a run of the tests."""
+def demo_bundle(pytestconfig: pytest.Config) -> Path:
+    """The demo preset for ONNX Runtime in fp32.
+
+    It is built once for all processes, and again only if something that decides its content has changed since
+    the last run. `pytest --cache-clear` removes it. Tests must not write to it.
+    """
     from rich.console import Console
 
     from export.build import build
     from export.console import ConsoleReporter
     from export.plan import Request
 
-    place = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent
+    assert pytestconfig.cache is not None
     # Of two processes that build it, the second waits for the first and finds it up to date.
-    request = Request(preset="demo", weights="demo", output=place / "engines")
+    request = Request(preset="demo", weights="demo", output=pytestconfig.cache.mkdir("engines"))
     with ConsoleReporter(Console(quiet=True)) as reporter:
         (built,) = build(request, reporter)
     return built.folder

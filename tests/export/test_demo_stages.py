@@ -21,7 +21,7 @@ from odise_trt.bundle import Bundle
 from reference.preset import DEMO
 
 REQUEST = Request("demo", "random:3")
-#: In half precision the first two take a minute to export. CLIP is in the captioner and in the text encoder, too.
+#: The first two take a minute in half precision. CLIP is in the captioner and in the text encoder, too.
 LONG = ("features", "mask_head", "clip_pool")
 IN_HALF = [
     pytest.param(stage, marks=pytest.mark.slow if stage in LONG else ())

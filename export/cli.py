@@ -16,6 +16,7 @@ from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
 from reference.completion import presets_like
 from reference.names import EMPTY
+from reference.weights.place import OFFICIAL
 
 from .completion import optional_stages_like, stages_like
 from .stopping import ends_soon
@@ -106,7 +107,7 @@ def build(
     )
     weights = _default_weights(preset) if weights is None else weights
     console = Console()
-    if weights == "official":
+    if weights == OFFICIAL:
         _provide(preset, accept_licenses)
     elif accept_licenses:
         raise ExportError("--accept-licenses is for --weights official", "leave it out")

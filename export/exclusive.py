@@ -12,15 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from odise_trt.bundle.place import clear_leftovers, make_parent, real_place
-from odise_trt.errors import OutputError, reason
 from odise_trt.files.writing import writing
+from reference.alone import alone
 
 #: Folder of unfinished graphs, beside their bundle. They become its files by a link, without a copy.
 _GRAPHS = ".onnx-"
-_SECONDS_BETWEEN_TRIES = 0.2
 
 _held: set[Path] = set()
 
@@ -67,34 +64,14 @@ def clear_held() -> None:
 
 @contextmanager
 def _lock(place: Path, note: Callable[[str], None]) -> Iterator[None]:
-    file = place.with_name(f".{place.name}.lock")
-    lock = FileLock(file, fallback_to_soft=False, poll_interval=_SECONDS_BETWEEN_TRIES)
     make_parent(place)
-    _acquire(lock, place, note)
-    _held.add(place)
-    try:
-        if left := clear_leftovers(place, _GRAPHS):
-            note(f"cleared what a build that was killed left: {', '.join(left)}")
-        yield
-    finally:
-        with suppress(OSError):
-            clear_leftovers(place, _GRAPHS)
-        _held.discard(place)
-        # The file is removed while it is locked: a waiting process sees that it is gone, and makes a new one.
-        file.unlink(missing_ok=True)
-        lock.release()
-
-
-def _acquire(lock: FileLock, place: Path, note: Callable[[str], None]) -> None:
-    try:
+    with alone(place, note, "build"):
+        _held.add(place)
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            note(f"waiting for another build of {place}")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        why = reason(error) if isinstance(error, OSError) else "the file system has no locks"
-        raise OutputError(
-            f"{place} cannot be locked against other builds: {why}",
-            "choose another --output, on a local disk",
-        ) from error
+            if left := clear_leftovers(place, _GRAPHS):
+                note(f"cleared what a build that was killed left: {', '.join(left)}")
+            yield
+        finally:
+            with suppress(OSError):
+                clear_leftovers(place, _GRAPHS)
+            _held.discard(place)

@@ -25,7 +25,7 @@ from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
 from reference.weights.header import content_sha256, sd_version
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
-from reference.weights.place import official_file
+from reference.weights.place import OFFICIAL, official_file
 from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 _SEEDED = "random:"
-#: The source that stands for the published weights, once they are downloaded and converted.
-OFFICIAL = "official"
 _DEMO = {"demo": shipped.LABEL, "demo-caption": shipped.CAPTION}
 _NAMES_SHOWN = 5
 _SOURCES = "give a safetensors file, official, demo, or random:SEED"
@@ -112,7 +110,7 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
         return model.eval()
     if source == "demo" and preset.kind == "caption":
         frozen = frozen or "demo"
-    with WeightsFile(_existing(preset, source)) as tensors:
+    with WeightsFile(weights_file(preset, source)) as tensors:
         if tensors.labels is not None:
             preset = replace(preset, train_labels=tensors.labels)
         if frozen is None:
@@ -136,7 +134,7 @@ def load_frozen(preset: Preset | str, source: str) -> ODISE:
     if _seed(source) is not None:
         return load_weights(preset, source)
     # The frozen part of both demo models is in the file of the label model.
-    path = shipped.LABEL if source == "demo" else _existing(preset, source)
+    path = shipped.LABEL if source == "demo" else weights_file(preset, source)
     with WeightsFile(path) as tensors:
         model = _allocated(preset)
         load_official(model, tensors, part="frozen")
@@ -170,13 +168,44 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
     if _seed(source) is not None:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
-    path = _existing(preset, source)
+    path = weights_file(preset, source)
     digest = content_sha256(path) or _file_hash(path)
     name = source if source in ("demo", OFFICIAL) else path.name
     described = WeightsDescription(source=name, sha256=digest, seeded=False)
     if (version := sd_version(path)) is not None:
         described["sd_version"] = version
     return described
+
+
+def weights_file(preset: Preset, source: str) -> Path:
+    """Return the file that a source of weights other than "random:SEED" stands for.
+
+    Raises:
+        WeightsError: there is no such file, or it may not be read.
+    """
+    if not source.strip():
+        raise WeightsError("an empty value was given for the weights", _SOURCES)
+    if "://" in source:
+        raise WeightsError(f"{source} is an address, not a file", "download the file, and give its place")
+    if source == OFFICIAL:
+        path = official_file(preset.name)
+        if not path.exists():
+            raise WeightsError(
+                f"the published weights of {preset.name} are not here: there is no {path}",
+                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path};"
+                " odise-trt build --weights official does both",
+            )
+    elif source != "demo":
+        path = Path(os.path.expanduser(source))
+    elif preset.name in _DEMO:
+        path = _DEMO[preset.name]
+    else:
+        raise WeightsError(
+            f"the demo weights do not fit preset {preset.name!r}",
+            "use --preset demo, or give a safetensors file or random:SEED",
+        )
+    _try_to_read(path)
+    return path
 
 
 def _file_hash(path: Path) -> str:
@@ -315,32 +344,6 @@ def _seed(source: str) -> int | None:
     if not number.isdecimal():
         raise WeightsError(f"{source!r} has no seed", "give a whole number, like random:0")
     return int(number)
-
-
-def _existing(preset: Preset, source: str) -> Path:
-    if not source.strip():
-        raise WeightsError("an empty value was given for the weights", _SOURCES)
-    if "://" in source:
-        raise WeightsError(f"{source} is an address, not a file", "download the file, and give its place")
-    if source == OFFICIAL:
-        path = official_file(preset.name)
-        if not path.exists():
-            raise WeightsError(
-                f"the published weights of {preset.name} are not here: there is no {path}",
-                f"run odise-trt download {preset.name}, then odise-trt convert {preset.name} -o {path};"
-                " odise-trt build --weights official does both",
-            )
-    elif source != "demo":
-        path = Path(os.path.expanduser(source))
-    elif preset.name in _DEMO:
-        path = _DEMO[preset.name]
-    else:
-        raise WeightsError(
-            f"the demo weights do not fit preset {preset.name!r}",
-            "use --preset demo, or give a safetensors file or random:SEED",
-        )
-    _try_to_read(path)
-    return path
 
 
 def _try_to_read(path: Path) -> None:

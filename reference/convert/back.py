@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def to_diffusers(
             (folder / file).parent.mkdir(parents=True)
             size = sum(entry.size for entry in entries)
             with reporter.counting(f"writing {file}", size) as advance:
-                read = _Reader(tensors, names)
+                read = partial(_shaped, tensors, names)
                 write_streamed(folder / file, entries, read, {"format": "pt"}, written=advance)
             counts[str(part)] = len(entries)
         for file, config in _configs(expected.preset).items():
@@ -89,17 +90,10 @@ def to_diffusers(
     return counts
 
 
-class _Reader:
-    """Tensors by their names in a folder of diffusers."""
-
-    def __init__(
-        self, tensors: Mapping[str, Tensor], names: Mapping[str, tuple[str, tuple[int, ...]]]
-    ) -> None:
-        self._tensors, self._names = tensors, names
-
-    def __call__(self, name: str) -> Tensor:
-        official, shape = self._names[name]
-        return self._tensors[official].reshape(shape)
+def _shaped(tensors: Mapping[str, Tensor], names: Mapping[str, tuple[str, Shape]], name: str) -> Tensor:
+    """Return a tensor by its name in a folder of diffusers."""
+    official, shape = names[name]
+    return tensors[official].reshape(shape)
 
 
 @contextmanager

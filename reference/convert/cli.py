@@ -55,7 +55,7 @@ def convert(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="single: all fp32. stored: as the files have it, 5.2 instead of 6.1 GB.")
+        Precision, typer.Option(help="single: all fp32. stored: as the files have it, 5.3 instead of 6.1 GB.")
     ] = Precision.single,
     to: Annotated[
         To, typer.Option(help="odise-trt: the file for --weights. The others: back, to what others read.")
@@ -78,6 +78,10 @@ def convert(
         return
     if odise is not None or sd is not None or clip is not None or frozen or allow_version:
         raise ArgumentError(f"--to {to} reads one converted file", "give it with --weights, and nothing else")
+    if precision is not Precision.single:
+        raise ArgumentError(f"--precision does nothing for --to {to}", "leave it out: types stay as they are")
+    if overwrite and to is To.diffusers:
+        raise ArgumentError("--overwrite replaces a file, not a folder", "give a new folder")
     if weights is None:
         raise ArgumentError(f"--to {to} needs the converted file", "give it with --weights")
     _back(preset, to, weights, output, overwrite)

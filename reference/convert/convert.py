@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,12 +14,12 @@ import torch
 from torch import Tensor
 
 from odise_trt.errors import OutputError, WeightsError
-from odise_trt.files.writing import writing
 from reference.convert import versions
 from reference.convert.expected import OURS, Expected
 from reference.convert.sources import open_clip, open_odise, open_stable_diffusion
-from reference.convert.sources.source import Source
+from reference.convert.sources.source import Lazy, Source
 from reference.download.artefacts import CC_BY_NC_SA, MIT, OPENRAIL_M
+from reference.download.fetching import require_room
 from reference.download.reporter import SILENT, Reporter
 from reference.model.allocation import SkipInitialisation
 from reference.model.diffusion import build_cond_stage, empty_caption
@@ -99,30 +98,44 @@ def convert(
             "convert odise-label or odise-caption",
         )
     expected = Expected.of(preset)
-    _require_room(output, expected.size)
+    _refuse_input(inputs, output)
+    require_room(output.parent, expected.size + _HEADER_ROOM)
     with ExitStack() as stack:
-        sources = _open(inputs, expected, reporter, stack)
+        sources = _open(inputs, expected, reporter, stack, output.parent)
         for source in sources.values():
             for note in source.notes:
                 reporter.note(note)
         unet = versions.fingerprint(sources["stable_diffusion"], expected, reporter)
         verdicts = _verdicts(sources, expected, unet, accepted, reporter)
-        tensors = _tensors(sources, expected)
-        entries = [_entry(name, tensors[name], precision) for name in tensors]
+        computed = _computed(sources, expected)
+        held = (computed, *(source.tensors for source in sources.values()))
+        tensors = Lazy({name: partial(one.__getitem__, name) for one in held for name in one})
+        # In the order of the model, so that the same tensors give the same file whatever they came in.
+        names = [name for part in expected.parts.values() for name in part if name in tensors]
+        entries = [_entry(name, tensors[name], precision) for name in (*names, *expected.constants)]
         metadata = _metadata(expected, sources, verdicts, unet)
         size = sum(entry.size for entry in entries)
         with reporter.counting(f"writing {output.name}", size) as advance:
-            content = write_streamed(output, entries, lambda name: tensors[name](), metadata, written=advance)
-    names = {role: verdict.name for role, verdict in verdicts.items()}
-    return Converted(output, len(entries), output.stat().st_size, content, unet, names)
+            content = write_streamed(output, entries, tensors.__getitem__, metadata, written=advance)
+    told = {role: verdict.name for role, verdict in verdicts.items()}
+    return Converted(output, len(entries), output.stat().st_size, content, unet, told)
 
 
-def _open(inputs: Inputs, expected: Expected, reporter: Reporter, stack: ExitStack) -> dict[str, Source]:
+def _open(
+    inputs: Inputs, expected: Expected, reporter: Reporter, stack: ExitStack, work: Path
+) -> dict[str, Source]:
     how = (expected, reporter, stack)
     sources = {} if inputs.odise is None else {"odise": open_odise(inputs.odise, *how)}
     sources["stable_diffusion"] = open_stable_diffusion(inputs.stable_diffusion, *how)
-    sources["clip"] = open_clip(inputs.clip, *how)
+    sources["clip"] = open_clip(inputs.clip, *how, work)
     return sources
+
+
+def _refuse_input(inputs: Inputs, output: Path) -> None:
+    """Raise OutputError if the result would take the place of a file that it is made of."""
+    for path in (inputs.odise, inputs.stable_diffusion, inputs.clip):
+        if path is not None and path.exists() and output.exists() and output.samefile(path):
+            raise OutputError(f"{output} is one of the files to convert", "give another --output")
 
 
 def _verdicts(
@@ -152,25 +165,17 @@ def _verdicts(
     return verdicts
 
 
-def _tensors(sources: Mapping[str, Source], expected: Expected) -> dict[str, Callable[[], Tensor]]:
-    """Return official name -> function that makes the tensor, for all that the file will have."""
-    tensors: dict[str, Callable[[], Tensor]] = {}
-    for role in ("odise", "stable_diffusion", "clip"):
-        if role in sources:
-            held = sources[role].tensors
-            # In the order of the model, so that the same tensors give the same file whatever they came in.
-            names = (name for part in expected.parts.values() for name in part if name in held)
-            tensors |= {name: partial(held.__getitem__, name) for name in names}
-    tensors |= {name: partial(_same, value) for name, value in expected.constants.items()}
-    for name, wanted in expected.parts["computed"].items():
-        if name.endswith("uncond_inputs"):
-            value = _uncond_inputs(sources["stable_diffusion"], expected)
-        elif name.endswith("shared_noise"):
-            value = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
-        else:
-            raise WeightsError(f"{name} is in no file", "this is a fault of odise-trt, please report it")
-        tensors[name] = partial(_same, value)
-    return tensors
+def _computed(sources: Mapping[str, Source], expected: Expected) -> dict[str, Tensor]:
+    """Return what is in no file, or need not be there: the empty caption, the noise, and the constants."""
+    makers = {
+        "uncond_inputs": lambda shape: _uncond_inputs(sources["stable_diffusion"], expected),
+        "shared_noise": lambda shape: torch.randn(shape, generator=torch.Generator().manual_seed(NOISE_SEED)),
+    }
+    found = {
+        name: makers[name.rpartition(".")[2]](wanted.shape)
+        for name, wanted in expected.parts["computed"].items()
+    }
+    return found | dict(expected.constants)
 
 
 @torch.no_grad()
@@ -188,8 +193,7 @@ def _uncond_inputs(source: Source, expected: Expected) -> Tensor:
     return empty_caption(encoder)
 
 
-def _entry(name: str, make: Callable[[], Tensor], precision: Precision) -> Entry:
-    tensor = make()
+def _entry(name: str, tensor: Tensor, precision: Precision) -> Entry:
     kept = precision == "stored" or not tensor.is_floating_point()
     return Entry(name, tensor.dtype if kept else torch.float32, tuple(tensor.shape))
 
@@ -219,18 +223,3 @@ def _metadata(
     if "odise" in sources:
         metadata[LABELS] = json.dumps([list(names) for names in expected.labels])
     return metadata
-
-
-def _require_room(output: Path, size: int) -> None:
-    place = next((folder for folder in output.absolute().parents if folder.is_dir()), Path("/"))
-    with writing(output):
-        free = shutil.disk_usage(place).free
-    if free < size + _HEADER_ROOM:
-        raise OutputError(
-            f"{place} has {free / 1e9:.1f} GB of free space, the file needs {size / 1e9:.1f} GB",
-            "make room, or choose another --output",
-        )
-
-
-def _same(value: Tensor) -> Tensor:
-    return value

@@ -81,7 +81,7 @@ class Expected:
     @cached_property
     def size(self) -> int:
         """Bytes of all tensors in single precision."""
-        numbers = sum(_numel(w.shape) for part in self.parts.values() for w in part.values())
+        numbers = sum(torch.Size(w.shape).numel() for part in self.parts.values() for w in part.values())
         return 4 * numbers + sum(value.nbytes for value in self.constants.values())
 
 
@@ -89,10 +89,3 @@ def _part(name: str, trainable: bool) -> Part:
     if trainable:
         return "odise"
     return next((part for prefix, part in _PREFIXES.items() if name.startswith(prefix)), "computed")
-
-
-def _numel(shape: Shape) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count

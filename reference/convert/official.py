@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from odise_trt.errors import WeightsError
+from reference.alone import alone
 from reference.download import ARTEFACTS, OF_PRESET, Consent, fetch, find
-from reference.download.alone import alone
 from reference.download.reporter import SILENT, Reporter
 from reference.weights.place import official_file, weights_folder
 
@@ -70,7 +70,7 @@ def provide(preset: str, consent: Consent, reporter: Reporter = SILENT) -> Path:
     files = fetch([preset], weights_folder(), consent, reporter=reporter)
     odise, sd, clip = (files[name] for name in OF_PRESET[preset])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with alone(path, reporter.note):
+    with alone(path, reporter.note, "conversion"):
         if not path.is_file():
             reporter.note(f"converting into {path}")
             convert(preset, Inputs(odise, sd, clip), path, reporter=reporter)

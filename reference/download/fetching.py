@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from odise_trt.errors import OutputError, WeightsError
 from odise_trt.files.writing import writing
+from reference.alone import alone
 from reference.errors import DownloadError
 
 from . import hub
-from .alone import alone
 from .artefacts import Artefact, artefacts_of, size_in_words
 from .checks import flaw, wrong_hash
 from .consent import Consent, write_record
@@ -62,7 +62,7 @@ def fetch(
         if setting := hub.offline():
             raise _offline(missing, folder, setting)
         how = consent(missing)
-        _require_room(folder, sum(_to_come(artefact, folder) for artefact in missing))
+        require_room(folder, sum(_to_come(artefact, folder) for artefact in missing))
         for artefact in missing:
             found[artefact.name] = _fetch(artefact, folder, how, reporter, patience or Patience())
     return {name: path for name, path in found.items() if path is not None}
@@ -77,7 +77,7 @@ def _each(artefacts: Iterable[Artefact | str]) -> list[Artefact]:
 
 def _fetch(artefact: Artefact, folder: Path, how: str, reporter: Reporter, patience: Patience) -> Path:
     place = folder / artefact.file
-    with alone(place, reporter.note):
+    with alone(place, reporter.note, "download"):
         # Another process may have fetched it while this one waited.
         if place.is_file() and flaw(artefact, place, reporter) is None:
             return place
@@ -86,9 +86,7 @@ def _fetch(artefact: Artefact, folder: Path, how: str, reporter: Reporter, patie
         after = f", after the {size_in_words(part.size)} that are here" if part.size else ""
         reporter.note(f"{artefact.name}: fetching it from {urlsplit(url).hostname}{after}")
         try:
-            Transfer(
-                artefact, url, part, patience, reporter, lambda count: _require_room(folder, count)
-            ).run()
+            Transfer(artefact, url, part, patience, reporter, lambda count: require_room(folder, count)).run()
             _require_right(artefact, part, url)
         except DownloadError as error:
             kept = "\n  what was fetched is kept: the same command goes on from there" if part.size else ""
@@ -135,7 +133,8 @@ def _to_come(artefact: Artefact, folder: Path) -> int:
     return max(0, (artefact.about if artefact.bytes is None else artefact.bytes) - there)
 
 
-def _require_room(folder: Path, count: int) -> None:
+def require_room(folder: Path, count: int) -> None:
+    """Raise OutputError unless a folder has room for this many bytes. It is made if it does not exist."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free

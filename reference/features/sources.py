@@ -132,7 +132,7 @@ def load_model(preset: str, weights: str, caption: Caption | None, names: Sequen
         "seeded": described["seeded"],
         "sd_version": described.get("sd_version", "unknown"),
     }
-    if _is_trained(weights):
+    if _is_trained(preset, weights):
         return Model(load_weights(preset, weights), caption or "implicit", facts)
     projected = [name for name in names or () if name in PROJECTED]
     if projected or caption == "implicit":
@@ -155,14 +155,15 @@ def open_engines(folder: Path, device: str | None, threads: int | None) -> Abstr
     return Segmenter.open(folder, device=device, threads=threads, cache=False)
 
 
-def _is_trained(weights: str) -> bool:
+def _is_trained(preset: str, weights: str) -> bool:
     """Whether weights have the trained part too. All but files have."""
-    from odise_trt.files.paths import expanded
+    from reference.checkpoint import weights_file
+    from reference.preset import find_preset
     from reference.weights.safetensors_file import WeightsFile
 
     if weights == "demo" or weights.startswith("random:"):
         return True
-    with WeightsFile(Path(expanded(weights))) as tensors:
+    with WeightsFile(weights_file(find_preset(preset), weights)) as tensors:
         return any(not name.startswith(_FROZEN) for name in tensors)
 
 

@@ -11,8 +11,8 @@ WeightsError.
    ones, and tensors are mapped from the disk. The result is checked once more.
 
 A TorchScript archive is read through its data alone (`torchscript`), never by `torch.jit.load`, which runs
-the operators that the archive names. A safetensors file holds no program (`safetensors_file`): its header is
-checked.
+the operators that the archive names. A safetensors file holds no program; `safetensors_header` checks what it
+says.
 
 A file must not be written to while it is open.
 """

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
 from reference.foreign.archive import read_archive
-from reference.foreign.safetensors_file import Entry, LazyTensors, read_header
+from reference.foreign.safetensors_header import Entry, read_header
 from reference.foreign.torch_file import check_archive, load_checked, require_safe_torch
 from reference.foreign.torchscript import load_script
 from reference.weights.diagnosis import unreadable
+from reference.weights.safetensors_file import WeightsFile
 
 Kind = Literal["torch", "torchscript", "safetensors"]
 
@@ -137,6 +138,5 @@ def _safetensors(path: Path, closing: ExitStack) -> ForeignFile:
     if path.suffix.lower() in _TORCH:
         raise WeightsError(f"{path} is a safetensors file", "rename it: its name ends with .safetensors")
     header, metadata = read_header(path)
-    tensors = LazyTensors(path, header)
-    closing.callback(tensors.close)
+    tensors = closing.enter_context(WeightsFile(path))
     return ForeignFile(path, "safetensors", tensors, metadata, header)

@@ -60,6 +60,9 @@ class WeightsFile(Mapping[str, Tensor]):
             self._open()
         return tensor
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -1,4 +1,4 @@
-"""Safetensors files written tensor by tensor, with the hash of their content in the header.
+"""Safetensors files written tensor by tensor, with hashes of their content in the header.
 
 The library writes a file from all tensors at once, 6 GB for the paper's model. The format is plain: the
 length of the header in 8 bytes, a header in JSON, the tensors one after the other.
@@ -19,14 +19,24 @@ from odise_trt.files.writing import Hint, unfinished
 
 #: Key of the hash in the header: SHA-256 over name, type, shape and bytes of all tensors, in their order.
 CONTENT = "content_sha256"
-_TYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
+#: Key of a second hash, over the first `SAMPLED` bytes of all tensors. It shows whether somebody has saved
+#: other tensors with the old header, and takes no time to compute again.
+SAMPLE = "sample_sha256"
+SAMPLED = 4096
+#: Types of tensors by their names in a header.
+TYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
 }
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
 _UNKNOWN = "0" * 64
 
 
@@ -46,7 +56,7 @@ class Entry:
     @property
     def line(self) -> bytes:
         """What of it besides the numbers goes into the hash."""
-        return f"{self.name}\0{_TYPES[self.dtype]}\0{list(self.shape)}\0".encode()
+        return f"{self.name}\0{_NAMES[self.dtype]}\0{list(self.shape)}\0".encode()
 
 
 def write_streamed(
@@ -73,9 +83,9 @@ def write_streamed(
         OutputError: the file cannot be written. An older file of that name stays as it was.
     """
     ordered = sorted(entries, key=lambda entry: -entry.dtype.itemsize)
-    digest = hashlib.sha256()
+    digest, sample = hashlib.sha256(), hashlib.sha256()
     with unfinished(path, hint) as temporary, temporary.open("r+b") as file:
-        header = _header(ordered, {**metadata, CONTENT: _UNKNOWN})
+        header = _header(ordered, {**metadata, CONTENT: _UNKNOWN, SAMPLE: _UNKNOWN})
         file.write(header)
         for entry in ordered:
             tensor = read(entry.name).detach().to("cpu", entry.dtype).contiguous()
@@ -84,26 +94,14 @@ def write_streamed(
             content = tensor.reshape(-1).view(torch.uint8).numpy().data
             digest.update(entry.line)
             digest.update(content)
+            sample.update(content[:SAMPLED])
             file.write(content)
             written(entry.size)
         found = digest.hexdigest()
         file.seek(0)
         # As long as the first one, since a hash has always 64 letters.
-        file.write(_header(ordered, {**metadata, CONTENT: found}))
+        file.write(_header(ordered, {**metadata, CONTENT: found, SAMPLE: sample.hexdigest()}))
     return found
-
-
-def content_hash(tensors: Mapping[str, Tensor], entries: Sequence[Entry]) -> str:
-    """Compute the hash of a file again, to see whether it is still what was written.
-
-    Args:
-        entries: in the order of the file.
-    """
-    digest = hashlib.sha256()
-    for entry in entries:
-        digest.update(entry.line)
-        digest.update(tensors[entry.name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
@@ -112,7 +110,7 @@ def _header(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
     for entry in entries:
         end = begin + entry.size
         header[entry.name] = {
-            "dtype": _TYPES[entry.dtype],
+            "dtype": _NAMES[entry.dtype],
             "shape": list(entry.shape),
             "data_offsets": [begin, end],
         }

@@ -48,6 +48,16 @@ def test_a_stage_agrees_with_the_reference_and_is_standard(stage: str, demo_bund
     assert domains(demo_bundle / f"{stage}.onnx") == {""}
 
 
+def test_graphs_for_onnx_runtime_have_no_operator_that_it_lacks(demo_bundle: Path) -> None:
+    graphs = [onnx.load(demo_bundle / f"{stage}.onnx").graph for stage in STAGES]
+    operators = {node.op_type for graph in graphs for node in graph.node}
+    assert operators.isdisjoint(find_backend("onnxruntime").lacks)
+    # The norms are there, written with others; resizing is there, as products.
+    assert {"InstanceNormalization", "BatchNormalization"} <= operators
+    cubic = [n for g in graphs for n in g.node for a in n.attribute if a.name == "mode" and a.s == b"cubic"]
+    assert cubic == []
+
+
 @pytest.fixture(scope="module")
 def in_half(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CheckedExport]:
     """A stage exported in half precision and compared, once for all tests."""

@@ -17,6 +17,7 @@ DECIDES_NOTHING = (
     "export/",
     "odise_trt/",
     "reference/__init__.py",
+    "reference/alone.py",
     "reference/errors.py",
     "reference/device.py",
     "reference/names.py",

@@ -232,6 +232,12 @@ def test_threads_are_those_asked_for_or_those_there_are() -> None:
             open_backend("onnxruntime", threads=wrong)
 
 
+def test_threads_of_a_session_on_the_cpu_do_not_spin(bundle: Bundle) -> None:
+    engine = open_backend("onnxruntime").open_stage(bundle.folder, bundle.manifest.stage("captioner"))
+    options = engine._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU"])
 def test_a_device_that_does_not_exist_is_an_error(device: str) -> None:
     with pytest.raises(BackendError, match="there is no device"):

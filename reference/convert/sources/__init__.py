@@ -32,6 +32,12 @@ def open_stable_diffusion(path: Path, expected: Expected, reporter: Reporter, st
     return stable_diffusion(stack.enter_context(open_weights(path)), path, expected, reporter)
 
 
-def open_clip(path: Path, expected: Expected, reporter: Reporter, stack: ExitStack) -> Source:
-    """Open CLIP; `stack` holds it open. See `clip.clip`."""
-    return clip(stack.enter_context(open_weights(path)), path, expected, reporter)
+def open_clip(
+    path: Path, expected: Expected, reporter: Reporter, stack: ExitStack, work: Path | None = None
+) -> Source:
+    """Open CLIP; `stack` holds it open. See `clip.clip`.
+
+    Args:
+        work: a folder for a temporary copy of OpenAI's archive, 0.9 GB. None: the system's.
+    """
+    return clip(stack.enter_context(open_weights(path, work)), path, expected, reporter)

@@ -154,8 +154,16 @@ def test_a_full_disk_is_told_before_anything_is_written(
     from types import SimpleNamespace
 
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
-    with pytest.raises(OutputError, match="of free space, the file needs"):
+    with pytest.raises(OutputError, match=r"of free space, .* are to come"):
         convert("golden-label", files, tmp_path / "o", accepted=ACCEPTED)
+
+
+def test_a_file_that_is_converted_is_never_replaced(files: Inputs) -> None:
+    assert files.odise is not None
+    before = files.odise.read_bytes()
+    with pytest.raises(OutputError, match="is one of the files to convert"):
+        convert("golden-label", files, files.odise, accepted=ACCEPTED)
+    assert files.odise.read_bytes() == before
 
 
 def test_a_preset_that_is_made_of_other_things_is_refused(files: Inputs, tmp_path: Path) -> None:

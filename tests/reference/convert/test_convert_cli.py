@@ -77,6 +77,8 @@ def test_a_file_that_is_there_stays(files: Inputs) -> None:
         (["golden-label"], "--odise, --sd, --clip are missing"),
         (["golden-label", "--frozen", "--odise", "x"], "--frozen writes no tensor of --odise"),
         (["golden-label", "--weights", "x"], "--weights is for the way back"),
+        (["golden-label", "--to", "release", "--precision", "stored"], "--precision does nothing for --to"),
+        (["golden-label", "--to", "diffusers", "--overwrite"], "replaces a file, not a folder"),
         (["golden-label", "--to", "release"], "--to release needs the converted file"),
         (["golden-label", "--to", "diffusers", "--weights", "x", "--sd", "y"], "reads one converted file"),
         (["golden-labels", "--odise", "x", "--sd", "y", "--clip", "z"], "golden-labels"),

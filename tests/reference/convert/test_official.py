@@ -17,6 +17,7 @@ from reference.convert.official import found, provide
 from reference.download import ARTEFACTS, OF_PRESET, accepted
 from reference.download.artefacts import MIT, Artefact
 from reference.errors import DownloadError
+from reference.features.sources import load_model
 from reference.weights import place
 from tests.door import call, verb
 from tests.reference.convert.golden_files import inputs
@@ -96,6 +97,13 @@ def test_one_call_fetches_and_converts_and_the_next_does_nothing(published: Publ
     assert published.requests == before
     assert describe_weights("golden-label", "official")["source"] == "official"
     assert load_weights("golden-label", "official").preset.name == "golden-label"
+    # What features take of it, before any feature is computed.
+    source = load_model("golden-label", "official", None, None)
+    assert (source.caption, source.facts["weights"], source.facts["sd_version"]) == (
+        "implicit",
+        "official",
+        "1.3",
+    )
 
 
 def test_without_consent_nothing_is_fetched(published: Published) -> None:

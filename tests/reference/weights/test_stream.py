@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from odise_trt.errors import OutputError
 from reference.weights.header import content_sha256
-from reference.weights.stream import CONTENT, Entry, content_hash, write_streamed
+from reference.weights.stream import CONTENT, SAMPLE, Entry, write_streamed
 
 TENSORS = {
     "half": torch.randn(3, 5).half(),
@@ -36,15 +38,23 @@ def test_the_library_reads_what_was_written(tmp_path):
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
     with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
-        assert file.metadata() == {"preset": "x", CONTENT: digest}
+        header = file.metadata()
+    assert header.keys() == {"preset", CONTENT, SAMPLE}
+    assert (header["preset"], header[CONTENT]) == ("x", digest)
     assert content_sha256(tmp_path / "x.safetensors") == digest
 
 
 def test_the_hash_is_that_of_names_types_shapes_and_numbers(tmp_path):
     first = write(tmp_path / "a.safetensors")
     assert write(tmp_path / "b.safetensors") == first
-    ordered = sorted(ENTRIES, key=lambda entry: -entry.dtype.itemsize)
-    assert content_hash(load_file(tmp_path / "a.safetensors"), ordered) == first
+    digest, found = hashlib.sha256(), load_file(tmp_path / "a.safetensors")
+    names = {8: ("position_ids", "double"), 4: ("scalar", "single"), 2: ("half", "brain")}
+    types = {"position_ids": "I64", "double": "F64", "half": "F16", "brain": "BF16"}
+    for name in (name for size in (8, 4, 2) for name in names[size]):
+        shape = list(found[name].shape)
+        digest.update(f"{name}\0{types.get(name, 'F32')}\0{shape}\0".encode())
+        digest.update(found[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    assert digest.hexdigest() == first
     changed = TENSORS | {"scalar": torch.tensor(2.6)}
     assert write(tmp_path / "c.safetensors", changed) != first
     renamed = [Entry(f"{e.name}s", e.dtype, e.shape) for e in ENTRIES]
@@ -58,9 +68,21 @@ def test_the_hash_is_that_of_names_types_shapes_and_numbers(tmp_path):
 def test_every_tensor_is_aligned_to_its_type(tmp_path):
     write(tmp_path / "x.safetensors")
     with (tmp_path / "x.safetensors").open("rb") as file:
-        assert int.from_bytes(file.read(8), "little") % 8 == 0
-    ordered = sorted(ENTRIES, key=lambda entry: -entry.dtype.itemsize)
-    assert [entry.dtype.itemsize for entry in ordered] == [8, 8, 4, 4, 2, 2]
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    assert length % 8 == 0
+    for name, tensor in TENSORS.items():
+        assert header[name]["data_offsets"][0] % tensor.dtype.itemsize == 0, name
+
+
+def test_other_tensors_under_the_old_header_have_no_stated_hash(tmp_path):
+    write(tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        header = file.metadata()
+    trained = {name: tensor.contiguous() for name, tensor in TENSORS.items()}
+    trained["half"] = trained["half"] + 1
+    save_file(trained, tmp_path / "trained.safetensors", header)
+    assert content_sha256(tmp_path / "trained.safetensors") is None
 
 
 def test_tensors_are_converted_to_the_announced_type(tmp_path):

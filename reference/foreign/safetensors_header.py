@@ -1,38 +1,24 @@
-"""Reads a safetensors file whose header was checked first."""
+"""Checks the header of a safetensors file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from odise_trt.errors import WeightsError
 from reference.foreign.refusal import AGAIN, damaged, quoted, unusual
+from reference.weights.stream import TYPES
 
 _MOST_HEADER = 16_000_000
 #: Characters of JSON that make objects in memory, which are larger than their text.
 _MOST_OBJECTS = 300_000
 _MOST_DIMENSIONS = 16
 _METADATA = "__metadata__"
-_DTYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 
 
 @dataclass(frozen=True)
@@ -67,36 +53,6 @@ def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
         raise damaged(path, f"its header is not as safetensors writes it ({type(error).__name__})") from error
 
 
-class LazyTensors(Mapping[str, Tensor]):
-    """The tensors of a safetensors file. Each is read when it is requested.
-
-    Raises:
-        WeightsError: the safetensors library refuses the file.
-    """
-
-    def __init__(self, path: Path, entries: Mapping[str, Entry]) -> None:
-        self._entries = entries
-        try:
-            self._file = safe_open(path, framework="pt").__enter__()
-        except SafetensorError as error:
-            raise damaged(path, str(error)) from error
-
-    def close(self) -> None:
-        """Close the file. Tensors that were read stay."""
-        self._file.__exit__(None, None, None)
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._entries:
-            raise KeyError(name)
-        return self._file.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:
     if sum(text.count(letter) for letter in (b"{", b"[", b",")) > _MOST_OBJECTS:
         raise unusual(path, "its header describes more tensors than any model has")
@@ -128,12 +84,12 @@ def _checked(path: Path, header: dict[str, Any], size: int) -> tuple[dict[str, E
 
 
 def _entry(path: Path, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> Entry:
-    if dtype not in _DTYPES:
+    if dtype not in TYPES:
         raise unusual(path, f"its tensor {quoted([name])} has the dtype {quoted([str(dtype)])}")
     begin, end = data_offsets
     if not all(type(number) is int and 0 <= number < 2**63 for number in (*shape, begin, end)):
         raise TypeError("sizes are no counts")
-    entry = Entry(_DTYPES[dtype], tuple(shape), begin, end)
+    entry = Entry(TYPES[dtype], tuple(shape), begin, end)
     if len(shape) > _MOST_DIMENSIONS or prod(shape) * entry.dtype.itemsize != end - begin:
         raise unusual(path, f"its tensor {quoted([name])} has a shape of another size than its data")
     return entry

@@ -1,4 +1,4 @@
-"""One process at a time per file."""
+"""One process at a time per file or folder."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _SECONDS_BETWEEN_TRIES = 0.2
 
 
 @contextmanager
-def alone(place: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Keep other processes from making the same file in the block.
+def alone(place: Path, note: Callable[[str], None], what: str) -> Iterator[None]:
+    """Keep other processes from making the same file or folder in the block.
 
     Args:
-        place: the file.
+        place: the file or folder. What it lies in exists.
         note: is told that this process waits for another.
+        what: the work, for messages: "build", "download".
 
     Raises:
-        OutputError: the folder takes no locks.
+        OutputError: the file system takes no locks.
     """
     file = place.with_name(f".{place.name}.lock")
     lock = FileLock(file, fallback_to_soft=False, poll_interval=_SECONDS_BETWEEN_TRIES)
@@ -30,13 +31,13 @@ def alone(place: Path, note: Callable[[str], None]) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            note(f"waiting for another process that makes {place}")
+            note(f"waiting for another {what} of {place}")
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         why = reason(error) if isinstance(error, OSError) else "the file system has no locks"
         raise OutputError(
-            f"{place} cannot be locked against other processes: {why}",
-            "choose another folder with --output, on a local disk",
+            f"{place} cannot be locked against other {what}s: {why}",
+            "choose another --output, on a local disk",
         ) from error
     try:
         yield

@@ -15,8 +15,7 @@ from rich.console import Console
 from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND
 from odise_trt.errors import ExportError
 from reference.completion import presets_like
-from reference.names import EMPTY
-from reference.weights.place import OFFICIAL
+from reference.names import EMPTY, OFFICIAL
 
 from .completion import optional_stages_like, stages_like
 from .stopping import ends_soon

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from odise_trt.errors import WeightsError, hint_for, reason
 from reference.model.allocation import SkipInitialisation
+from reference.names import OFFICIAL
 from reference.noise_schedule import schedule
 from reference.preset import Preset, find_preset
 from reference.weights import shipped
 from reference.weights.diagnosis import misfit, unreadable
 from reference.weights.header import content_sha256, sd_version
 from reference.weights.official_names import COND_STAGE, SCHEDULE, ConversionTable
-from reference.weights.place import OFFICIAL, official_file
+from reference.weights.place import official_file
 from reference.weights.random import fill
 from reference.weights.safetensors_file import WeightsFile, write_weights
 

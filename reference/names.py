@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 from odise_trt.errors import OdiseError
 
+#: The source of weights that stands for the published ones, once they are downloaded and converted.
+OFFICIAL = "official"
 EMPTY = "leave the option out, or give it a value; a variable of the shell that is not set is empty"
 
 

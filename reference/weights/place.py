@@ -9,8 +9,6 @@ from odise_trt.errors import WeightsError
 from odise_trt.table_cache import ENVIRONMENT, from_home
 
 _WEIGHTS = "weights"
-#: The source of weights that stands for the published ones, once they are downloaded and converted.
-OFFICIAL = "official"
 #: Presets whose weights are published.
 PUBLISHED = ("odise-label", "odise-caption")
 

@@ -11,6 +11,8 @@ import typer
 
 from benchmarks.gpu import command as gpu_command
 from benchmarks.gpu import cuda_engines
+from benchmarks.layers import command as layers_command
+from benchmarks.roofline import command as roofline_command
 from odise_trt.cli import console
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.cli.places import folder
@@ -147,3 +149,5 @@ def synonyms(
 
 app.command("gpu")(gpu_command.main)
 app.command("cuda-engines")(cuda_engines.main)
+app.command("roofline")(roofline_command.main)
+app.command("layers")(layers_command.main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Self
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Executor:
         device: str | None = None,
         threads: int | None = None,
         stages: Sequence[str] = IMAGE_STAGES,
-    ) -> Executor:
+    ) -> Self:
         """Load the backend of a bundle and the engines that every image needs.
 
         Args:

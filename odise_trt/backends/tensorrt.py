@@ -14,8 +14,9 @@ import numpy as np
 
 from ..errors import BackendError
 from ..stage_spec import StageSpec
-from .base import Options, StageFiles, check_inputs, choose_profile, host_os
-from .cuda import Buffer, Cuda, Device, device_index, open_cuda
+from .base import Options, StageFiles, check_inputs, choose_profile
+from .cuda import Buffer, Cuda, device_index, open_cuda
+from .engine_mismatch import engine_mismatch
 from .registry import BackendEntry
 
 if TYPE_CHECKING:
@@ -23,24 +24,6 @@ if TYPE_CHECKING:
 
 # Types are looked up by name, since not every version of TensorRT translates them to numpy types.
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64"}
-
-
-def engine_mismatch(built: Mapping[str, Any], version: str, device: Device) -> str | None:
-    """Return why engines built as `built` cannot run in TensorRT `version` on `device`, or None."""
-    if built.get("version") != version:
-        return f"built by {built.get('name')} {built.get('version')}, this is {version}"
-    architectures = built.get("compute_capability") or ()
-    if architectures and device.compute_capability not in architectures:
-        wanted = ", ".join(architectures)
-        return f"built for compute capability {wanted}, {device.name} has {device.compute_capability}"
-    driver = built.get("driver")
-    # Newer drivers run older engines. Older drivers may lack functions that the engine calls.
-    if driver and _numbers(device.driver) < _numbers(driver):
-        return f"built with a driver for CUDA {driver}, this one is for CUDA {device.driver}"
-    system = built.get("os")
-    if system and system != host_os():
-        return f"built for {system}, this is {host_os()}"
-    return None
 
 
 def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
@@ -172,7 +155,7 @@ class TensorRTEngine:
     def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         engine = self._opened()
         sizes = check_inputs(self.spec, inputs)
-        profile = choose_profile(self.spec, sizes) if self.spec.profiles else 0
+        profile = self._profile(sizes)
         context = self._context(profile)
         # Copies are asynchronous. The contiguous arrays must live until the stream is synchronized.
         contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
@@ -204,6 +187,24 @@ class TensorRTEngine:
         self._cuda.synchronize()
         return outputs
 
+    def profiled(self, inputs: Mapping[str, np.ndarray], profiler: trt.IProfiler) -> str:
+        """Run the stage once, report the time of each layer, and describe the layers.
+
+        Args:
+            inputs: as for `run`.
+            profiler: told the name and the milliseconds of every layer.
+
+        Returns:
+            The JSON of the engine inspector. An engine that was built without details has names only.
+        """
+        with self._cuda.current():
+            context = self._context(self._profile(check_inputs(self.spec, inputs)))
+            context.profiler = profiler
+            self._run(inputs)
+            inspector = self._opened().create_engine_inspector()
+            inspector.execution_context = context
+            return inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+
     def close(self) -> None:
         """Free contexts, engine and buffers."""
         with self._cuda.current():
@@ -216,6 +217,9 @@ class TensorRTEngine:
         if self._engine is None:
             raise BackendError(f"stage {self.spec.name} was closed")
         return self._engine
+
+    def _profile(self, sizes: Mapping[str, int]) -> int:
+        return choose_profile(self.spec, sizes) if self.spec.profiles else 0
 
     def _context(self, profile: int) -> trt.IExecutionContext:
         if profile not in self._contexts:
@@ -253,8 +257,3 @@ def collecting_logger(flavour: Any, errors: list[str]) -> Any:
                 errors.append(message.strip())
 
     return Logger()
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version: "13.2" -> (13, 2)."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -16,7 +16,7 @@ from onnx import helper
 
 from odise_trt.backends import available_threads, base, host_os, open_backend
 from odise_trt.backends.cuda import Buffer, Device, _CudaPython, device_index
-from odise_trt.backends.tensorrt import engine_mismatch
+from odise_trt.backends.engine_mismatch import engine_mismatch
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import StageEntry
 from odise_trt.doctor import examine

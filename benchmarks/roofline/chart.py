@@ -1,0 +1,108 @@
+"""The roofline as a picture."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from odise_trt.drawing.text import fit
+from odise_trt.errors import OutputError
+from odise_trt.files.output import prepare_folder
+from odise_trt.files.writing import write_file
+
+from .ceilings import Ceilings
+from .judgement import StageRow
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 960, 600, 90, 56, 36, 64
+_INK, _GREY, _ROOF = (30, 30, 30), (215, 215, 215), (90, 90, 90)
+_COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14), (23, 190, 207))
+
+
+def draw(rows: Sequence[StageRow], limits: Ceilings, title: str) -> Image.Image:
+    """Draw operations per second over operations per byte, both on logarithmic axes.
+
+    A stage is a dot at its achieved rate. The slope is the copy bandwidth, the two flat lines are the rates
+    of matrix products and convolutions.
+    """
+    image = Image.new("RGB", (_WIDTH, _HEIGHT), (255, 255, 255))
+    pen = ImageDraw.Draw(image)
+    intensities = [one.intensity for one in rows] + [limits.matmul / limits.copy, limits.conv / limits.copy]
+    rates = [one.work.flops / one.seconds for one in rows] + [limits.matmul, limits.conv]
+    across = _Axis(min(intensities), max(intensities), _LEFT, _WIDTH - _RIGHT)
+    along = _Axis(min(rates), max(rates), _HEIGHT - _BOTTOM, _TOP)
+    for power in across.powers:
+        x = across.place(10.0**power)
+        pen.line((x, _TOP, x, _HEIGHT - _BOTTOM), _GREY)
+        fit(f"1e{power}", 15).draw(pen, x - 12, _HEIGHT - _BOTTOM + 16, _INK)
+    for power in along.powers:
+        y = along.place(10.0**power)
+        pen.line((_LEFT, y, _WIDTH - _RIGHT, y), _GREY)
+        fit(f"1e{power}", 15).draw(pen, 48, y, _INK)
+    for name, rate in (("matrix product", limits.matmul), ("3x3 convolution", limits.conv)):
+        y, knee = along.place(rate), across.place(rate / limits.copy)
+        pen.line((knee, y, _WIDTH - _RIGHT, y), _ROOF, 2)
+        label = fit(f"{name} {rate / 1e9:.0f} GFLOP/s", 15)
+        label.draw(pen, _WIDTH - _RIGHT - label.width, y - 11, _ROOF)
+    low, high = 10.0 ** across.powers[0], max(limits.matmul, limits.conv) / limits.copy
+    low = max(low, 10.0 ** along.powers[0] / limits.copy)
+    pen.line(
+        (
+            across.place(low),
+            along.place(low * limits.copy),
+            across.place(high),
+            along.place(high * limits.copy),
+        ),
+        _ROOF,
+        2,
+    )
+    for colour, one in zip(_COLOURS * len(rows), rows, strict=False):
+        x, y = across.place(one.intensity), along.place(one.work.flops / one.seconds)
+        pen.ellipse((x - 6, y - 6, x + 6, y + 6), colour)
+        label = fit(f"{one.stage}, {one.share:.0%} of the floor's speed", 15)
+        label.draw(pen, min(x + 11, _WIDTH - _RIGHT - label.width), y + 14, colour)
+    fit(title, 19, _WIDTH - 2 * _RIGHT).draw(pen, _RIGHT, 26, _INK)
+    fit("operations per byte", 15).draw(pen, _WIDTH / 2 - 60, _HEIGHT - 18, _INK)
+    fit("FLOP/s", 15).draw(pen, 12, _TOP - 14, _INK)
+    return image
+
+
+class _Axis:
+    """A logarithmic axis over whole powers of ten, from pixel `begin` to pixel `end`."""
+
+    def __init__(self, least: float, most: float, begin: float, end: float) -> None:
+        self.powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+        self._begin, self._end = begin, end
+
+    def place(self, value: float) -> float:
+        """Return the pixel of a value."""
+        first, last = self.powers[0], self.powers[-1]
+        return self._begin + (math.log10(value) - first) / (last - first) * (self._end - self._begin)
+
+
+def check_picture(path: Path) -> None:
+    """Raise OutputError unless a picture can be written. Call it before the measurement."""
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"{path} is no PNG", "give a name that ends in .png")
+    prepare_folder(path.parent)
+    _keep_others(path)
+
+
+def write_picture(path: Path, image: Image.Image) -> None:
+    """Write a picture. An older picture is replaced.
+
+    Raises:
+        OutputError: it cannot be written, or another kind of file has its name.
+    """
+    _keep_others(path)
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    write_file(path, content.getvalue())
+
+
+def _keep_others(path: Path) -> None:
+    if path.exists() and not path.read_bytes().startswith(b"\x89PNG"):
+        raise OutputError(f"{path} is no picture", "move it away, or give another name")

@@ -25,13 +25,13 @@ _COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255,
 def draw(rows: Sequence[StageRow], limits: Ceilings, title: str) -> Image.Image:
     """Draw operations per second over operations per byte, both on logarithmic axes.
 
-    A stage is a dot at its achieved rate. The slope is the copy bandwidth, the two flat lines are the rates
-    of matrix products and convolutions.
+    A stage is a dot at its achieved rate, with the share of its floor's speed. The slope is the copy
+    bandwidth, the two flat lines are the rates of matrix products and convolutions.
     """
     image = Image.new("RGB", (_WIDTH, _HEIGHT), (255, 255, 255))
     pen = ImageDraw.Draw(image)
     intensities = [one.intensity for one in rows] + [limits.matmul / limits.copy, limits.conv / limits.copy]
-    rates = [one.work.flops / one.seconds for one in rows] + [limits.matmul, limits.conv]
+    rates = [_rate(one) for one in rows] + [limits.matmul, limits.conv]
     across = _Axis(min(intensities), max(intensities), _LEFT, _WIDTH - _RIGHT)
     along = _Axis(min(rates), max(rates), _HEIGHT - _BOTTOM, _TOP)
     for power in across.powers:
@@ -42,11 +42,16 @@ def draw(rows: Sequence[StageRow], limits: Ceilings, title: str) -> Image.Image:
         y = along.place(10.0**power)
         pen.line((_LEFT, y, _WIDTH - _RIGHT, y), _GREY)
         fit(f"1e{power}", 15).draw(pen, 48, y, _INK)
-    for name, rate in (("matrix product", limits.matmul), ("3x3 convolution", limits.conv)):
+    roofs = sorted(
+        (("matrix product", limits.matmul), ("3x3 convolution", limits.conv)), key=lambda one: one[1]
+    )
+    for (name, rate), is_lower in zip(roofs, (True, False), strict=True):
         y, knee = along.place(rate), across.place(rate / limits.copy)
         pen.line((knee, y, _WIDTH - _RIGHT, y), _ROOF, 2)
         label = fit(f"{name} {rate / 1e9:.0f} GFLOP/s", 15)
-        label.draw(pen, _WIDTH - _RIGHT - label.width, y - 11, _ROOF)
+        # The dots are on the right and below: the lower roof has its label where it begins.
+        start = knee + 24 if is_lower else _WIDTH - _RIGHT - label.width
+        label.draw(pen, start, y + (12 if is_lower else -11), _ROOF)
     low, high = 10.0 ** across.powers[0], max(limits.matmul, limits.conv) / limits.copy
     low = max(low, 10.0 ** along.powers[0] / limits.copy)
     pen.line(
@@ -59,15 +64,23 @@ def draw(rows: Sequence[StageRow], limits: Ceilings, title: str) -> Image.Image:
         _ROOF,
         2,
     )
-    for colour, one in zip(_COLOURS * len(rows), rows, strict=False):
-        x, y = across.place(one.intensity), along.place(one.work.flops / one.seconds)
+    taken: list[float] = []
+    for colour, one in zip(_COLOURS * len(rows), sorted(rows, key=_rate, reverse=True), strict=False):
+        x, y = across.place(one.intensity), along.place(_rate(one))
         pen.ellipse((x - 6, y - 6, x + 6, y + 6), colour)
-        label = fit(f"{one.stage}, {one.share:.0%} of the floor's speed", 15)
-        label.draw(pen, min(x + 11, _WIDTH - _RIGHT - label.width), y + 14, colour)
+        label = fit(f"{one.stage} {one.share:.0%}", 15)
+        line = max([y, *(other + 18 for other in taken)]) if taken and y < taken[-1] + 18 else y
+        taken.append(line)
+        beside = x + 11 if x + 11 + label.width < _WIDTH - _RIGHT else x - 11 - label.width
+        label.draw(pen, beside, line, colour)
     fit(title, 19, _WIDTH - 2 * _RIGHT).draw(pen, _RIGHT, 26, _INK)
     fit("operations per byte", 15).draw(pen, _WIDTH / 2 - 60, _HEIGHT - 18, _INK)
     fit("FLOP/s", 15).draw(pen, 12, _TOP - 14, _INK)
     return image
+
+
+def _rate(one: StageRow) -> float:
+    return one.work.flops / one.judged
 
 
 class _Axis:

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from benchmarks.gpu import command as gpu_command
-from benchmarks.gpu import cuda_engines
 from benchmarks.layers import command as layers_command
 from benchmarks.roofline import command as roofline_command
 from odise_trt.cli import console
@@ -148,6 +147,5 @@ def synonyms(
 
 
 app.command("gpu")(gpu_command.main)
-app.command("cuda-engines")(cuda_engines.main)
 app.command("roofline")(roofline_command.main)
 app.command("layers")(layers_command.main)

@@ -1,7 +1,7 @@
-"""Measurements that need a GPU: techniques side by side, the floor of the card, growth, parity.
+"""All measurements that need a GPU, as one command that can be stopped and goes on where it was.
 
-    odise-trt bench gpu --output benchmarks/results/odise-label-h100.json
+    odise-trt bench gpu --output gpu
 
-Every section writes its numbers when it ends. If a section fails, the record has the reason, and the other
-sections run.
+Every part runs in a process of its own with a time limit, and leaves one JSON file. A part that is there for
+the same commit, versions and card is not run again.
 """

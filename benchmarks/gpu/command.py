@@ -1,95 +1,66 @@
-"""The command: it runs the sections one after the other, and writes the record after each number."""
+"""The command: it runs the parts that are missing, each in a process of its own, and shows what there is."""
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from export.cli import Precision
 from odise_trt.cli import console
 from odise_trt.cli.places import folder
 from odise_trt.errors import OdiseError
 
+from .parts import PARTS
 
-class SectionName(StrEnum):
-    """Choices of --section."""
-
-    waterfall = "waterfall"
-    floor = "floor"
-    growth = "growth"
-    compiled = "compiled"
+#: Choices of --part.
+PartName = StrEnum("PartName", {part.name: part.name for part in PARTS[1:]})  # type: ignore[misc]
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="The record, JSON.", parser=folder, metavar="PATH")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for a file per part, the summary and the picture.", parser=folder, metavar="DIR"
+        ),
+    ],
     preset: Annotated[str, typer.Option(help="Of the reference.")] = "odise-label",
     weights: Annotated[str, typer.Option(help="random:SEED, demo, or a file.")] = "random:0",
-    device: Annotated[str, typer.Option(help="cuda, cuda:1, or cpu to try the script.")] = "cuda",
-    section: Annotated[list[SectionName] | None, typer.Option(help="Only this; may be repeated.")] = None,
+    device: Annotated[str, typer.Option(help="cuda, cuda:1, or cpu to try the command.")] = "cuda",
+    part: Annotated[
+        list[PartName] | None, typer.Option(help="Only this part; may be repeated.", metavar="NAME")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="For this call; the next one goes on.")] = 9.0,
+    again: Annotated[bool, typer.Option("--again", help="Run parts again that are there.")] = False,
     side: Annotated[int, typer.Option(min=64, help="Height of the pictures, pixels.")] = 1024,
     seconds: Annotated[float, typer.Option(min=0.1, help="For the runs of one technique.")] = 8.0,
-    budget: Annotated[float, typer.Option(min=1, help="Seconds after which no section begins.")] = 600.0,
+    precision: Annotated[Precision, typer.Option(help="Of the engines.")] = Precision.fp16,
     commit: Annotated[str | None, typer.Option(help="What is measured; default: what git says.")] = None,
 ) -> None:
-    """Measure on a GPU: techniques side by side, the floor of the card, growth."""
-    started = time.perf_counter()
-    from benchmarks.gpu.card import card, smi
-    from benchmarks.gpu.sections import SECTIONS, Bench
+    """Measure all that needs a GPU, in parts: techniques, engines, parity, the floor, growth."""
     from benchmarks.provenance import commit as described
-    from benchmarks.record import check_place, write_record
-    from reference.device import choose_device
+    from benchmarks.record import check_place
 
-    check_place(output, frozenset({"machine", "sections"}))
-    chosen = choose_device(device)
-    bench = Bench(preset, weights, chosen, ((side, side), (side, side * 4 // 3)), seconds=seconds)
-    record: dict[str, Any] = {
-        "machine": card(chosen),
-        "commit": commit or described(),
-        "preset": preset,
-        "weights": weights,
-        "clocks": {"before": smi()},
-        "sections": {},
-    }
+    from .job import Job
+    from .runner import run
+    from .summary import KEYS, NAME
+
+    check_place(output / NAME, KEYS)
+    job = Job(preset, weights, device, side, seconds, precision.value, commit or described())
+    chosen = [one for one in PARTS[1:] if part is None or one.name in {name.value for name in part}]
     out = console.output()
-    for name in dict.fromkeys(one.value for one in section or SectionName):
-        if time.perf_counter() - started > budget:
-            out.print(f"{name}: not begun, the budget of {budget:g} s is spent")
-            continue
-        numbers = record["sections"].setdefault(name, {})
-        try:
-            for key, value in SECTIONS[name](bench):
-                numbers[key] = value
-                console.plain(out, f"{time.perf_counter() - started:6.1f} s  {name}: {key}: {_short(value)}")
-                write_record(output, record)
-        except Exception as error:
-            numbers["error"] = f"{type(error).__name__}: {error}"
-            console.plain(out, f"{name}: {numbers['error']}")
-        record["clocks"][name] = smi()
-        write_record(output, record)
+    outcome = run(output, job, chosen, minutes * 60, again=again, say=lambda text: console.plain(out, text))
+    for table in outcome.tables():
+        out.print(table)
+    if outcome.next:
+        console.plain(out, outcome.next)
     console.plain(out, f"written: {output}")
-    if failed := [name for name, numbers in record["sections"].items() if _has_failed(numbers)]:
-        raise OdiseError(f"not all was measured: {', '.join(failed)}", f"{output} has the reasons")
-
-
-def _has_failed(numbers: dict[str, Any]) -> bool:
-    values = [value for value in numbers.values() if isinstance(value, dict)]
-    return "error" in numbers or any("error" in value for value in values)
-
-
-def _short(value: Any) -> str:
-    if not isinstance(value, dict):
-        return f"{value}"
-    if "seconds" not in value:
-        return ", ".join(
-            f"{key} {one:.3g}" if isinstance(one, float) else f"{key} {one}" for key, one in value.items()
+    if outcome.left:
+        console.plain(out, f"left for the next call: {', '.join(outcome.left)}")
+    if outcome.failed:
+        raise OdiseError(
+            f"not all was measured: {', '.join(outcome.failed)}",
+            f"the files in {output} have the reasons; the same command tries them again",
         )
-    parts = [f"{value['seconds'] * 1000:.1f} ms"]
-    parts += [f"{stage} {spent * 1000:.1f}" for stage, spent in value["stages"].items()]
-    if "peak_bytes" in value:
-        parts.append(f"{value['peak_bytes'] / 1e9:.2f} GB")
-    if "panoptic_agreement" in value:
-        parts.append(f"masks {value['mask_pred_relative_l2']:.1e}, map {value['panoptic_agreement']:.2%}")
-    return " | ".join(parts)

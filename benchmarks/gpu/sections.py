@@ -38,6 +38,7 @@ class Bench:
     Attributes:
         sizes: height and width of the pictures. Most numbers are for the first size.
         repeats, seconds: measured runs of one technique, and the time for all of them.
+        precision: of the engines.
     """
 
     preset: str
@@ -47,6 +48,7 @@ class Bench:
     vocabulary: str = "coco"
     repeats: int = 20
     seconds: float = 12.0
+    precision: str = "fp16"
     _oracles: dict[tuple[int, ...], tuple[Segmentation, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
@@ -114,22 +116,38 @@ def distance(
     }
 
 
-def waterfall(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """Measure every technique on the first size, and the fastest few on the others."""
-    every = techniques.waterfall(bench.model, bench.half, bench.device)
+def _is_half(name: str) -> bool:
+    return "fp16" in name and "autocast" not in name
+
+
+#: Part of the waterfall -> whether a technique belongs to it. Half precision is another model.
+GROUPS: dict[str, Callable[[str], bool]] = {
+    "official": lambda name: name.startswith("official"),
+    "pruned": lambda name: name.startswith("pruned") and not _is_half(name),
+    "half": _is_half,
+}
+
+
+def waterfall(bench: Bench, group: str) -> Iterator[tuple[str, Any]]:
+    """Measure the techniques of a group on the first size, and the slowest and fastest few on the others."""
+    half = bench.half if group == "half" else None
+    every = techniques.waterfall(bench.model, half, bench.device)
+    also = {"official, fp32", *list(every)[-3:]} if group != "pruned" else set()
     for number, size in enumerate(bench.sizes):
         picture = bench.picture(size)
-        for name in every if number == 0 else ["official, fp32", *list(every)[-3:]]:
-            yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, every[name], picture))
+        for name in every:
+            if GROUPS[group](name) and (number == 0 or name in also):
+                yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, every[name], picture))
 
 
 def floor(bench: Bench) -> Iterator[tuple[str, Any]]:
     """Measure the card's ceilings. Per stage, count work and least traffic, and the time for both."""
     limits = ceilings(bench.device, 8192 if bench.device.type == "cuda" else 256)
     yield "ceilings", limits
+    rate = "fp16_flops" if bench.device.type == "cuda" else "fp32_flops"  # no CPU is faster in fp16
     picture = bench.picture(bench.sizes[0])
     for stage, (flops, least) in _work(bench, picture).items():
-        seconds = max(flops / limits["fp16_flops"], least / limits["copy_bytes"])
+        seconds = max(flops / limits[rate], least / limits["copy_bytes"])
         yield stage, {"flops": flops, "bytes": least, "floor_seconds": seconds}
 
 
@@ -156,18 +174,9 @@ def growth(bench: Bench) -> Iterator[tuple[str, Any]]:
 
 def compiled(bench: Bench) -> Iterator[tuple[str, Any]]:
     """Measure torch.compile on the first size."""
-    picture = bench.picture(bench.sizes[0])
+    size = bench.sizes[0]
     for name, technique in techniques.compiled(bench.model, bench.device).items():
-        yield name, _safely(partial(bench.time, technique, picture))
-
-
-#: Section -> function that yields its numbers one by one. The most important section is first.
-SECTIONS: dict[str, Callable[[Bench], Iterator[tuple[str, Any]]]] = {
-    "waterfall": waterfall,
-    "floor": floor,
-    "growth": growth,
-    "compiled": compiled,
-}
+        yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, technique, bench.picture(size)))
 
 
 def _safely(work: Callable[[], Any]) -> Any:

@@ -23,9 +23,6 @@ from odise_trt.backends.registry import find_backend
 from odise_trt.errors import BackendError
 from odise_trt.stage_spec import PRECISIONS, StageSpec, Tensor
 
-#: Bytes of each of the two buffers of the copy: more than any cache holds.
-_COPY_BYTES = 256 * 2**20
-
 
 @dataclass(frozen=True)
 class Size:
@@ -35,12 +32,14 @@ class Size:
         side: of the square matrices.
         channels, height: of the maps that are convolved, square.
         repeats: products or convolutions in a row.
+        copied: bytes of each of the two buffers of the copy. They must not fit into a cache.
     """
 
     side: int
     channels: int
     height: int
     repeats: int
+    copied: int = 256 * 2**20
 
 
 #: Large enough for full speed, and short enough to be run often.
@@ -114,7 +113,7 @@ def probes(
             engine = _open(backend, folder, name, graph, dtype)
             resources.callback(engine.close)
             found[name] = Probe(amounts[name], partial(engine.run, {"x": np.zeros((1, 1), dtype)}))
-        found["copy"] = _copy(resources, device, threads)
+        found["copy"] = _copy(resources, device, threads, size.copied)
         yield found
 
 
@@ -182,10 +181,10 @@ def _random(shape: tuple[int, ...], fan_in: int, dtype: str) -> np.ndarray:
     return (np.random.default_rng(0).standard_normal(shape) / np.sqrt(fan_in)).astype(dtype)
 
 
-def _copy(resources: ExitStack, device: str, threads: int) -> Probe:
+def _copy(resources: ExitStack, device: str, threads: int, size: int) -> Probe:
     if device != "cpu":
-        return Probe(2 * _COPY_BYTES, _device_copy(device))
-    source, target = np.ones(_COPY_BYTES, np.uint8), np.ones(_COPY_BYTES, np.uint8)
+        return Probe(2 * size, _device_copy(device, size))
+    source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
     pool = resources.enter_context(ThreadPoolExecutor(threads))
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
 
@@ -193,10 +192,10 @@ def _copy(resources: ExitStack, device: str, threads: int) -> Probe:
         # numpy copies without the interpreter lock.
         list(pool.map(lambda part: np.copyto(*part), parts))
 
-    return Probe(2 * _COPY_BYTES, run)
+    return Probe(2 * size, run)
 
 
-def _device_copy(device: str) -> Callable[[], object]:
+def _device_copy(device: str, size: int) -> Callable[[], object]:
     import torch
 
     if not torch.cuda.is_available():
@@ -204,7 +203,7 @@ def _device_copy(device: str) -> Callable[[], object]:
             "the copy bandwidth of a GPU is measured by PyTorch, and this one has no CUDA",
             "install a PyTorch for CUDA: https://pytorch.org/get-started",
         )
-    source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
+    source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
     def run() -> None:

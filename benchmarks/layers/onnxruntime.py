@@ -61,16 +61,21 @@ def converted(events: Iterable[Mapping[str, Any]], graph: onnx.GraphProto) -> St
             kernels.setdefault(event["args"]["node_index"], []).append(event)
     if not kernels or min(map(len, kernels.values())) < 2:
         raise BackendError("the profile of ONNX Runtime has no two runs of every node")
-    nodes = {node.name: node for node in graph.node}
+    nodes = {node.name: node for node in graph.node if node.name}
+    # Nodes without a name are found by their place: the graph is written in the order in which it runs.
+    in_order = list(graph.node) if len(graph.node) == len(kernels) else []
     weights = {one.name: one for one in graph.initializer}
     layers, milliseconds = [], {}
-    for index, seen in kernels.items():
+    for place, (index, seen) in enumerate(kernels.items()):
         name = seen[0]["name"].removesuffix(_SUFFIX)
+        node = nodes.get(name) or (in_order[place] if in_order else None)
+        if node is not None and node.op_type != seen[0]["args"]["op_name"]:
+            node = None
         # The viewer joins times by name, and ONNX allows nodes without a name.
         unique = (
             name if name and name not in milliseconds else f"{name or seen[0]['args']['op_name']} #{index}"
         )
-        layers.append(_layer(unique, seen[0]["args"], nodes.get(name), weights))
+        layers.append(_layer(unique, seen[0]["args"], node, weights))
         milliseconds[unique] = [event["dur"] / 1000 for event in seen[1:]]
     bindings = [one.name for one in (*graph.input, *graph.output)]
     return StageProfile(layers, bindings, milliseconds)
@@ -99,7 +104,9 @@ def _layer(
             layer["Weights"] = {"Type": WEIGHTS[largest.name], "Count": sum(sizes) // largest.itemsize}
     maps = [len(one["Dimensions"]) for one in (*layer["Inputs"][:1], *outputs[:1])]
     if node is not None and kind in ("Conv", "FusedConv") and maps == [4, 4]:
-        layer |= _convolution(node, outputs[0]["Dimensions"][1])
+        layer |= _convolution(
+            node, next(iter(facts["input_type_shape"][1].values())), outputs[0]["Dimensions"][1]
+        )
     return layer
 
 
@@ -117,13 +124,13 @@ def _tensors(
     ]
 
 
-def _convolution(node: onnx.NodeProto, maps: int) -> dict[str, Any]:
+def _convolution(node: onnx.NodeProto, weight: Sequence[int], maps: int) -> dict[str, Any]:
     """Return the fields with which the viewer works out the intensity of a convolution."""
     given = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     pads = list(given.get("pads", (0, 0, 0, 0)))
     return {
         "ParameterType": "Convolution",
-        "Kernel": list(given["kernel_shape"]),
+        "Kernel": list(weight[2:]),
         "Stride": list(given.get("strides", (1, 1))),
         "Dilation": list(given.get("dilations", (1, 1))),
         "PrePadding": pads[:2],

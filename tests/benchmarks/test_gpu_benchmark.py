@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import ctypes
+import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.gpu import techniques
-from benchmarks.gpu.command import SectionName
-from benchmarks.gpu.sections import SECTIONS, Bench, floor, waterfall
+from benchmarks.gpu.engine_runs import Measured, run_tensorrt
+from benchmarks.gpu.engines import engine
+from benchmarks.gpu.parity import parity
+from benchmarks.gpu.probe import probe
+from benchmarks.gpu.sections import GROUPS, Bench, floor, waterfall
 from benchmarks.gpu.timing import StageClock, measure
-from tests.door import call, verb
+from odise_trt.backends.registry import BACKENDS
+from odise_trt.errors import BackendError
+from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 from tests.tiny_preset import TINY
 
 
@@ -43,7 +50,7 @@ def test_the_floor_of_a_stage_is_its_work_over_the_measured_ceilings(bench: Benc
     limits = found.pop("ceilings")
     assert set(found) == {"captioner", "features", "mask_head", "clip_pool"}
     for stage in found.values():
-        times = stage["flops"] / limits["fp16_flops"], stage["bytes"] / limits["copy_bytes"]
+        times = stage["flops"] / limits["fp32_flops"], stage["bytes"] / limits["copy_bytes"]
         assert stage["floor_seconds"] == max(times) > 0
 
 
@@ -55,17 +62,6 @@ def test_three_runs_are_measured_even_if_one_takes_all_the_time() -> None:
     assert found["p10"] <= found["seconds"] <= found["p90"]
 
 
-def test_the_command_writes_the_numbers_of_the_sections_that_were_chosen(tmp_path: Path) -> None:
-    record = tmp_path / "record.json"
-    options = ["--preset", "demo", "--weights", "random:0", "--device", "cpu", "--side", "64"]
-    done = call(verb("benchmarks.cli:app", "gpu"), *options, "--section", "floor", "--output", record)
-    assert done.status == 0, done.stderr
-    found = json.loads(record.read_text(encoding="utf-8"))
-    assert found["preset"] == "demo"
-    assert set(found["sections"]) == {"floor"}
-    assert found["sections"]["floor"]["features"]["flops"] > 1e9
-
-
 def test_a_technique_that_fails_says_why_and_the_others_are_measured(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,64 +70,110 @@ def test_a_technique_that_fails_says_why_and_the_others_are_measured(
 
     names = "official, fp32", "pruned, fp32"
     working = techniques.waterfall(bench.model, None, bench.device)
-    every = {"broken": (fails, nullcontext), **{name: working[name] for name in names}}
+    every = {"pruned, broken": (fails, nullcontext), **{name: working[name] for name in names}}
     monkeypatch.setattr(techniques, "waterfall", lambda *_: every)
-    numbers = dict(waterfall(bench))
-    assert numbers["64x128/broken"] == {"error": "RuntimeError: no such kernel"}
+    numbers = dict(waterfall(bench, "pruned"))
+    assert numbers["64x128/pruned, broken"] == {"error": "RuntimeError: no such kernel"}
     assert numbers["64x128/pruned, fp32"]["seconds"] > 0
 
 
-def test_a_stage_on_onnx_runtime_is_compared_with_the_reference(tmp_path: Path) -> None:
-    record = tmp_path / "record.json"
-    options = [
-        "--preset",
-        "demo",
-        "--weights",
-        "random:0",
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-        "--side",
-        "128",
-    ]
-    done = call(
-        verb("benchmarks.cli:app", "cuda-engines"), *options, "--stage", "clip_pool", "--output", record
-    )
-    assert done.status == 0, done.stderr
-    stage = json.loads(record.read_text(encoding="utf-8"))["stages"]["clip_pool"]
-    assert stage["providers"] == ["CPUExecutionProvider"]
-    assert stage["relative_l2"]["clip_mask_embed"] < 1e-4
+@pytest.mark.parametrize(("group", "count"), [("official", 3), ("pruned", 4)])
+def test_groups_share_out_the_techniques(bench: Bench, group: str, count: int) -> None:
+    every = techniques.waterfall(bench.model, None, bench.device)
+    assert sum(GROUPS[group](name) for name in every) == count
+    assert not any(GROUPS["half"](name) for name in every)
 
 
-def test_every_section_can_be_chosen() -> None:
-    assert tuple(SectionName) == tuple(SECTIONS)
+def test_the_parts_of_the_machine_name_every_backend_and_its_refusal(bench: Bench) -> None:
+    found = dict(probe(bench))
+    assert found["machine"]["device"]
+    assert set(found) == {"machine", *(f"backend {name}" for name in BACKENDS)}
+    assert "backend" in found["backend onnxruntime"]
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "not installed" in found["backend tensorrt"]["refusal"]
 
 
-def test_a_failure_is_in_the_record_and_in_the_status(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stage_on_onnx_runtime_is_compared_with_the_reference() -> None:
+    own = Bench(TINY, "random:0", torch.device("cpu"), ((128, 128),), seconds=0.0, precision="fp32")
+    found = dict(engine(own, "onnxruntime", "clip_pool"))
+    assert list(found) == ["onnxruntime fp32 clip_pool"]
+    numbers = found["onnxruntime fp32 clip_pool"]
+    assert numbers["providers"] == ["CPUExecutionProvider"]
+    assert numbers["relative_l2"]["clip_mask_embed"] < 1e-4
+    assert numbers["max_abs"]["clip_mask_embed"] > 0
+
+
+def test_a_backend_that_is_missing_is_refused_before_anything_is_exported(bench: Bench) -> None:
+    with pytest.raises(BackendError):
+        next(engine(bench, "tensorrt", "clip_pool"))
+
+
+@pytest.mark.slow
+def test_parity_is_of_every_stage_and_of_the_whole() -> None:
+    own = Bench(TINY, "random:0", torch.device("cpu"), ((128, 256),), vocabulary="cup; table")
+    found = dict(parity(own))
+    for stage in ("captioner", "features", "mask_head", "clip_pool"):
+        assert any(name.startswith(f"{stage} fp16") for name in found)
+        assert all(
+            one["relative_l2"] < 1e-5 for name, one in found.items() if name.startswith(f"{stage} fp32")
+        )
+    assert found["end to end fp32"]["panoptic_agreement"] > 0.999
+    assert 0 < found["end to end fp16"]["mask_pred_relative_l2"] < 0.05
+
+
+class Context:
+    """A TensorRT context that doubles a tensor of the CPU in place of a kernel."""
+
+    def __init__(self, runs: bool) -> None:
+        self.runs = runs
+        self.addresses: dict[str, int] = {}
+        self.profile = -1
+        self.shape: tuple[int, ...] = ()
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> None:
+        self.profile = profile
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        self.addresses[name] = address
+
+    def execute_async_v3(self, stream: int) -> bool:
+        size = int(np.prod(self.shape))
+        x, y = (
+            np.ctypeslib.as_array((ctypes.c_float * size).from_address(self.addresses[name])) for name in "xy"
+        )
+        y[:] = 2 * x
+        return self.runs
+
+
+@pytest.mark.parametrize(("loads", "runs"), [(True, True), (True, False), (False, True)])
+def test_tensorrt_fills_tensors_of_the_device_or_says_why_not(
+    tmp_path: Path, loads: bool, runs: bool
 ) -> None:
-    def fails(bench: Bench) -> Iterator[tuple[str, object]]:
-        yield "one", {"error": "RuntimeError: no such kernel"}
-
-    monkeypatch.setitem(SECTIONS, "floor", fails)
-    record = tmp_path / "record.json"
-    options = ["--preset", "demo", "--device", "cpu", "--section", "floor"]
-    done = call(verb("benchmarks.cli:app", "gpu"), *options, "--output", record)
-    assert done.status == 1
-    assert "not all was measured: floor" in done.stderr
-    assert "no such kernel" in record.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--stage", "decoder"], "there is no stage 'decoder'"),
-        (["--device", "abacus"], "there is no device 'abacus'"),
-    ],
-)
-def test_a_slip_is_named_before_weights_are_read(options: list[str], message: str, tmp_path: Path) -> None:
-    arguments = ["--weights", "missing.safetensors", "--output", tmp_path / "record.json"]
-    done = call(verb("benchmarks.cli:app", "cuda-engines"), *options, *arguments)
-    assert done.status == 1
-    assert message in done.stderr
+    spec = StageSpec(
+        "double",
+        (Tensor("x", "float32", ("windows", 3)),),
+        (Tensor("y", "float32", ("windows", 3)),),
+        (Axis("windows", 1, 4, 10),),
+        (Profile("few", {"windows": (1, 1, 2)}), Profile("many", {"windows": (3, 4, 10)})),
+    )
+    context = Context(runs)
+    opened = SimpleNamespace(create_execution_context=lambda: context) if loads else None
+    flavour = SimpleNamespace(
+        ILogger=type("ILogger", (), {}),
+        Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda data: opened),
+    )
+    entry = SimpleNamespace(name="tensorrt", suffix=".engine", load=lambda: flavour)
+    (tmp_path / "double.engine").write_bytes(b"built before")
+    x = torch.arange(12.0).reshape(4, 3)
+    measured = Measured(spec, (x,), (2 * x,), 0.0)
+    if not (loads and runs):
+        with pytest.raises(BackendError, match="cannot load the engine" if runs else "cannot run the engine"):
+            run_tensorrt(entry, tmp_path / "double.onnx", measured, graphs=False)  # type: ignore[arg-type]
+        return
+    found = run_tensorrt(entry, tmp_path / "double.onnx", measured, graphs=False)  # type: ignore[arg-type]
+    assert context.profile == 1
+    assert found["max_abs"] == {"y": 0.0}
+    assert found["engine_bytes"] == 12

@@ -92,6 +92,7 @@ class Context:
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
         self.arena = (0, 0)
+        self.profiler: SimpleNamespace | None = None
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self.profile = profile
@@ -123,6 +124,8 @@ class Context:
             self.cuda.view(addresses["y"], shape)[...] = 2 * self.cuda.view(addresses["x"], shape)
 
         self.cuda.queue.append(work)
+        if self.profiler is not None:
+            self.profiler.times.append(f"profile {self.profile}")
         return True
 
 
@@ -146,6 +149,14 @@ class Engine:
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return self.scratch[profile]
 
+    def create_engine_inspector(self) -> SimpleNamespace:
+        assert self.cuda.is_current
+        inspector = SimpleNamespace(execution_context=None)
+        inspector.get_engine_information = lambda form: (
+            f"{form} of profile {inspector.execution_context.profile}"
+        )
+        return inspector
+
     def create_execution_context(self, strategy: str) -> Context:
         assert strategy == "USER_MANAGED"
         self.contexts += 1
@@ -164,6 +175,7 @@ class Setup:
             ILogger=type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1}),
             Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=self.deserialize),
             TensorIOMode=SimpleNamespace(INPUT="INPUT"),
+            LayerInformationFormat=SimpleNamespace(JSON="JSON"),
             ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
         )
         self.backend = TensorRTBackend("tensorrt", module, self.cuda)
@@ -243,3 +255,12 @@ def test_an_engine_that_is_not_what_the_manifest_declares_is_not_opened(setup: S
 def test_what_tensorrt_logged_is_in_the_error(setup: Setup) -> None:
     with pytest.raises(BackendError, match=r"cannot load .*double\.engine: Serialization assertion failed"):
         setup.open("")
+
+
+def test_a_profiled_run_tells_the_profiler_and_describes_the_layers_of_its_profile(setup: Setup) -> None:
+    engine, told = setup.open("0 0 FLOAT"), SimpleNamespace(times=[])
+    for count in (1, 5):
+        described = engine.profiled({"x": np.ones((count, 3), np.float32)}, told)
+        assert described == f"JSON of profile {0 if count < 3 else 1}"
+    assert told.times == ["profile 0", "profile 1"]
+    np.testing.assert_array_equal(engine.run({"x": np.ones((1, 3), np.float32)})["y"], 2 * np.ones((1, 3)))

@@ -42,6 +42,13 @@ def test_float32_is_not_multiplied_as_tf32() -> None:
 
 
 @needs_rtx
+def test_engines_can_say_what_their_layers_are() -> None:
+    flavour = find_backend("tensorrt_rtx").load()
+    builder = flavour.Builder(flavour.Logger())
+    assert _config(flavour, builder).profiling_verbosity == flavour.ProfilingVerbosity.DETAILED
+
+
+@needs_rtx
 def test_an_engine_builds_with_progress_and_in_half_precision(
     pyramid: OnnxFile, spec: StageSpec, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ RUNS = {
     "test_doors",
     "test_endings",
     "test_gpu_benchmark",
+    "test_gpu_parts",
     "test_torchvision_free",
     "test_train_command",
     "test_trainer",

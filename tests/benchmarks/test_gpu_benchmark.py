@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu import techniques
+from benchmarks.gpu import techniques, worker
+from benchmarks.gpu.clocks import Watch
+from benchmarks.gpu.command import PartName
 from benchmarks.gpu.engine_runs import Measured, run_tensorrt
 from benchmarks.gpu.engines import engine
+from benchmarks.gpu.job import Job
 from benchmarks.gpu.parity import parity
+from benchmarks.gpu.parts import PARTS, PROBE
 from benchmarks.gpu.probe import probe
+from benchmarks.gpu.records import PartRecord, read_record
 from benchmarks.gpu.sections import GROUPS, Bench, floor, waterfall
 from benchmarks.gpu.timing import StageClock, measure
-from odise_trt.backends.registry import BACKENDS
+from odise_trt.backends.registry import BACKENDS, resolve
 from odise_trt.errors import BackendError
 from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 from tests.tiny_preset import TINY
@@ -75,6 +80,22 @@ def test_a_technique_that_fails_says_why_and_the_others_are_measured(
     numbers = dict(waterfall(bench, "pruned"))
     assert numbers["64x128/pruned, broken"] == {"error": "RuntimeError: no such kernel"}
     assert numbers["64x128/pruned, fp32"]["seconds"] > 0
+
+
+def test_every_part_is_a_function_and_fits_into_a_call_of_nine_minutes() -> None:
+    assert len({part.name for part in PARTS}) == len(PARTS)
+    assert all(callable(resolve(part.runs)) for part in PARTS)
+    assert all(part.limit + PARTS[0].limit < 600 for part in PARTS)
+    assert PARTS[0].name == PROBE
+    assert [name.value for name in PartName] == [part.name for part in PARTS[1:]]
+
+
+def test_a_device_that_is_not_there_is_in_the_record(tmp_path: Path) -> None:
+    job = Job("demo", "random:0", "abacus", 64, 0.1, "fp32", "abc")
+    worker.work(PARTS[0], job.bench, PartRecord(PROBE, {}), tmp_path, Watch(None))
+    record = read_record(tmp_path, PROBE)
+    assert record is not None
+    assert "there is no device 'abacus'" in record.message
 
 
 @pytest.mark.parametrize(("group", "count"), [("official", 3), ("pruned", 4)])

@@ -174,6 +174,7 @@ def test_the_demo_stages_have_the_work_that_pytorch_counts(demo_bundle: Path, st
     assert 0.9 * weights < found.weights < weights
 
 
+@pytest.mark.slow
 def test_the_full_model_has_the_live_work_that_was_counted_from_the_official_code() -> None:
     # TMAC per window of 512 pixels: autoencoder 0.558 and 0.311, UNet 0.370, projections 0.02; CLIP 0.191.
     with torch.device("meta"):

@@ -104,7 +104,7 @@ def run_tensorrt(entry: BackendEntry, path: Path, measured: Measured, graphs: bo
     built = time.perf_counter() - begin
     runtime = flavour.Runtime(collecting_logger(flavour, messages))
     engine = runtime.deserialize_cuda_engine(file.read_bytes())
-    context = engine.create_execution_context() if engine is not None else None
+    context = _context(flavour, engine) if engine is not None else None
     if context is None:
         raise BackendError(f"{entry.name} cannot load the engine: {'; '.join(messages) or 'no reason given'}")
     _bind(context, measured)
@@ -117,6 +117,16 @@ def run_tensorrt(entry: BackendEntry, path: Path, measured: Measured, graphs: bo
 
     found = measured.timed(Graphed(run) if graphs else run)
     return found | {"built_seconds": built, "engine_bytes": file.stat().st_size}
+
+
+def _context(flavour: Any, engine: Any) -> Any:
+    strategies = getattr(flavour, "DynamicShapesKernelSpecializationStrategy", None)
+    if strategies is None:
+        return engine.create_execution_context()
+    # TensorRT for RTX compiles kernels for the shapes in the background, and would begin with slower ones.
+    config = engine.create_runtime_config()
+    config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+    return engine.create_execution_context(config)
 
 
 def _bind(context: Any, measured: Measured) -> None:

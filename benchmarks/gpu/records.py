@@ -33,7 +33,8 @@ class PartRecord:
 
     Attributes:
         part: its name.
-        key: what it was measured for: commit, machine, job. A record with another key does not count.
+        key: what it was measured for: machine, job with the commit, code. A record with another key is
+            passed over.
         status: how it ended.
         message: why, unless it is done.
         seconds: how long it took.

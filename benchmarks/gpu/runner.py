@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
@@ -25,6 +26,7 @@ from .summary import NAME, records_of, summary
 if TYPE_CHECKING:
     from rich.table import Table
 
+_ROOT = Path(__file__).resolve().parents[2]
 #: (part, folder, what the worker is told, limit) -> how its process ended.
 Start = Callable[[Part, Path, Mapping[str, Any], float], Ended]
 
@@ -92,7 +94,8 @@ def run(
     ends = clock() + seconds
     for one in (*PARTS[:1], *parts):
         check_place(path_of(folder, one.name), KEYS)
-    key = {"machine": _probe(folder, job, min(PARTS[0].limit, seconds), start), "job": job.to_json()}
+    machine = _probe(folder, job, min(PARTS[0].limit, seconds), start)
+    key = {"machine": machine, "job": job.to_json(), "code": _code()}
     todo = plan(folder, parts, key, again=again)
     for name, record in todo.kept.items():
         say(f"{name}: there, {record.status}")
@@ -128,12 +131,21 @@ def _finish(folder: Path, parts: Sequence[Part], key: Mapping[str, Any], left: S
     return Outcome(record, tuple(left), tuple(failed))
 
 
+def _code() -> str:
+    """Return a digest of our code. A commit with changes, or a copy without git, is not told by its name."""
+    digest = hashlib.sha256()
+    for package in ("benchmarks", "export", "odise_trt", "reference"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(_ROOT)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _probe(folder: Path, job: Job, limit: float, start: Start) -> Mapping[str, Any]:
     record = _run(folder, PARTS[0], {}, job, limit, start)
     machine = record.numbers.get("machine")
     if not isinstance(machine, dict):
         raise OdiseError(
-            f"the machine could not be probed: {record.message or 'it gave no answer'}",
+            f"the machine could not be probed: {(record.message or 'it gave no answer').splitlines()[0]}",
             "give --device cpu to try the command; odise-trt doctor says what this machine has",
         )
     return machine

@@ -15,7 +15,7 @@ import torch
 from benchmarks.gpu import techniques, worker
 from benchmarks.gpu.clocks import Watch
 from benchmarks.gpu.command import PartName
-from benchmarks.gpu.engine_runs import Measured, run_tensorrt
+from benchmarks.gpu.engine_runs import Measured, _context, run_tensorrt
 from benchmarks.gpu.engines import engine
 from benchmarks.gpu.job import Job
 from benchmarks.gpu.parity import parity
@@ -140,6 +140,18 @@ def test_parity_is_of_every_stage_and_of_the_whole() -> None:
         )
     assert found["end to end fp32"]["panoptic_agreement"] > 0.999
     assert 0 < found["end to end fp16"]["mask_pred_relative_l2"] < 0.05
+
+
+def test_tensorrt_for_rtx_compiles_its_kernels_before_the_first_run() -> None:
+    made = []
+    config = SimpleNamespace()
+    engine_with_config = SimpleNamespace(
+        create_runtime_config=lambda: config, create_execution_context=made.append
+    )
+    flavour = SimpleNamespace(DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"))
+    _context(flavour, engine_with_config)
+    assert made == [config]
+    assert config.dynamic_shapes_kernel_specialization_strategy == "eager"
 
 
 class Context:

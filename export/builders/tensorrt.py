@@ -127,7 +127,7 @@ def _config(flavour: Any, builder: Any) -> Any:
     config = builder.create_builder_config()
     # TF32 would round float32 operands to 10-bit mantissas, the precision of fp16.
     config.clear_flag(flavour.BuilderFlag.TF32)
-    # The engine can then say what each of its layers is. It costs some file size, and no time.
+    # The engine can then say what each of its layers is. It costs no time.
     config.profiling_verbosity = flavour.ProfilingVerbosity.DETAILED
     return config
 

@@ -98,7 +98,7 @@ class Segmenter:
             folder: a bundle, see docs/bundles.md.
             vocabulary: what to look for, see the property. It can be set and changed later.
             device: "cpu", "cuda" or "cuda:1". None: the CPU for ONNX Runtime, the first GPU for TensorRT.
-            threads: CPU threads. None: as many as the process may use.
+            threads: CPU threads. None: as many as the process may use, in a container its share.
             verify: "full" hashes every file of the bundle, "size" checks only names and sizes.
             cache: folder for text-embedding tables. None: the shared one beside the bundle (or in
                 $ODISE_CACHE). False: tables are not kept.

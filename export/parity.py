@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from odise_trt.backends.onnx_weights import weights_of
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec, Tensor
@@ -190,7 +189,7 @@ def _session(path: Path, spec: StageSpec) -> InferenceSession:
     options.log_severity_level = 3
     # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    if weights_of(path):
+    if path.with_name(f"{path.name}.data").exists():
         # The weights are mapped then. Copies of them would come on top of the reference's.
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:

@@ -8,14 +8,14 @@ own file of weights has only the rest.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
-
-from odise_trt.backends.onnx_weights import MappedFiles, Weight, weights_of
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 #: Places in a file are multiples of this, a page of memory.
 _PAGE = 4096
@@ -30,8 +30,8 @@ class SharedWeights:
 
     def know(self, graph: Path) -> None:
         """Take in the weights of a stage that is in the bundle."""
-        for weight, digest in _digests(graph):
-            self._places.setdefault(digest, (weight.file, weight.offset))
+        for weight, digest in _digests(onnx.load(graph, load_external_data=False), graph.parent):
+            self._places.setdefault(digest, (weight.location, weight.offset))
 
     def join(self, graph: Path, files: Iterable[Path], adopt: Callable[[Path], Path]) -> tuple[Path, ...]:
         """Put a stage into the bundle, so that it refers to weights that are there already.
@@ -44,18 +44,17 @@ class SharedWeights:
         Returns:
             All files in the bundle that the stage needs, its graph first.
         """
-        digests = _digests(graph)
+        model = onnx.load(graph, load_external_data=False)
+        digests = _digests(model, graph.parent)
         if not any(digest in self._places for _, digest in digests):
             for weight, digest in digests:
-                self._places.setdefault(digest, (weight.file, weight.offset))
+                self._places.setdefault(digest, (weight.location, weight.offset))
             return tuple(adopt(file) for file in files)
         own = self.folder / f"{graph.name}.data"
         rest = [(weight, digest) for weight, digest in digests if digest not in self._places]
         self._places |= _copy(graph.parent, rest, own)
-        model = onnx.load(graph, load_external_data=False)
-        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         for weight, digest in digests:
-            _refer(tensors[weight.name], *self._places[digest], weight.length)
+            weight.refer(*self._places[digest])
         onnx.save(model, self.folder / graph.name)
         used = {self._places[digest][0] for _, digest in digests}
         return (
@@ -81,21 +80,37 @@ def readers(files: Iterable[tuple[str, tuple[str, ...]]], stages: Iterable[str])
         found |= more
 
 
-def _digests(graph: Path) -> list[tuple[Weight, bytes]]:
-    files = MappedFiles(graph.parent)
-    return [(weight, hashlib.sha256(files.bytes(weight)).digest()) for weight in weights_of(graph)]
+@dataclass(frozen=True)
+class _Weight:
+    """A tensor whose numbers lie in a file beside its graph."""
+
+    tensor: onnx.TensorProto
+    location: str
+    offset: int
+    length: int
+
+    @classmethod
+    def of(cls, tensor: onnx.TensorProto) -> _Weight:
+        found = ExternalDataInfo(tensor)
+        return cls(tensor, found.location, found.offset or 0, found.length or 0)
+
+    def refer(self, location: str, offset: int) -> None:
+        """Say that the numbers lie elsewhere."""
+        del self.tensor.external_data[:]
+        for key, value in {"location": location, "offset": offset, "length": self.length}.items():
+            self.tensor.external_data.add(key=key, value=str(value))
 
 
-def _refer(tensor: onnx.TensorProto, file: str, offset: int, length: int) -> None:
-    del tensor.external_data[:]
-    for key, value in {"location": file, "offset": str(offset), "length": str(length)}.items():
-        tensor.external_data.add(key=key, value=value)
+def _digests(model: onnx.ModelProto, folder: Path) -> list[tuple[_Weight, bytes]]:
+    weights = [_Weight.of(tensor) for tensor in model.graph.initializer if uses_external_data(tensor)]
+    files = _Files(folder)
+    return [(weight, hashlib.sha256(files.bytes(weight)).digest()) for weight in weights]
 
 
-def _copy(folder: Path, weights: list[tuple[Weight, bytes]], target: Path) -> dict[bytes, tuple[str, int]]:
+def _copy(folder: Path, weights: list[tuple[_Weight, bytes]], target: Path) -> dict[bytes, tuple[str, int]]:
     """Write weights to a file of their own. Return the place of each by its digest."""
     places: dict[bytes, tuple[str, int]] = {}
-    files = MappedFiles(folder)
+    files = _Files(folder)
     if weights:
         with target.open("wb") as file:
             for weight, digest in weights:
@@ -103,3 +118,17 @@ def _copy(folder: Path, weights: list[tuple[Weight, bytes]], target: Path) -> di
                 places[digest] = target.name, file.tell()
                 file.write(files.bytes(weight))
     return places
+
+
+class _Files:
+    """Files of weights in a folder, mapped into memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._maps: dict[str, mmap.mmap] = {}
+
+    def bytes(self, weight: _Weight) -> memoryview:
+        if weight.location not in self._maps:
+            with (self._folder / weight.location).open("rb") as file:
+                self._maps[weight.location] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return memoryview(self._maps[weight.location])[weight.offset : weight.offset + weight.length]

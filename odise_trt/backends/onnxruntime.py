@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ..errors import BackendError
 from ..stage_spec import StageSpec
 from .base import Health, Options, StageFiles, check_inputs
 from .cuda import device_index
-from .onnx_weights import MappedFiles, weights_of
+from .mapped_files import release_pages
 from .registry import BackendEntry
 
 #: `onnxruntime` and `onnxruntime-gpu` install the same files. The last one installed overwrites the other,
@@ -47,7 +46,6 @@ class OnnxRuntimeBackend:
         self._device = options.device
         self._threads = options.threads
         self._half = options.precision == "fp16"
-        self._mapped: dict[Path, MappedFiles] = {}
         self._provider, self._options = _provider(options.device)
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
@@ -79,12 +77,11 @@ class OnnxRuntimeBackend:
             levels.ORT_ENABLE_EXTENDED if extended_only else levels.ORT_ENABLE_ALL
         )
         path = folder / entry.file
-        # Weights in files of their own are mapped, once for all stages. Copies in the layout that products
-        # prefer ("prepacking") would double them. They save no time where there is work for minutes.
-        try:
-            mapped = self._map_weights(options, path, entry.files) if on_cpu else None
-        except BackendError as error:
-            raise BackendError(f"stage {entry.spec.name}: {error.message}", error.hint) from error
+        weights = [folder / name for name in entry.files if name != entry.file]
+        if on_cpu and weights:
+            # Weights in files of their own are mapped. Copies in the layout that products prefer
+            # ("prepacking") would double them, and save no time where there is work for minutes.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             session = self._ort.InferenceSession(
                 str(path), options, providers=[(self._provider, self._options)]
@@ -105,25 +102,7 @@ class OnnxRuntimeBackend:
         _check_declaration(path, entry.spec, session)
         size = sum((folder / name).stat().st_size for name in entry.files)
         shrink = on_cpu and size > _SHRINK_FROM
-        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink=shrink, mapped=mapped)
-
-    def _map_weights(self, options: Any, path: Path, declared: Sequence[str]) -> _Mapped | None:
-        """Map the weights of a graph that lie in other files, and give them to the session's options."""
-        weights = weights_of(path)
-        if not weights:
-            return None
-        # The declared files are those whose hashes were checked.
-        if strange := sorted({weight.file for weight in weights} - {*declared}):
-            raise BackendError(
-                f"{path} has weights in {strange[0]!r:.80}, which the manifest does not declare",
-                "build the stage again",
-            )
-        files = self._mapped.setdefault(path.parent, MappedFiles(path.parent))
-        values = [self._ort.OrtValue.ortvalue_from_numpy(files.array(weight)) for weight in weights]
-        for weight, value in zip(weights, values, strict=True):
-            options.add_initializer(weight.name, value)
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        return _Mapped(values, files, {weight.file for weight in weights})
+        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, weights if on_cpu else [])
 
     def describe(self) -> dict[str, str]:
         """Return version, device and threads."""
@@ -135,23 +114,13 @@ class OnnxRuntimeBackend:
         }
 
     def close(self) -> None:
-        """Let go of the mapped files. They are unmapped when the last engine is closed."""
-        self._mapped.clear()
-
-
-@dataclass(frozen=True)
-class _Mapped:
-    """Weights of a session that are mapped from files. A session does not keep `values` alive itself."""
-
-    values: Sequence[Any]
-    files: MappedFiles
-    names: set[str]
+        """Do nothing: the backend holds no resources."""
 
 
 class OnnxRuntimeEngine:
     """A stage in an ONNX Runtime session, see `Engine`."""
 
-    def __init__(self, ort: Any, session: Any, spec: StageSpec, shrink: bool, mapped: _Mapped | None) -> None:
+    def __init__(self, ort: Any, session: Any, spec: StageSpec, shrink: bool, mapped: Sequence[Path]) -> None:
         self.spec = spec
         self._session = session
         self._mapped = mapped
@@ -173,9 +142,9 @@ class OnnxRuntimeEngine:
         except Exception as error:
             raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
         finally:
-            if self._mapped is not None:
+            if self._mapped:
                 # Only one stage runs at a time. Its next run has the pages again at once.
-                self._mapped.files.release(self._mapped.names)
+                release_pages(self._mapped)
         for tensor, array in zip(self.spec.outputs, arrays, strict=True):
             if array.shape != tensor.resolve(sizes):
                 raise BackendError(
@@ -186,8 +155,8 @@ class OnnxRuntimeEngine:
         return dict(zip(names, arrays, strict=True))
 
     def close(self) -> None:
-        """Free the session and its weights."""
-        self._session = self._mapped = None
+        """Free the session."""
+        self._session = None
 
 
 def examine(onnxruntime: Any) -> Health:

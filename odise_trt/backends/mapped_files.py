@@ -12,35 +12,61 @@ import mmap
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-_MAPS = Path("/proc/self/maps")
+_MAPS = Path("/proc/self/smaps")
 
 
 def release_pages(files: Iterable[Path]) -> int:
-    """Give back the memory of all read-only mappings of files, whoever made them in this process.
+    """Give back the memory of all mappings of files, whoever made them in this process.
 
     The numbers do not change: when they are read again, the system takes them from its cache of the file, or
-    from the disk. On systems other than Linux nothing happens.
+    from the disk. A mapping that was written to keeps its memory. Only Linux has this; elsewhere nothing
+    happens.
 
     Args:
         files: the files.
 
     Returns:
-        The bytes that are mapped from them.
+        The bytes that were given back.
     """
     if not sys.platform.startswith("linux"):
         return 0
     wanted = {os.path.realpath(file) for file in files}
     advise = ctypes.CDLL(None, use_errno=True).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    mapped = 0
+    released = 0
+    for mapping in _mappings(wanted):
+        # Memory of its own, here or swapped out, is what was changed: it would be lost.
+        if mapping.kilobytes.get("Anonymous") == mapping.kilobytes.get("Swap") == 0:
+            advise(mapping.start, mapping.end - mapping.start, mmap.MADV_DONTNEED)
+            released += mapping.kilobytes.get("Rss", 0) * 1024
+    return released
+
+
+@dataclass
+class _Mapping:
+    """An address range of this process, and how much memory of which kind it takes."""
+
+    start: int
+    end: int
+    kilobytes: dict[str, int] = field(default_factory=dict)
+
+
+def _mappings(files: set[str]) -> list[_Mapping]:
+    """Return the mappings of files, as proc(5) describes them."""
+    found: list[_Mapping] = []
+    wanted = False
     for line in _MAPS.read_text(errors="surrogateescape").splitlines():
-        # address range, permissions, offset, device, inode, path
-        parts = line.split(maxsplit=5)
-        # What cannot be written to has no changes that could be lost.
-        if len(parts) == 6 and parts[1].startswith("r--") and parts[5] in wanted:
-            start, end = (int(address, 16) for address in parts[0].split("-"))
-            advise(start, end - start, mmap.MADV_DONTNEED)
-            mapped += end - start
-    return mapped
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            # address range, permissions, offset, device, inode, path
+            parts = line.split(maxsplit=5)
+            wanted = len(parts) == 6 and parts[5] in files
+            if wanted:
+                start, end = (int(address, 16) for address in name.split("-"))
+                found.append(_Mapping(start, end))
+        elif wanted and rest.endswith(" kB"):
+            found[-1].kilobytes[name[:-1]] = int(rest.split()[0])
+    return found

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from odise_trt.backends import onnxruntime as backend_module
 from odise_trt.backends import open_backend
-from odise_trt.backends.mapped_files import release_pages
+from odise_trt.backends.mapped_files import _mappings, release_pages
 from odise_trt.stage_spec import Axis, StageSpec, Tensor
 
 ROWS, COLUMNS = 512, 256
@@ -51,14 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 def resident(file: Path) -> int:
     """Bytes of a file in this process's memory, by its own mappings."""
-    found, counts = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        name, _, rest = line.partition(" ")
-        if "-" in name and ":" not in name:
-            counts = line.endswith(str(file))
-        elif counts and name == "Rss:":
-            found += int(rest.split()[0]) * 1024
-    return found
+    return 1024 * sum(mapping.kilobytes["Rss"] for mapping in _mappings({str(file)}))
 
 
 @on_linux
@@ -75,7 +68,7 @@ def test_what_was_read_of_a_mapped_file_is_given_back_and_read_again(tmp_path):
 
 
 @on_linux
-def test_what_can_be_written_to_keeps_its_changes(tmp_path):
+def test_what_was_written_to_keeps_its_changes(tmp_path):
     path = tmp_path / "weights"
     path.write_bytes(bytes(8192))
     with path.open("rb") as file:

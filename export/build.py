@@ -19,6 +19,7 @@ from .model_spec import require_finite
 from .options import check
 from .plan import Request, Target, existing, plan, tools, up_to_date
 from .reporter import Reporter
+from .shared_weights import readers
 from .stages import OPTIONAL_STAGES, STAGES
 from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engines
 
@@ -63,7 +64,7 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     preset = check(request)
     weights = describe_weights(preset, request.weights)
     targets = plan(request)
-    request = _with_optional_stages(request, targets, weights)
+    request = _with_readers(_with_optional_stages(request, targets, weights), targets, weights)
     results: dict[Path, tuple[StageResult, ...]] = {}
     due = [target for target in targets if not up_to_date(target, request, weights)]
     with exclusively([target.folder for target in due], reporter.note):
@@ -124,6 +125,16 @@ def _with_optional_stages(
     manifests = [existing(target, request, weights) for target in targets]
     have = {entry.spec.name for manifest in manifests if manifest for entry in manifest.stages}
     return replace(request, extra=tuple(n for n in OPTIONAL_STAGES if n in have or n in request.extra))
+
+
+def _with_readers(request: Request, targets: Sequence[Target], weights: WeightsDescription) -> Request:
+    """Add the stages of older bundles that read weights from the files of the requested ones."""
+    asked = request.stage_names()
+    found: set[str] = set()
+    for target in targets:
+        if manifest := existing(target, request, weights):
+            found |= readers([(entry.spec.name, entry.files) for entry in manifest.stages], asked)
+    return replace(request, stages=(*asked, *sorted(found)), extra=()) if found else request
 
 
 def _line(exported: CheckedExport) -> str:

@@ -34,7 +34,10 @@ def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]
         OutputError: a disk is too full. The estimate is a lower bound, because it counts weights only and not
             the graphs around them.
     """
-    places = [(real_place(target.folder).parent, _BYTES[target.precision]) for target in targets]
+    places = [
+        (real_place(target.folder).parent, _BYTES[target.precision], target.builder is None)
+        for target in targets
+    ]
     # Counting all weights of the modules takes no time. Finding the weights that a stage uses takes seconds.
     if _short(places, _weights(preset, names, _held)) is None:
         return
@@ -42,12 +45,17 @@ def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]
         raise short
 
 
-def _short(places: Iterable[tuple[Path, int]], weights: int) -> OutputError | None:
+def _short(
+    places: Iterable[tuple[Path, int, bool]], weights: Sequence[Mapping[int, int]]
+) -> OutputError | None:
+    # Graphs keep what several stages read once. Every engine has its own copy.
+    once = sum({key: count for stage in weights for key, count in stage.items()}.values())
+    every = sum(sum(stage.values()) for stage in weights)
     needed: Counter[int] = Counter()
-    for place, size in places:
+    for place, size, graphs in places:
         with writing(place):
             disk, free = place.stat().st_dev, shutil.disk_usage(place).free
-        needed[disk] += weights * size + _OTHER_FILES
+        needed[disk] += (once if graphs else every) * size + _OTHER_FILES
         if needed[disk] > free:
             return OutputError(
                 f"{place} has {_size(free)} of free space, the build needs at least {_size(needed[disk])}",
@@ -60,20 +68,23 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
 
 
-def _weights(preset: Preset, names: Iterable[str], count: Callable[[StageWrapper, Preset], int]) -> int:
+def _weights(
+    preset: Preset, names: Iterable[str], count: Callable[[StageWrapper, Preset], Mapping[int, int]]
+) -> list[Mapping[int, int]]:
     from reference.model import ODISE
 
     with torch.device("meta"), torch.no_grad(), SkipInitialisation():
         model = ODISE(preset)
-        return sum(count(all_stages()[name](model).eval(), preset) for name in names)
+        stages = [all_stages()[name](model).eval() for name in names]
+        return [count(stage, preset) for stage in stages]
 
 
-def _held(stage: StageWrapper, preset: Preset) -> int:
+def _held(stage: StageWrapper, preset: Preset) -> dict[int, int]:
     """Count the numbers in all modules of a stage, used or not. A stage may use only half of a CLIP."""
-    return sum(value.numel() for value in _tensors(stage).values())
+    return {key: value.numel() for key, value in _tensors(stage).items()}
 
 
-def _used(stage: StageWrapper, preset: Preset) -> int:
+def _used(stage: StageWrapper, preset: Preset) -> dict[int, int]:
     """Count the numbers in the parameters and buffers that a stage uses."""
     spec, held = stage.declare(preset).at("fp32"), _tensors(stage)
     sizes = trace_sizes(spec)
@@ -83,7 +94,7 @@ def _used(stage: StageWrapper, preset: Preset) -> int:
             stage(*inputs)
         except RuntimeError:  # some operators do not run without numbers
             return _held(stage, preset)
-    return sum(held[key].numel() for key in uses.found)
+    return {key: held[key].numel() for key in uses.found}
 
 
 def _tensors(stage: StageWrapper) -> dict[int, Tensor]:

@@ -21,6 +21,8 @@ from onnxscript.rewriter.rules import common as rules
 from odise_trt.errors import ExportError
 from odise_trt.stage_spec import StageSpec, Tensor
 
+from .weight_layout import rearrange
+
 _DTYPES = {
     "float32": onnx.TensorProto.FLOAT,
     "float16": onnx.TensorProto.FLOAT16,
@@ -51,6 +53,7 @@ def simplify(model: ir.Model) -> None:
         for _ in range(2):
             # Folding and merging come first: rewriting is slow, and they halve the number of nodes.
             onnxscript.optimizer.fold_constants(model, onnx_shape_inference=True)
+            rearrange(model)
             _MERGE(model)
             RewritePass(_RULES)(model)
         _MERGE(model)

@@ -189,6 +189,9 @@ def _session(path: Path, spec: StageSpec) -> InferenceSession:
     options.log_severity_level = 3
     # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    if path.with_name(f"{path.name}.data").exists():
+        # The weights are mapped then. Copies of them would come on top of the reference's.
+        options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return onnxruntime.InferenceSession(
             path,

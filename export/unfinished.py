@@ -16,6 +16,7 @@ from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.bundle import sha256_of_files
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
 from odise_trt.errors import BackendError, BundleError
+from odise_trt.files.writing import writing
 from reference.checkpoint import WeightsDescription
 
 from .checked_export import CheckedExport
@@ -25,6 +26,7 @@ from .parity_report import FILE as REPORT
 from .parity_report import write_report
 from .plan import Request, Target, existing
 from .reporter import Reporter
+from .shared_weights import SharedWeights
 from .stages import all_stages
 from .tokenizer import check_tokenizer, write_tokenizer
 
@@ -52,6 +54,7 @@ class Unfinished:
         opens_engines: its engines can be opened on this machine.
         tools: versions, options and code of the build.
         entries, rows, results: the stages so far, their comparisons, and the time and memory of their builds.
+        weights: where the weights of its stages lie.
     """
 
     target: Target
@@ -61,6 +64,10 @@ class Unfinished:
     entries: dict[str, StageEntry] = field(default_factory=dict)
     rows: list[Parity] = field(default_factory=list)
     results: list[StageResult] = field(default_factory=list)
+    weights: SharedWeights = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = SharedWeights(self.writer.folder)
 
 
 def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> None:
@@ -78,9 +85,11 @@ def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> N
     if damage := old.damage(entry.spec.name for entry in kept):
         options = " ".join(f"--stage {name}" for name in old.stages_of(damage))
         raise BundleError("\n".join(damage.values()), f"it would be kept: build it again too, add {options}")
+    for file in dict.fromkeys(file for entry in kept for file in entry.files):
+        bundle.writer.adopt(target.folder / file)
     for entry in kept:
-        for file in entry.files:
-            bundle.writer.adopt(target.folder / file)
+        if target.builder is None:
+            bundle.weights.know(bundle.writer.folder / entry.file)
         bundle.entries[entry.spec.name] = entry
         bundle.rows += [row for row in manifest.parity if row.stage == entry.spec.name]
     if kept:
@@ -92,7 +101,8 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     target, spec, graph = bundle.target, exported.spec, exported.graph
     seconds, peak = exported.seconds, exported.peak_bytes
     if target.builder is None:
-        files = tuple(bundle.writer.adopt(file) for file in graph.files)
+        with writing(target.folder / graph.path.name):
+            files = bundle.weights.join(graph.path, graph.files, bundle.writer.adopt)
     else:
         reporter.step(f"{spec.name}: {target.name} engine")
         files = (bundle.writer.folder / f"{spec.name}{target.entry.suffix}",)
@@ -107,11 +117,12 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
         spec=spec,
         file=files[0].name,
         files=tuple(file.name for file in files),
-        onnx_sha256=sha256_of_files(graph.files),
+        onnx_sha256=sha256_of_files(files if target.builder is None else graph.files),
         build_seconds=round(seconds, 2),
         peak_memory_bytes=peak,
     )
-    size = sum(file.stat().st_size for file in files)
+    # Weights that lie in another stage's file count there.
+    size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))
     bundle.entries[spec.name] = entry
     bundle.rows += exported.rows
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from .backends import Backend, Engine, open_backend
+from .backends import Backend, Engine, find_backend, open_backend
 from .bundle import Bundle
 from .errors import BackendError, BundleError, OdiseError, reason
 from .stage_spec import split_dimension
@@ -20,7 +20,7 @@ from .windows import Grid, Stitcher
 IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
 #: The stage among them that gives feature maps.
 PYRAMID_STAGE = "features"
-_LESS = "if memory ran out: Segmenter.open(..., max_windows=1) needs less; so does a smaller picture"
+_LESS = "if memory ran out: a smaller picture needs less; on a GPU so does Segmenter.open(..., max_windows=1)"
 
 
 class Clock:
@@ -200,6 +200,11 @@ class Executor:
         """Free engines and backend. Closing twice is allowed."""
         self._engines = {}
         self._resources.close()
+
+
+def on_gpu(bundle: Bundle, device: str | None) -> bool:
+    """Whether the engines of a bundle run on a GPU if they are opened on this device."""
+    return (device or find_backend(bundle.manifest.backend["name"]).device) != "cpu"
 
 
 @contextmanager

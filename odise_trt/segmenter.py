@@ -17,7 +17,7 @@ from .bundle.bundle import Verify
 from .bundle.manifest import Manifest
 from .classify import classify
 from .errors import ArgumentError, BackendError, VocabularyError
-from .executor import Clock, Executor
+from .executor import Clock, Executor, on_gpu
 from .extraction import extract
 from .features import Features
 from .features.names import RAW_STAGE
@@ -98,12 +98,13 @@ class Segmenter:
             folder: a bundle, see docs/bundles.md.
             vocabulary: what to look for, see the property. It can be set and changed later.
             device: "cpu", "cuda" or "cuda:1". None: the CPU for ONNX Runtime, the first GPU for TensorRT.
-            threads: CPU threads. None: as many as the process may use.
+            threads: CPU threads. None: as many as the process may use, in a container its share.
             verify: "full" hashes every file of the bundle, "size" checks only names and sizes.
             cache: folder for text-embedding tables. None: the shared one beside the bundle (or in
                 $ODISE_CACHE). False: tables are not kept.
-            max_windows: windows per run of the captioner and the features. None: as many as the engines
-                take. Fewer windows need less memory and give the same numbers.
+            max_windows: windows per run of the captioner and the features. None: one on a CPU, where more
+                take more memory and no less time; on a GPU as many as the engines take. The number changes
+                nothing in the results.
 
         Raises:
             ArgumentError: an argument has an invalid value or type.
@@ -115,7 +116,7 @@ class Segmenter:
         words = None if vocabulary is None else Vocabulary.of(vocabulary)
         _check_device(device)
         bundle = Bundle.open(folder, verify)
-        limit = _window_limit(bundle.manifest, max_windows)
+        limit = _window_limit(bundle.manifest, max_windows, on_gpu(bundle, device))
         keep = _cache_folder(bundle, cache)
         constants = bundle.constants()
         tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
@@ -394,13 +395,15 @@ class Segmenter:
         }
 
 
-def _window_limit(manifest: Manifest, asked: int | None) -> int:
+def _window_limit(manifest: Manifest, asked: int | None, gpu: bool) -> int:
     most = min(
         entry.spec.axis("windows").maximum
         for entry in (manifest.stage("captioner"), manifest.stage("features"), *manifest.stages)
         if entry.spec.name in ("captioner", "features", RAW_STAGE)
     )
-    return most if asked is None else min(arguments.count("max_windows", asked, sys.maxsize), most)
+    if asked is None:
+        return most if gpu else 1
+    return min(arguments.count("max_windows", asked, sys.maxsize), most)
 
 
 def _check_device(device: Any) -> None:

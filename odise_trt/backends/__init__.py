@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ..arguments import count
 from .base import Backend, Engine, Options, host_os
 from .registry import BACKENDS, find_backend, resolve
+from .threads import available_threads
 
 __all__ = [
     "BACKENDS",
@@ -48,10 +47,3 @@ def open_backend(
     options = Options(precision, device or entry.device, threads or available_threads())
     backend: Backend = resolve(entry.opens)(entry, options)
     return backend
-
-
-def available_threads() -> int:
-    """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

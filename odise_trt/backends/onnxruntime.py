@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..errors import BackendError
 from ..stage_spec import StageSpec
 from .base import Health, Options, StageFiles, check_inputs
 from .cuda import device_index
+from .mapped_files import release_pages
 from .registry import BackendEntry
 
 #: `onnxruntime` and `onnxruntime-gpu` install the same files. The last one installed overwrites the other,
@@ -76,6 +77,11 @@ class OnnxRuntimeBackend:
             levels.ORT_ENABLE_EXTENDED if extended_only else levels.ORT_ENABLE_ALL
         )
         path = folder / entry.file
+        weights = [folder / name for name in entry.files if name != entry.file]
+        if on_cpu and weights:
+            # Weights in files of their own are mapped. Copies in the layout that products prefer
+            # ("prepacking") would double them, and save no time where there is work for minutes.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             session = self._ort.InferenceSession(
                 str(path), options, providers=[(self._provider, self._options)]
@@ -95,7 +101,8 @@ class OnnxRuntimeBackend:
             )
         _check_declaration(path, entry.spec, session)
         size = sum((folder / name).stat().st_size for name in entry.files)
-        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink=on_cpu and size > _SHRINK_FROM)
+        shrink = on_cpu and size > _SHRINK_FROM
+        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, weights if on_cpu else [])
 
     def describe(self) -> dict[str, str]:
         """Return version, device and threads."""
@@ -113,9 +120,10 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeEngine:
     """A stage in an ONNX Runtime session, see `Engine`."""
 
-    def __init__(self, ort: Any, session: Any, spec: StageSpec, shrink: bool) -> None:
+    def __init__(self, ort: Any, session: Any, spec: StageSpec, shrink: bool, mapped: Sequence[Path]) -> None:
         self.spec = spec
         self._session = session
+        self._mapped = mapped
         self._run_options = ort.RunOptions()
         if shrink:
             # Otherwise each session keeps the most scratch memory that it ever used. For a whole open bundle
@@ -133,6 +141,10 @@ class OnnxRuntimeEngine:
         # Its exceptions share no base but Exception.
         except Exception as error:
             raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
+        finally:
+            if self._mapped:
+                # Only one stage runs at a time. Its next run has the pages again at once.
+                release_pages(self._mapped)
         for tensor, array in zip(self.spec.outputs, arrays, strict=True):
             if array.shape != tensor.resolve(sizes):
                 raise BackendError(

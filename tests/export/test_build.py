@@ -163,6 +163,20 @@ def test_a_stage_joins_the_bundle_and_the_others_stay_as_they_were(folder: Path,
     assert (folder / "clip_pool.onnx").read_bytes() == before
 
 
+def test_stages_keep_the_clip_that_they_have_in_common_once(
+    tmp_path: Path, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.onnx_export.EXTERNAL_DATA_BYTES", 1)
+    both = replace(request_, stages=("captioner", "clip_pool"), output=tmp_path)
+    (built,) = build(both, Log())
+    manifest = Bundle.open(built.folder).manifest
+    assert manifest.stage("clip_pool").files == ("clip_pool.onnx", "captioner.onnx.data")
+    # Its own file was replaced, so what reads from it is built again, and nothing is lost.
+    (again,) = build(replace(both, stages=("captioner",), force=True), Log())
+    assert [result.stage for result in again.stages] == ["captioner", "clip_pool"]
+    Bundle.open(again.folder)
+
+
 def test_a_stage_of_other_weights_does_not_join(tmp_path: Path, folder: Path, request_: Request) -> None:
     (built,) = build(replace(request_, weights="random:8", force=True), Log())
     assert built.folder == folder

@@ -22,7 +22,7 @@ Image = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="As `odise-trt run --device`.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all if left out.")]
-Windows = Annotated[int | None, typer.Option(min=1, help="Windows per run; as many as fit if left out.")]
+Windows = Annotated[int | None, typer.Option(min=1, help="Windows per run; as `odise-trt run` if left out.")]
 
 
 def main(

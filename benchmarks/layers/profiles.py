@@ -31,7 +31,7 @@ def profile_bundle(
         engines: a bundle.
         image: a photo. None: the shipped one.
         device, threads: as for `Segmenter.open`.
-        windows: windows per run. None: as many as the engines take.
+        windows: windows per run. None: as the segmenter.
         runs: measured runs of each stage.
         ahead: called with a stage, its number and the number of stages before it is profiled.
 
@@ -44,7 +44,7 @@ def profile_bundle(
     profiler = profiler_of(entry.name)
     executor = RecordingExecutor.open(bundle, device, threads)
     try:
-        calls = stage_calls(bundle, image or PHOTO, windows=windows, executor=executor)
+        calls = stage_calls(bundle, image or PHOTO, device=device, windows=windows, executor=executor)
     finally:
         executor.close()
     first = {call.stage: call for call in reversed(calls)}

@@ -82,7 +82,7 @@ def measure(
         image: a photo. None: the shipped one.
         graphs: the bundle with the ONNX files of these stages. None: `engines` itself.
         device, threads: as for `Segmenter.open`.
-        windows: windows per run of captioner and features. None: as many as the engines take.
+        windows: windows per run of captioner and features. None: as the segmenter.
         rounds: counted rounds.
         size: sizes of the graphs that measure the ceilings. None: those for the device.
         ahead: called with the number of rounds that are done.
@@ -100,7 +100,7 @@ def measure(
     with ExitStack() as resources:
         executor = RecordingExecutor.open(bundle, options.device, options.threads)
         resources.callback(executor.close)
-        calls = stage_calls(bundle, image or PHOTO, windows=windows, executor=executor)
+        calls = stage_calls(bundle, image or PHOTO, device=options.device, windows=windows, executor=executor)
         stages = list(dict.fromkeys(call.stage for call in calls))
         work = {
             stage: graph_work(counted, [call for call in calls if call.stage == stage]) for stage in stages

@@ -25,9 +25,13 @@ class BackendEntry:
         extra: the extra of odise-trt that installs the package. None: no extra does.
         gpu_extra: the extra to install instead on machines with NVIDIA GPUs, if there is one.
         needs_gpu: whether it runs on NVIDIA GPUs only.
-        precision: the default precision of a build.
+        precisions: those that it has engines in, the default of a build first.
         builds: "module:function" that is called with this entry and compute capabilities, and returns an
             `export.builders.Builder`. None: the exported ONNX file is the engine.
+        ties: "module:function" that is called with the name and a precision, and returns what exported files
+            are tied to, for the manifest. It raises a `BackendError` if this machine cannot run them. None:
+            they run on any machine.
+        checks: whether parity is measured in this backend. Otherwise it is measured in ONNX Runtime.
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
@@ -41,8 +45,10 @@ class BackendEntry:
     extra: str | None = None
     gpu_extra: str | None = None
     needs_gpu: bool = False
-    precision: str = "fp32"
+    precisions: tuple[str, ...] = ("fp32", "fp16")
     builds: str | None = None
+    ties: str | None = None
+    checks: bool = False
     builds_ahead: bool = False
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
@@ -52,6 +58,11 @@ class BackendEntry:
     def device(self) -> str:
         """The default device."""
         return "cuda" if self.needs_gpu else "cpu"
+
+    @property
+    def precision(self) -> str:
+        """The default precision of a build."""
+        return self.precisions[0]
 
     @property
     def install(self) -> str:
@@ -74,6 +85,8 @@ class BackendEntry:
 
 
 _TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
+# Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
+_HALF_FIRST = ("fp16", "fp32")
 _TENSORRT_BUILDER = "export.builders.tensorrt:TensorRTBuilder"
 
 _ENTRIES = (
@@ -87,14 +100,24 @@ _ENTRIES = (
         lacks=frozenset({"GroupNormalization"}),
         examines="odise_trt.backends.onnxruntime:examine",
     ),
-    # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
+    # It has a kernel for GroupNormalization, and is as fast without it: benchmarks/NOTES.md.
+    BackendEntry(
+        "openvino",
+        "odise_trt.backends.openvino:OpenVinoBackend",
+        package="openvino",
+        extra="openvino",
+        precisions=("fp32", "bf16"),
+        ties="odise_trt.backends.openvino:ties",
+        checks=True,
+        examines="odise_trt.backends.openvino:examine",
+    ),
     BackendEntry(
         "tensorrt",
         _TENSORRT,
         package="tensorrt",
         extra="tensorrt",
         needs_gpu=True,
-        precision="fp16",
+        precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
         suffix=".engine",
     ),
@@ -104,7 +127,7 @@ _ENTRIES = (
         package="tensorrt_rtx",
         extra="tensorrt-rtx",
         needs_gpu=True,
-        precision="fp16",
+        precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
         builds_ahead=True,
         suffix=".engine",

@@ -7,6 +7,7 @@ Functions and classes are named as "module:name", and imported when they are nee
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ class BackendEntry:
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
             `doctor`. None: the backend works if it can be imported and has the GPU it needs.
+        not_found: modules that the package must not find while it is imported. It works without them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class BackendEntry:
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
     examines: str | None = None
+    not_found: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:
@@ -79,9 +82,20 @@ class BackendEntry:
             BackendError: the package is not installed, or does not load.
         """
         try:
-            return importlib.import_module(self.package)
+            return self.import_package()
         except (ImportError, OSError) as error:
             raise BackendError(f"backend {self.name} is not installed ({error})", self.install) from error
+
+    def import_package(self) -> Any:
+        """Import the backend's package. Errors of the import are raised as they are."""
+        hidden = [name for name in self.not_found if name not in sys.modules]
+        try:
+            # Python takes None for a module that is not there.
+            sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+            return importlib.import_module(self.package)
+        finally:
+            for name in hidden:
+                sys.modules.pop(name, None)
 
 
 _TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
@@ -110,6 +124,8 @@ _ENTRIES = (
         ties="odise_trt.backends.openvino:ties",
         checks=True,
         examines="odise_trt.backends.openvino:examine",
+        # With it, every import is reported to OpenVINO's makers, and an identity is kept in the home folder.
+        not_found=("openvino_telemetry",),
     ),
     BackendEntry(
         "tensorrt",

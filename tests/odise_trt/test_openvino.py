@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -313,6 +316,24 @@ def test_threads_are_those_asked_for(bundle: Bundle) -> None:
     assert opened.describe()["threads"] == "1"
     assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert engine._compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+@pytest.mark.parametrize(
+    "call", ["backends import open_backend; open_backend('openvino')", "doctor import examine; examine()"]
+)
+def test_nothing_is_reported_to_the_makers_of_openvino(call: str, tmp_path: Path) -> None:
+    asked = "'openvino' in sys.modules, 'openvino_telemetry' in sys.modules"
+    code = f"import sys; from odise_trt.{call}; print({asked})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "False"]
+    # With it, an identity is kept there.
+    assert not (tmp_path / "intel").exists()
 
 
 def test_doctor_tells_the_version_and_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError
-from ..stage_spec import StageSpec, Tensor, split_dimension
+from ..stage_spec import StageSpec
 from .base import Health, Options, StageFiles, check_inputs
+from .fixed_sizes import batch_axis, held_axes, open_shape
 from .processor import ARITHMETIC, arithmetic
 from .registry import BackendEntry
 
@@ -62,7 +63,7 @@ class OpenVinoBackend:
         if precision not in _COMPUTES:
             raise BackendError(f"{self.name} does not compute in {precision}", _IN_FP32)
         if precision == "bf16":
-            require_bf16(self.name)
+            _require_bf16(self.name)
         path, core = folder / entry.file, self._core
         config = {
             # Left out, OpenVINO takes bf16 on processors that have it.
@@ -173,30 +174,11 @@ class OpenVinoEngine:
         # The old one goes first: both together would need twice the memory of the weights.
         self._request = self._compiled = self._sizes = None
         known = {**sizes, self._batch: 1} if self._batch else dict(sizes)
-        self._compiled = self._compile({t.name: _shape(t, known) for t in self.spec.inputs} if sizes else {})
+        self._compiled = self._compile(
+            {t.name: open_shape(t, known) for t in self.spec.inputs} if sizes else {}
+        )
         self._request = self._compiled.create_infer_request()
         self._sizes = dict(sizes)
-
-
-def held_axes(spec: StageSpec) -> dict[str, int]:
-    """Return the axes that a profile of the stage holds at one size, with that size."""
-    return {
-        axis: least
-        for profile in spec.profiles
-        for axis, (least, _, most) in profile.ranges.items()
-        if least == most
-    }
-
-
-def batch_axis(spec: StageSpec) -> str | None:
-    """Return the axis along which every output is a row of independent results, if the stage has one.
-
-    It is the first dimension of all outputs, and no other dimension of any tensor.
-    """
-    first = {tensor.shape[0] if tensor.shape else None for tensor in spec.outputs}
-    others = {d for tensor in (*spec.inputs, *spec.outputs) for d in tensor.shape[1:] if isinstance(d, str)}
-    name = first.pop() if len(first) == 1 else None
-    return name if isinstance(name, str) and name not in {split_dimension(d)[0] for d in others} else None
 
 
 def ties(name: str, precision: str) -> dict[str, Any]:
@@ -205,22 +187,9 @@ def ties(name: str, precision: str) -> dict[str, Any]:
     Raises:
         BackendError: this processor cannot run them.
     """
-    if precision != "bf16":
-        return {}
-    require_bf16(name)
-    return {"arithmetic": ["bf16"]}
-
-
-def require_bf16(name: str) -> None:
-    """Raise BackendError unless the processor has bf16 arithmetic. OpenVINO would imitate it, slowly.
-
-    Args:
-        name: of the backend, for the message.
-    """
-    if "bf16" not in arithmetic():
-        raise BackendError(
-            f"{name} in bf16 needs a processor with bf16 arithmetic, this one has none", _IN_FP32
-        )
+    if precision == "bf16":
+        _require_bf16(name)
+    return {"arithmetic": ["bf16"]} if precision == "bf16" else {}
 
 
 def examine(openvino: Any) -> Health:
@@ -237,6 +206,14 @@ def version(openvino: Any) -> str:
     return str(openvino.__version__).partition("-")[0]
 
 
+def _require_bf16(name: str) -> None:
+    # OpenVINO would imitate it, slowly.
+    if "bf16" not in arithmetic():
+        raise BackendError(
+            f"{name} in bf16 needs a processor with bf16 arithmetic, this one has none", _IN_FP32
+        )
+
+
 def _core(openvino: Any, entry: BackendEntry) -> Any:
     try:
         core = openvino.Core()
@@ -250,18 +227,6 @@ def _core(openvino: Any, entry: BackendEntry) -> Any:
             entry.install,
         )
     return core
-
-
-def _shape(tensor: Tensor, sizes: Mapping[str, int]) -> list[int]:
-    """Return the shape, with -1 for dimensions whose size is open."""
-    shape = []
-    for dimension in tensor.shape:
-        axis, divisor = (None, 1) if isinstance(dimension, int) else split_dimension(dimension)
-        if axis is None:
-            shape.append(int(dimension))
-        else:
-            shape.append(sizes[axis] // divisor if axis in sizes else -1)
-    return shape
 
 
 def _check_declaration(path: Path, spec: StageSpec, model: Any) -> None:

@@ -19,6 +19,7 @@ from onnx import NodeProto, helper
 from odise_trt import Segmenter
 from odise_trt.backends import open_backend
 from odise_trt.backends import openvino as backend
+from odise_trt.backends.fixed_sizes import batch_axis, held_axes
 from odise_trt.backends.processor import arithmetic
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest, StageEntry
@@ -216,13 +217,13 @@ def test_arrays_that_are_read_only_or_not_contiguous_are_taken(tmp_path: Path) -
 
 def test_axes_that_a_profile_holds_are_told_from_others(bundle: Bundle) -> None:
     stage = bundle.manifest.stage
-    assert backend.held_axes(replace(stage("features").spec, profiles=(HELD,))) == {"side": 512}
-    assert backend.held_axes(stage("text_encoder").spec) == {}
+    assert held_axes(replace(stage("features").spec, profiles=(HELD,))) == {"side": 512}
+    assert held_axes(stage("text_encoder").spec) == {}
 
 
 def test_a_batch_is_the_first_axis_of_all_outputs_and_occurs_nowhere_else(bundle: Bundle) -> None:
-    assert backend.batch_axis(bundle.manifest.stage("features").spec) == "windows"
-    assert backend.batch_axis(bundle.manifest.stage("mask_head").spec) is None
+    assert batch_axis(bundle.manifest.stage("features").spec) == "windows"
+    assert batch_axis(bundle.manifest.stage("mask_head").spec) is None
     mixed = StageSpec(
         "mixed",
         (Tensor("x", "float32", ("windows", "windows")),),
@@ -230,7 +231,7 @@ def test_a_batch_is_the_first_axis_of_all_outputs_and_occurs_nowhere_else(bundle
         (WINDOWS,),
         (),
     )
-    assert backend.batch_axis(mixed) is None
+    assert batch_axis(mixed) is None
 
 
 @pytest.mark.parametrize("device", ["cuda", "gpu", "CPU"])

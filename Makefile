@@ -16,7 +16,7 @@ VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch torchvision
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,export,tensorrt-rtx,train,eval,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,openvino,export,tensorrt-rtx,train,eval,dev]"
 	touch $@
 
 demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn scenes, and a photo

@@ -79,7 +79,7 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 def _build_due(
     due: Sequence[Target], request: Request, weights: WeightsDescription, reporter: Reporter
 ) -> dict[Path, tuple[StageResult, ...]]:
-    graphs = dict.fromkeys((target.precision, target.entry.lacks) for target in due)
+    graphs = dict.fromkeys(_graph(target) for target in due)
     engines = sum(target.builder is not None for target in due)
     tasks = [Task(name, *graph) for name in request.stage_names() for graph in graphs]
     if request.jobs > len(tasks):
@@ -103,17 +103,23 @@ def _build_due(
         work = stack.enter_context(graph_folder(due[0].folder))
         exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
         for task in tasks:
-            reporter.step(f"{task.stage} {task.precision}: exporting and comparing with the reference")
+            where = f" for {task.backend}" if task.backend else ""
+            reporter.step(f"{task.stage} {task.precision}{where}: exporting and comparing with the reference")
             exported = next(exports)
             reporter.note(_line(exported))
             for bundle in unfinished:
-                if (bundle.target.precision, bundle.target.entry.lacks) == (task.precision, task.lacks):
+                if _graph(bundle.target) == (task.precision, task.lacks, task.backend):
                     add(bundle, exported, reporter)
             for file in exported.graph.files:
                 file.unlink()
         for bundle in unfinished:
             finish(bundle, model, weights, request.preset)
     return {bundle.target.folder: tuple(bundle.results) for bundle in unfinished}
+
+
+def _graph(target: Target) -> tuple[str, frozenset[str], str | None]:
+    """Return what graphs of a stage differ in: precision, operators they lack, where they are compared."""
+    return target.precision, target.entry.lacks, target.name if target.entry.checks else None
 
 
 def _with_optional_stages(
@@ -139,10 +145,11 @@ def _with_readers(request: Request, targets: Sequence[Target], weights: WeightsD
 
 def _line(exported: CheckedExport) -> str:
     graph, worst = exported.graph, exported.worst
+    where = f" in {exported.task.backend}" if exported.task.backend else ""
     return (
-        f"{exported.task.stage} {exported.task.precision}: {graph.nodes} nodes, {graph.bytes / 1e6:.1f} MB in"
-        f" {exported.seconds:.1f} s; worst relative L2 {worst.relative_l2:.1e} ({worst.tensor},"
-        f" tolerance {worst.tolerance:.0e})"
+        f"{exported.task.stage} {exported.precision}{where}: {graph.nodes} nodes,"
+        f" {graph.bytes / 1e6:.1f} MB in {exported.seconds:.1f} s; worst relative L2"
+        f" {worst.relative_l2:.1e} ({worst.tensor}, tolerance {worst.tolerance:.0e})"
     )
 
 

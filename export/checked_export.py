@@ -16,6 +16,7 @@ from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
 
+from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
@@ -35,13 +36,15 @@ class Task(NamedTuple):
 
     Attributes:
         stage: its name.
-        precision: "fp32" or "fp16".
+        precision: of the build. The stage may compute in another, see `StageWrapper.computes_in`.
         lacks: operators that the graph must not have, see `BackendEntry.lacks`.
+        backend: the backend that the graph is compared in. None: ONNX Runtime, as strictly as it can.
     """
 
     stage: str
     precision: str
     lacks: frozenset[str] = frozenset()
+    backend: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,14 @@ class CheckedExport:
 
     Attributes:
         spec: the declaration at the precision of the task.
+        precision: the precision that the stage computes in.
         task: what was exported.
         rows: every comparison.
         seconds, peak_bytes: time and memory of export and comparison.
     """
 
     spec: StageSpec
+    precision: str
     task: Task
     graph: OnnxFile
     rows: tuple[Parity, ...]
@@ -90,23 +95,25 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
             a report of the comparison.
     """
     model.preset.ablation.refuse_export()
-    name, precision, lacks = task
-    place = work / "-".join([precision, *sorted(lacks)]) / name
+    name = task.stage
     wrapper = all_stages()[name]
+    precision = wrapper.computes_in(task.precision)
+    place = work / "-".join([task.precision, *sorted(task.lacks), *filter(None, [task.backend])]) / name
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:
-        graph = export_stage(stage, spec, place, precision=precision, opset=request.opset, lacks=lacks)
-        for sizes in check_sizes(spec, request.parity_limits):
-            cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
-            rows += check_onnx(graph.path, spec, cases, precision)
+        graph = export_stage(stage, spec, place, precision=precision, opset=request.opset, lacks=task.lacks)
+        with runner(graph, spec, precision, task.backend) as run:
+            for sizes in check_sizes(spec, request.parity_limits):
+                cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
+                rows += check_onnx(run, spec, cases, precision, task.backend or ONNX)
     try:
         require(rows)
     except ParityError as error:
-        report = request.output / f"{request.preset}-{precision}-{name}.parity.html"
-        write_report(report, rows, f"{request.preset}, {name}, {precision} (not installed)")
+        report = request.output / f"{request.preset}-{task.precision}-{name}.parity.html"
+        write_report(report, rows, f"{request.preset}, {name}, {task.precision} (not installed)")
         raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
-    return CheckedExport(spec, task, graph, tuple(rows), measure.seconds, measure.peak_bytes)
+    return CheckedExport(spec, precision, task, graph, tuple(rows), measure.seconds, measure.peak_bytes)
 
 
 def _short_of_memory(error: BaseException | None) -> bool:

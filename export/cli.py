@@ -37,6 +37,7 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     fp16 = "fp16"
+    bf16 = "bf16"
 
 
 class Sampling(StrEnum):

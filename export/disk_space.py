@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from odise_trt.bundle.place import real_place
 from odise_trt.errors import OutputError
 from odise_trt.files.writing import writing
+from odise_trt.stage_spec import PRECISIONS
 from reference.model.allocation import SkipInitialisation
 from reference.preset import Preset
 
@@ -24,7 +25,7 @@ from .stages import StageWrapper, all_stages
 
 #: Bytes of tokenizer, constants, report and manifest.
 _OTHER_FILES = 2 * 10**6
-_BYTES = {"fp32": 4, "fp16": 2}
+_BYTES = {"float32": 4, "float16": 2}
 
 
 def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]) -> None:
@@ -35,7 +36,11 @@ def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]
             the graphs around them.
     """
     places = [
-        (real_place(target.folder).parent, _BYTES[target.precision], target.builder is None)
+        (
+            real_place(target.folder).parent,
+            _BYTES[PRECISIONS[target.precision]],
+            target.builder is None,
+        )
         for target in targets
     ]
     # Counting all weights of the modules takes no time. Finding the weights that a stage uses takes seconds.

@@ -1,6 +1,6 @@
 """Compares an exported stage with the fp32 reference: the same inputs, output by output.
 
-The reference runs in PyTorch in float32. The graph runs in ONNX Runtime on the CPU. A stage is checked at the
+The reference runs in PyTorch in float32. `export.graph_runner` runs the graph. A stage is checked at the
 smallest and the largest batch it declares and at more than one image size, because engines have been wrong at
 one batch size and right at the next.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +24,10 @@ from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec, Tensor
 
+from .graph_runner import ONNX, Runner
 from .stages import StageWrapper
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
     from reference.model import ODISE
 
 SEED = 20230304
@@ -105,36 +103,45 @@ def reference_case(
     return case
 
 
-def check_onnx(path: Path, spec: StageSpec, cases: Sequence[Case], precision: str) -> tuple[Parity, ...]:
-    """Run a graph in ONNX Runtime on the CPU and compare it with the reference. A miss raises no error.
+def check_onnx(
+    run: Runner, spec: StageSpec, cases: Sequence[Case], precision: str, check: str = ONNX
+) -> tuple[Parity, ...]:
+    """Run a graph and compare it with the reference. A miss raises no error.
+
+    Args:
+        run: runs the graph, as from `export.graph_runner.runner`.
+        spec: the declaration.
+        cases: inputs and outputs of the reference.
+        precision: the precision that the graph computes in, which decides the tolerance.
+        check: what runs the graph, for the manifest.
 
     Returns:
         A row for every size and output. For several cases of the same sizes, the row of the median case.
 
     Raises:
-        ExportError: ONNX Runtime does not load or run the graph, or an output has another shape or dtype
-            than declared.
+        ExportError: the graph does not run, or an output has another shape or dtype than declared.
     """
-    session = _session(path, spec)
     scenes: dict[str, list[Parity]] = {}
     for case in cases:
         feed = {tensor.name: array for tensor, array in zip(spec.inputs, case.inputs, strict=True)}
         try:
-            found = session.run([tensor.name for tensor in spec.outputs], feed)
+            found = run(feed)
         except Exception as error:
             raise ExportError(
-                f"ONNX Runtime cannot run stage {spec.name} at {describe(case.sizes)}: {error}",
+                f"stage {spec.name} cannot run at {describe(case.sizes)}: {error}",
                 "a size was taken for a constant when tracing, or the operator set is too new",
             ) from error
-        _require_shapes(spec.outputs, found, case.sizes, f"outputs of {path.name}")
+        _require_shapes(spec.outputs, found, case.sizes, f"outputs of stage {spec.name}")
         for tensor, output, expected in zip(spec.outputs, found, case.outputs, strict=True):
             if output.dtype != np.dtype(tensor.dtype):
-                raise ExportError(f"{tensor.name} of {path.name} is {output.dtype}, declared {tensor.dtype}")
+                raise ExportError(
+                    f"{tensor.name} of stage {spec.name} is {output.dtype}, declared {tensor.dtype}"
+                )
             scenes.setdefault(f"{tensor.name} {describe(case.sizes)}", []).append(
                 Parity(
                     stage=spec.name,
                     tensor=tensor.name,
-                    check="onnx",
+                    check=check,
                     sizes=case.sizes,
                     relative_l2=relative_l2(output, expected),
                     max_abs=_json_number(np.abs(_double(output) - _double(expected)).max()),
@@ -180,27 +187,6 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
 def describe(sizes: Mapping[str, int]) -> str:
     """Format sizes as `"height=512, width=640"`."""
     return ", ".join(f"{axis}={size}" for axis, size in sizes.items())
-
-
-def _session(path: Path, spec: StageSpec) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    if path.with_name(f"{path.name}.data").exists():
-        # The weights are mapped then. Copies of them would come on top of the reference's.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    try:
-        return onnxruntime.InferenceSession(
-            path,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["NchwcTransformer"],
-        )
-    except Exception as error:
-        raise ExportError(f"ONNX Runtime cannot load stage {spec.name}: {error}") from error
 
 
 def _require_shapes(

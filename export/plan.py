@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import odise_trt
-from odise_trt.backends.registry import DEFAULT_BACKEND, BackendEntry, find_backend
+from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND, BackendEntry, find_backend, resolve
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import BundleError, ExportError
@@ -35,7 +35,7 @@ class Request:
         preset: name of a preset.
         weights: "random:SEED", "demo", or a safetensors file.
         backends: one bundle is built for each.
-        precision: "fp32" or "fp16". None: the default of the backend.
+        precision: one of `PRECISIONS`. None: the default of the backend.
         stages: names of stages. Empty: all but the optional ones.
         extra: names of optional stages to build besides `stages`.
         output: the folder that bundles are put into.
@@ -81,7 +81,7 @@ class Target:
     Attributes:
         entry: the declaration of the backend.
         backend: its entries in the manifest: name, version, and what engines are tied to.
-        precision: "fp32" or "fp16".
+        precision: one of `PRECISIONS`.
         folder: folder of the bundle.
         builder: makes the engines. None: the ONNX files are the engines.
     """
@@ -102,8 +102,9 @@ def plan(request: Request) -> tuple[Target, ...]:
     """Return the bundles of a request. This reports missing backends and GPUs before hours of work.
 
     Raises:
-        BackendError: a backend is unknown or not installed, does not find the GPU it needs, or does not build
-            for a compute capability.
+        BackendError: a backend is unknown or not installed, does not find the GPU or the arithmetic it needs,
+            or does not build for a compute capability.
+        ExportError: a backend has no engines in the requested precision.
     """
     capabilities = tuple(dict.fromkeys(request.compute_capabilities))
     return tuple(
@@ -115,11 +116,25 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
     precision = request.precision or entry.precision
     if precision not in PRECISIONS:
         raise ExportError(f"there is no precision {precision!r}", f"precisions: {', '.join(PRECISIONS)}")
+    if precision not in entry.precisions:
+        others = " or ".join(
+            f"--backend {one.name}" for one in BACKENDS.values() if precision in one.precisions
+        )
+        raise ExportError(
+            f"{entry.name} has no engines in {precision}, it has {' and '.join(entry.precisions)}",
+            f"give --precision {entry.precision}, or for {precision} {others}",
+        )
     builder = open_builder(entry, capabilities)
-    facts = {"name": entry.name, "version": entry.load().__version__} if builder is None else builder.facts
+    facts = _facts(entry, precision) if builder is None else builder.facts
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
     folder = "-".join([request.preset, entry.name, precision, *architectures])
     return Target(entry, facts, precision, request.output / folder, builder)
+
+
+def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
+    """Return the manifest's entries of a backend whose engines are the exported files."""
+    facts = {"name": entry.name, "version": entry.load().__version__}
+    return facts if entry.ties is None else {**facts, **resolve(entry.ties)(entry.name, precision)}
 
 
 def tools(request: Request) -> dict[str, str]:

@@ -11,6 +11,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 #: Files that decide a graph, its parity, or another file of a bundle.
 _DECIDES = (
     "export/**/*.py",
+    "odise_trt/backends/fixed_sizes.py",
+    "odise_trt/backends/openvino.py",
     "odise_trt/stage_spec.py",
     "odise_trt/bundle/manifest.py",
     "odise_trt/features/names.py",

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 
+_IN_BF16 = "convolutions, products, and what lies between them"
+
+
 @dataclass(frozen=True)
 class StageResult:
     """One line of the summary of a build."""
@@ -120,6 +123,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
         onnx_sha256=sha256_of_files(files if target.builder is None else graph.files),
         build_seconds=round(seconds, 2),
         peak_memory_bytes=peak,
+        precision=exported.precision if exported.precision != target.precision else None,
     )
     # Weights that lie in another stage's file count there.
     size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))
@@ -207,4 +211,16 @@ def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
 def _precision_map(names: Sequence[str], precision: str) -> dict[str, object]:
     if precision == "fp32":
         return {name: {"weights": "float32", "float32": ["everything"]} for name in names}
-    return {name: {"weights": "float16", "float32": list(all_stages()[name].islands)} for name in names}
+    stages = all_stages()
+    if precision == "fp16":
+        return {name: {"weights": "float16", "float32": list(stages[name].islands)} for name in names}
+    return {
+        name: {
+            "weights": "float32, rounded by the engine",
+            "bfloat16": [_IN_BF16],
+            "float32": ["the other parts"],
+        }
+        if stages[name].computes_in(precision) == precision
+        else {"weights": "float32", "float32": ["everything"]}
+        for name in names
+    }

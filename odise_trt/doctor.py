@@ -149,7 +149,7 @@ def _backend(entry: BackendEntry, has_gpu: bool) -> list[Finding]:
     try:
         # Output of a package during its import must not get into the report.
         with redirect_stdout(sys.stderr):
-            package = importlib.import_module(entry.package)
+            package = entry.import_package()
     # Not only ImportError: TensorRT without its libraries fails in several ways.
     except (Exception, SystemExit) as error:
         detail = f"not installed ({_first_line(error)})"

@@ -15,9 +15,10 @@ from typing import Annotated
 from .errors import BundleError
 from .files.typed_json import MisfitError, choice, within
 
-#: dtype of tensors that depend on the precision of the build: float32 in fp32, float16 in fp16.
+#: dtype of tensors that depend on the precision of the build, see `PRECISIONS`.
 COMPUTE = "compute"
-PRECISIONS = {"fp32": "float32", "fp16": "float16"}
+#: Precision of a build -> dtype of the tensors between its stages. In bf16 the engine rounds inside a stage.
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "float32"}
 
 _DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
 #: Size in a manifest, limited to what a tensor can have, so that arithmetic with sizes is safe.
@@ -75,14 +76,18 @@ class Profile:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest relative L2 distance to the fp32 reference, per precision of the build."""
+    """Largest relative L2 distance to the fp32 reference, per precision of the stage.
+
+    A bf16 number has 8 bits of mantissa, three fewer than fp16, so its rounding is eight times as coarse.
+    """
 
     fp32: float = 1e-4
     fp16: float = 1e-2
+    bf16: float = 5e-2
 
     def of(self, precision: str) -> float:
-        """Return the tolerance of a build at `precision`, "fp32" or "fp16"."""
-        return {"fp32": self.fp32, "fp16": self.fp16}[precision]
+        """Return the tolerance of a stage that computes in `precision`, one of `PRECISIONS`."""
+        return {"fp32": self.fp32, "fp16": self.fp16, "bf16": self.bf16}[precision]
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class StageSpec:
     tolerance: Tolerance = Tolerance()
 
     def at(self, precision: str) -> StageSpec:
-        """Return the stage with `COMPUTE` replaced by the dtype of `precision` ("fp32" or "fp16")."""
+        """Return the stage with `COMPUTE` replaced by the dtype of `precision`, one of `PRECISIONS`."""
         dtype = PRECISIONS[precision]
 
         def concrete(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

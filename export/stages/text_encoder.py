@@ -31,6 +31,9 @@ class TextEncoder(StageWrapper):
     islands = ("normalisation statistics", "softmax", "text_embed projection")
     float32 = ("text_proj",)
 
+    # It runs once per vocabulary, and its rounding would stay in the cached table.
+    bf16 = False
+
     def __init__(self, model: ODISE) -> None:
         super().__init__(model)
         self.clip = model.clip

@@ -29,11 +29,18 @@ class StageWrapper(nn.Module, ABC):
             fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
             float32 are float32 too, see `export.precision`.
         islands: the float32 parts of an fp16 build in words, for the manifest.
+        bf16: whether the stage computes in bf16 in a bf16 build. Otherwise it computes in fp32 there.
     """
 
     scenes: ClassVar[int] = 1
     float32: ClassVar[tuple[str, ...]] = ()
     islands: ClassVar[tuple[str, ...]] = ("normalisation statistics", "softmax")
+    bf16: ClassVar[bool] = True
+
+    @classmethod
+    def computes_in(cls, precision: str) -> str:
+        """Return the precision that the stage computes in, in a build of `precision`."""
+        return "fp32" if precision == "bf16" and not cls.bf16 else precision
 
     @abstractmethod
     def __init__(self, model: ODISE) -> None:

@@ -31,7 +31,7 @@ def open_backend(
 
     Args:
         name: one of `BACKENDS`.
-        precision: of the engines it will open, "fp32" or "fp16".
+        precision: of the engines it will open, "fp32", "fp16" or "bf16".
         device: "cpu", "cuda" or "cuda:1". None: the first GPU for backends that run on GPUs only, the CPU for
             others.
         threads: CPU threads for computing. None: as many as the process may use.

@@ -22,7 +22,7 @@ class Options:
     """How a backend is opened.
 
     Attributes:
-        precision: of the engines that it will open, "fp32" or "fp16".
+        precision: of the engines that it will open, one of `stage_spec.PRECISIONS`.
         device: "cpu", "cuda" or "cuda:1".
         threads: CPU threads for computing.
     """
@@ -63,6 +63,11 @@ class StageFiles(Protocol):
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files, external data too."""
+        ...
+
+    @property
+    def precision(self) -> str | None:
+        """The precision that the stage computes in. None: that of the bundle."""
         ...
 
 

@@ -7,6 +7,7 @@ Functions and classes are named as "module:name", and imported when they are nee
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +26,19 @@ class BackendEntry:
         extra: the extra of odise-trt that installs the package. None: no extra does.
         gpu_extra: the extra to install instead on machines with NVIDIA GPUs, if there is one.
         needs_gpu: whether it runs on NVIDIA GPUs only.
-        precision: the default precision of a build.
+        precisions: those that it has engines in, the default of a build first.
         builds: "module:function" that is called with this entry and compute capabilities, and returns an
             `export.builders.Builder`. None: the exported ONNX file is the engine.
+        ties: "module:function" that is called with the name and a precision, and returns what exported files
+            are tied to, for the manifest. It raises a `BackendError` if this machine cannot run them. None:
+            they run on any machine.
+        checks: whether parity is measured in this backend. Otherwise it is measured in ONNX Runtime.
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
             `doctor`. None: the backend works if it can be imported and has the GPU it needs.
+        not_found: modules that the package must not find while it is imported. It works without them.
     """
 
     name: str
@@ -41,17 +47,25 @@ class BackendEntry:
     extra: str | None = None
     gpu_extra: str | None = None
     needs_gpu: bool = False
-    precision: str = "fp32"
+    precisions: tuple[str, ...] = ("fp32", "fp16")
     builds: str | None = None
+    ties: str | None = None
+    checks: bool = False
     builds_ahead: bool = False
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
     examines: str | None = None
+    not_found: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:
         """The default device."""
         return "cuda" if self.needs_gpu else "cpu"
+
+    @property
+    def precision(self) -> str:
+        """The default precision of a build."""
+        return self.precisions[0]
 
     @property
     def install(self) -> str:
@@ -68,12 +82,25 @@ class BackendEntry:
             BackendError: the package is not installed, or does not load.
         """
         try:
-            return importlib.import_module(self.package)
+            return self.import_package()
         except (ImportError, OSError) as error:
             raise BackendError(f"backend {self.name} is not installed ({error})", self.install) from error
 
+    def import_package(self) -> Any:
+        """Import the backend's package. Errors of the import are raised as they are."""
+        hidden = [name for name in self.not_found if name not in sys.modules]
+        try:
+            # Python takes None for a module that is not there.
+            sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+            return importlib.import_module(self.package)
+        finally:
+            for name in hidden:
+                sys.modules.pop(name, None)
+
 
 _TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
+# Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
+_HALF_FIRST = ("fp16", "fp32")
 _TENSORRT_BUILDER = "export.builders.tensorrt:TensorRTBuilder"
 
 _ENTRIES = (
@@ -87,14 +114,26 @@ _ENTRIES = (
         lacks=frozenset({"GroupNormalization"}),
         examines="odise_trt.backends.onnxruntime:examine",
     ),
-    # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
+    # It has a kernel for GroupNormalization, and is as fast without it: benchmarks/NOTES.md.
+    BackendEntry(
+        "openvino",
+        "odise_trt.backends.openvino:OpenVinoBackend",
+        package="openvino",
+        extra="openvino",
+        precisions=("fp32", "bf16"),
+        ties="odise_trt.backends.openvino:ties",
+        checks=True,
+        examines="odise_trt.backends.openvino:examine",
+        # With it, every import is reported to OpenVINO's makers, and an identity is kept in the home folder.
+        not_found=("openvino_telemetry",),
+    ),
     BackendEntry(
         "tensorrt",
         _TENSORRT,
         package="tensorrt",
         extra="tensorrt",
         needs_gpu=True,
-        precision="fp16",
+        precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
         suffix=".engine",
     ),
@@ -104,7 +143,7 @@ _ENTRIES = (
         package="tensorrt_rtx",
         extra="tensorrt-rtx",
         needs_gpu=True,
-        precision="fp16",
+        precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
         builds_ahead=True,
         suffix=".engine",

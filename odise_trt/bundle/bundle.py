@@ -105,7 +105,9 @@ class Bundle:
 
     def rebuild_hint(self) -> str:
         """Return the command that builds this bundle for the machine it runs on."""
-        return f"rebuild it: {rebuild_command(self.folder, self.manifest)}"
+        # A processor gets no arithmetic from a new build.
+        precision = "fp32" if self.manifest.backend.get("arithmetic") else None
+        return f"rebuild it: {rebuild_command(self.folder, self.manifest, precision=precision)}"
 
     def repair_hint(self, names: Iterable[str] = ()) -> str:
         """Return the command that builds this bundle again, or only the stages that these files belong to."""

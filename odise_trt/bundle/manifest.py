@@ -41,7 +41,13 @@ def _template(text: str) -> str | None:
 
 _Template = Annotated[str, _template]
 _in_backend: Check = keys(
-    name=Required(str), version=str, compute_capability=tuple[str, ...], gpu=str, driver=str, os=str
+    name=Required(str),
+    version=str,
+    compute_capability=tuple[str, ...],
+    gpu=str,
+    driver=str,
+    os=str,
+    arithmetic=tuple[str, ...],
 )
 _in_weights: Check = keys(source=str, sha256=str, seeded=bool, sd_version=str)
 _in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
@@ -97,6 +103,7 @@ class StageEntry:
         files: every file that the stage needs, including external data.
         onnx_sha256: hash of the ONNX graph and its external data that the engine was built from.
         build_seconds, peak_memory_bytes: time and memory that the build took.
+        precision: the precision that the stage computes in. None: that of the bundle.
     """
 
     spec: StageSpec
@@ -105,6 +112,7 @@ class StageEntry:
     onnx_sha256: str
     build_seconds: Annotated[float, within(0, 1e12)]
     peak_memory_bytes: _Bytes
+    precision: Annotated[str, choice(*PRECISIONS)] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,8 @@ class Parity:
     """One comparison with the fp32 reference.
 
     Attributes:
-        check: what ran, "onnx" (ONNX Runtime on the exported graph) or "network" (a parsed network).
+        check: what ran, "onnx" (ONNX Runtime on the exported graph), "network" (a parsed network), or the
+            name of the backend that ran the exported graph.
         sizes: axis sizes of the inputs.
     """
 
@@ -139,7 +148,8 @@ class Manifest:
         weights: {"source", "sha256", "seeded"}. Seeded weights are random numbers, not a trained model. If
             the file of the weights says which Stable Diffusion is in it, also "sd_version".
         backend: {"name", "version", ...}. TensorRT flavours add what an engine is tied to:
-            "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os".
+            "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os". Engines in
+            bf16 add "arithmetic", what the processor must have: ["bf16"].
         files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.
         precision_map: which operations run in which precision, in words, per stage.
         tools: versions of what built it.

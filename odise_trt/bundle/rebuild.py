@@ -17,7 +17,12 @@ OPTIONAL_STAGES = ("raw_features",)
 
 
 def rebuild_command(
-    folder: Path, manifest: Manifest, stages: Iterable[str] = (), *, same_gpus: bool = False
+    folder: Path,
+    manifest: Manifest,
+    stages: Iterable[str] = (),
+    *,
+    same_gpus: bool = False,
+    precision: str | None = None,
 ) -> str:
     """Return the command line. It runs in a checkout.
 
@@ -26,12 +31,13 @@ def rebuild_command(
         stages: build only these stages.
         same_gpus: build for the same compute capabilities as before. Otherwise the engines are for the GPU
             at hand, or for any GPU.
+        precision: build in this precision instead.
     """
     backend = manifest.backend
     options = [
         ("preset", manifest.preset),
         ("backend", str(backend["name"])),
-        ("precision", manifest.precision),
+        ("precision", precision or manifest.precision),
     ]
     if source := manifest.weights.get("source"):
         options.append(("weights", str(source)))

@@ -28,6 +28,7 @@ from export.plan import Request, plan, up_to_date
 from export.stages import STAGES
 from export.stages.clip_pool import ClipPool
 from odise_trt.backends import host_os
+from odise_trt.backends.processor import arithmetic
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.rebuild import USUAL_TOOLS
@@ -254,6 +255,34 @@ def test_the_weights_file_is_hashed_once_per_build(tmp_path: Path, monkeypatch: 
     assert hashed.count("demo.safetensors") == 2
 
 
+@pytest.mark.skipif("bf16" not in arithmetic(), reason="the processor has no bf16 arithmetic")
+def test_a_bf16_build_is_compared_in_its_own_backend_and_keeps_some_stages_exact(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    request = Request(
+        "tiny",
+        "random:7",
+        backends=("openvino",),
+        precision="bf16",
+        stages=("clip_pool", "text_encoder"),
+        output=tmp_path,
+    )
+    (built,) = build(request, Log())
+    assert built.folder.name == "tiny-openvino-bf16"
+    manifest = Bundle.open(built.folder).manifest
+    assert manifest.backend["arithmetic"] == ["bf16"]
+    assert {entry.spec.name: entry.precision for entry in manifest.stages} == {
+        "clip_pool": None,
+        "text_encoder": "fp32",
+    }
+    assert {row.check for row in manifest.parity} == {"openvino"}
+    worst = {row.stage: row for row in sorted(manifest.parity, key=lambda row: row.relative_l2)}
+    assert 1e-4 < worst["clip_pool"].relative_l2 < worst["clip_pool"].tolerance == 5e-2
+    assert worst["text_encoder"].relative_l2 < worst["text_encoder"].tolerance == 1e-4
+    assert manifest.precision_map["text_encoder"]["float32"] == ["everything"]
+    assert "bfloat16" in manifest.precision_map["clip_pool"]
+    assert build(request, Log())[0].stages == ()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed")
 def test_one_build_makes_bundles_for_several_backends_each_at_its_own_precision(tmp_path: Path) -> None:
     backends = ("onnxruntime", "tensorrt_rtx")
@@ -321,6 +350,7 @@ def test_the_command_that_is_printed_leaves_out_the_defaults_of_a_build(request_
         ({"backends": ("onnx",)}, BackendError, "there is no backend 'onnx'"),
         ({"weights": "missing.safetensors"}, WeightsError, "no weights file"),
         ({"precision": "int8"}, ExportError, "there is no precision 'int8'"),
+        ({"precision": "bf16"}, ExportError, "onnxruntime has no engines in bf16.*\n.*--backend openvino"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_before_any_work(

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.onnx_export import export_stage
+from export.graph_runner import runner
+from export.onnx_export import OnnxFile, export_stage
 from export.parity import Case, check_onnx, check_sizes, reference_case, relative_l2, require
 from export.parity_report import write_report
 from export.stages import STAGES
@@ -25,12 +26,17 @@ def cases(stage, spec: StageSpec) -> list[Case]:  # type: ignore[no-untyped-def]
     return [reference_case(stage, None, spec, sizes) for sizes in check_sizes(spec)]  # type: ignore[arg-type]
 
 
+def compared(exported: OnnxFile, spec: StageSpec, given: list[Case], precision: str) -> tuple[Parity, ...]:
+    with runner(exported, spec, precision) as run:
+        return check_onnx(run, spec, given, precision)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_right_export_passes_at_every_size(precision: str, tmp_path: Path) -> None:
     stage = Pyramid().eval()
     spec = stage.declare().at(precision)
     exported = export_stage(stage, spec, tmp_path, precision=precision)
-    rows = check_onnx(exported.path, spec, cases(stage, spec), precision)
+    rows = compared(exported, spec, cases(stage, spec), precision)
     require(rows)
     assert {(row.sizes["windows"], row.sizes["side"]) for row in rows} == {(1, 128), (5, 128), (1, 64)}
     assert all(row.relative_l2 > 0 for row in rows)
@@ -44,7 +50,7 @@ def test_an_export_that_is_off_by_a_thousandth_is_caught_and_named(tmp_path: Pat
     spec = rows_to_rows().at("fp32")
     stage = stage_of(forward, spec, linear=nn.Linear(8, 8))
     exported = export_stage(stage, spec, tmp_path, precision="fp32")
-    rows = check_onnx(exported.path, spec, cases(stage, spec), "fp32")
+    rows = compared(exported, spec, cases(stage, spec), "fp32")
     assert [row.passed for row in rows] == [False, False]
     assert all(row.relative_l2 == pytest.approx(1e-3, rel=1e-2) for row in rows)
     with pytest.raises(ParityError, match=r"rows\.y at windows=5: relative L2 1\.00e-03, tolerance 1e-04"):
@@ -59,7 +65,7 @@ def test_an_export_that_is_wrong_at_one_batch_only_is_caught(tmp_path: Path) -> 
     spec = rows_to_rows().at("fp32")
     stage = stage_of(forward, spec)
     exported = export_stage(stage, spec, tmp_path, precision="fp32")
-    rows = check_onnx(exported.path, spec, cases(stage, spec), "fp32")
+    rows = compared(exported, spec, cases(stage, spec), "fp32")
     assert {row.sizes["windows"]: row.passed for row in rows} == {1: True, 5: False}
 
 
@@ -75,7 +81,7 @@ def test_a_tie_in_one_scene_does_not_condemn_a_stage_and_an_error_in_every_scene
     def checked(*values: float) -> Parity:
         inputs = [np.full((2, 8), value, np.float32) for value in values]
         scenes = [Case({"windows": 2}, (x,), (np.where(x > 0, 1.0, -1.0),)) for x in inputs]
-        (row,) = check_onnx(exported.path, spec, scenes, "fp32")
+        (row,) = compared(exported, spec, scenes, "fp32")
         return row
 
     # On the wrong side every number is -1 instead of 1: the distance is twice the length.

@@ -30,13 +30,13 @@ def test_what_a_declaration_names_is_there(name: str) -> None:
     assert entry.name == name
     extras = importlib.metadata.metadata("odise-trt").get_all("Provides-Extra") or []
     assert entry.extra is None or entry.extra in extras
-    for place in (entry.opens, entry.builds, entry.examines):
+    for place in (entry.opens, entry.builds, entry.ties, entry.examines):
         assert place is None or callable(resolve(place))
 
 
 def test_a_backend_that_nobody_declared_is_an_error_that_lists_those_there_are() -> None:
-    with pytest.raises(BackendError, match=r"'openvino'\n.*onnxruntime, tensorrt, tensorrt_rtx"):
-        find_backend("openvino")
+    with pytest.raises(BackendError, match=r"'ncnn'\n.*onnxruntime, openvino, tensorrt, tensorrt_rtx"):
+        find_backend("ncnn")
     assert DEFAULT_BACKEND in BACKENDS
 
 

@@ -1,0 +1,88 @@
+"""Runs an exported graph for its comparison: in ONNX Runtime, or in the backend that the graph is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from odise_trt.backends import open_backend
+from odise_trt.errors import ExportError
+from odise_trt.stage_spec import StageSpec
+
+from .onnx_export import OnnxFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnxruntime import InferenceSession
+
+#: Name of a comparison in ONNX Runtime, in manifests.
+ONNX = "onnx"
+#: Called with an array for every input. Returns the outputs, in the order of the declaration.
+Runner = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a stage before there is a manifest, see `odise_trt.backends.base.StageFiles`."""
+
+    spec: StageSpec
+    file: str
+    files: tuple[str, ...]
+    precision: str
+
+
+@contextmanager
+def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None = None) -> Iterator[Runner]:
+    """Open a graph, and close it at the end of the block.
+
+    Args:
+        graph: the graph, with its external data.
+        spec: its declaration.
+        precision: the precision to compute in.
+        backend: the backend to run it in. None: ONNX Runtime on the CPU.
+
+    Raises:
+        ExportError: ONNX Runtime does not load the graph.
+        BackendError: the backend does not open it.
+    """
+    names = [tensor.name for tensor in spec.outputs]
+    if backend is None:
+        session = _session(graph.path, spec)
+        yield lambda inputs: session.run(names, dict(inputs))
+        return
+    files = _Files(spec, graph.path.name, tuple(file.name for file in graph.files), precision)
+    opened = open_backend(backend, precision=precision)
+    try:
+        engine = opened.open_stage(graph.path.parent, files)
+        try:
+            yield lambda inputs: list(engine.run(inputs).values())
+        finally:
+            engine.close()
+    finally:
+        opened.close()
+
+
+def _session(path: Path, spec: StageSpec) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    if path.with_name(f"{path.name}.data").exists():
+        # The weights are mapped then. Copies of them would come on top of the reference's.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["NchwcTransformer"],
+        )
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime cannot load stage {spec.name}: {error}") from error

@@ -14,16 +14,13 @@ from torch.nn import functional as F
 from export.onnx_export import export_stage
 from export.stages import STAGES as WRAPPERS
 from odise_trt.backends import open_backend
-from odise_trt.backends.registry import find_backend
+from odise_trt.backends.registry import BACKENDS, find_backend, resolve
 from odise_trt.errors import BackendError
 from odise_trt.preprocess import load_image
 from reference.model.windows import extract_windows, join
 
-from .engine_runs import Measured, run_onnxruntime, run_tensorrt
+from .engine_runs import Measured
 from .sections import PHOTO, Bench
-
-#: Backend -> the function that runs its engines on tensors of the device.
-RUNS = {"onnxruntime": run_onnxruntime, "tensorrt": run_tensorrt, "tensorrt_rtx": run_tensorrt}
 
 
 def engine(bench: Bench, backend: str, stage: str) -> Iterator[tuple[str, Any]]:
@@ -37,8 +34,10 @@ def engine(bench: Bench, backend: str, stage: str) -> Iterator[tuple[str, Any]]:
         ExportError: the stage cannot be exported or built.
     """
     entry = find_backend(backend)
-    if backend not in RUNS:
-        raise BackendError(f"{backend} does not run on tensors of a device", f"these do: {', '.join(RUNS)}")
+    if entry.runs is None:
+        can = [name for name, one in BACKENDS.items() if one.runs]
+        raise BackendError(f"{backend} does not run on tensors of a device", f"these do: {', '.join(can)}")
+    run = resolve(entry.runs)
     on_gpu = bench.device.type == "cuda"
     # Whether the backend runs here is asked before minutes of export.
     device = "cuda" if entry.needs_gpu else str(bench.device)
@@ -57,7 +56,7 @@ def engine(bench: Bench, backend: str, stage: str) -> Iterator[tuple[str, Any]]:
         for graphs in (False, True) if on_gpu else (False,):
             name = f"{backend} {bench.precision} {stage}{', CUDA graphs' if graphs else ''}"
             try:
-                found = RUNS[backend](entry, graph.path, measured, graphs)
+                found = run(entry, graph.path, measured, graphs)
             except Exception as error:
                 if not graphs:
                     raise

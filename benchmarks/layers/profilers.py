@@ -1,4 +1,4 @@
-"""The profilers, one per backend. A further backend is one function and one line here."""
+"""The profilers, one per backend. A further backend is one function and one line in the registry."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from odise_trt.backends.base import Options
-from odise_trt.backends.registry import resolve
+from odise_trt.backends.registry import BACKENDS, find_backend, resolve
 from odise_trt.bundle import Bundle
 from odise_trt.errors import BackendError
 
 from .viewer_form import StageProfile
-
-_TENSORRT = "benchmarks.layers.tensorrt:profile"
-#: Backend -> "module:function", a `LayerProfiler`.
-PROFILERS = {
-    "onnxruntime": "benchmarks.layers.onnxruntime:profile",
-    "tensorrt": _TENSORRT,
-    "tensorrt_rtx": _TENSORRT,
-}
 
 
 class LayerProfiler(Protocol):
@@ -50,9 +42,11 @@ def profiler_of(backend: str) -> LayerProfiler:
     Raises:
         BackendError: its engines cannot be profiled.
     """
-    if backend not in PROFILERS:
+    place = find_backend(backend).profiles
+    if place is None:
+        can = [name for name, entry in BACKENDS.items() if entry.profiles]
         raise BackendError(
-            f"layers of the backend {backend} cannot be profiled", f"these can: {', '.join(PROFILERS)}"
+            f"layers of the backend {backend} cannot be profiled", f"these can: {', '.join(can)}"
         )
-    found: LayerProfiler = resolve(PROFILERS[backend])
+    found: LayerProfiler = resolve(place)
     return found

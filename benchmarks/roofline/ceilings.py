@@ -77,6 +77,7 @@ class Probe:
 class _Entry:
     spec: StageSpec
     file: str
+    precision: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

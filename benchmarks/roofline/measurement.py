@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from benchmarks.layers.profilers import PROFILERS, profiler_of
+from benchmarks.layers.profilers import profiler_of
 from benchmarks.layers.stage_calls import PHOTO, RecordingExecutor, StageCall, stage_calls
 from odise_trt.backends import available_threads
 from odise_trt.backends.base import Options
@@ -122,7 +122,7 @@ def measure(
     rows = tuple(row(stage, work[stage], timings[stage], limits, judged) for stage in stages)
     first = next(call for call in calls if call.stage == furthest(rows).stage)
     spent: dict[str, float] = {}
-    if entry.name in PROFILERS:
+    if entry.profiles:
         spent = profiler_of(entry.name)(bundle, first.stage, first.inputs, options, 2).seconds_by_type()
     facts = {
         "name": bundle.folder.name,

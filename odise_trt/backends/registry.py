@@ -36,6 +36,10 @@ class BackendEntry:
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
+        profiles: "module:function", a `benchmarks.layers.profilers.LayerProfiler`. None: its layers cannot be
+            timed.
+        runs: "module:function" that `benchmarks.gpu.engines` calls to time an engine on tensors of a GPU. None:
+            it does not run on them.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
             `doctor`. None: the backend works if it can be imported and has the GPU it needs.
         not_found: modules that the package must not find while it is imported. It works without them.
@@ -54,6 +58,8 @@ class BackendEntry:
     builds_ahead: bool = False
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
+    profiles: str | None = None
+    runs: str | None = None
     examines: str | None = None
     not_found: tuple[str, ...] = ()
 
@@ -102,6 +108,8 @@ _TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
 # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
 _HALF_FIRST = ("fp16", "fp32")
 _TENSORRT_BUILDER = "export.builders.tensorrt:TensorRTBuilder"
+_TENSORRT_PROFILER = "benchmarks.layers.tensorrt:profile"
+_TENSORRT_RUN = "benchmarks.gpu.engine_runs:run_tensorrt"
 
 _ENTRIES = (
     BackendEntry(
@@ -112,6 +120,8 @@ _ENTRIES = (
         gpu_extra="cuda",
         # It expands the definition of the operator: 20 nodes for each, between which it changes the layout.
         lacks=frozenset({"GroupNormalization"}),
+        profiles="benchmarks.layers.onnxruntime:profile",
+        runs="benchmarks.gpu.engine_runs:run_onnxruntime",
         examines="odise_trt.backends.onnxruntime:examine",
     ),
     # It has a kernel for GroupNormalization, and is as fast without it: benchmarks/NOTES.md.
@@ -135,6 +145,8 @@ _ENTRIES = (
         needs_gpu=True,
         precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
+        profiles=_TENSORRT_PROFILER,
+        runs=_TENSORRT_RUN,
         suffix=".engine",
     ),
     BackendEntry(
@@ -145,6 +157,8 @@ _ENTRIES = (
         needs_gpu=True,
         precisions=_HALF_FIRST,
         builds=_TENSORRT_BUILDER,
+        profiles=_TENSORRT_PROFILER,
+        runs=_TENSORRT_RUN,
         builds_ahead=True,
         suffix=".engine",
     ),

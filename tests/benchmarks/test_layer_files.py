@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 from benchmarks.layers import onnxruntime as ort_layers
 from benchmarks.layers import tensorrt as trt_layers
 from benchmarks.layers.command import table
-from benchmarks.layers.profilers import PROFILERS, profiler_of
+from benchmarks.layers.profilers import profiler_of
 from benchmarks.layers.profiles import profile_bundle
 from benchmarks.layers.viewer_files import write_profiles
 from benchmarks.layers.viewer_form import StageProfile, of_first_profile, problems, tensor
-from odise_trt.backends.registry import resolve
+from odise_trt.backends.registry import BACKENDS, resolve
 from odise_trt.errors import BackendError, OutputError
 from tests.door import call, verb
 from tests.odise_trt import toy_bundle
@@ -196,9 +196,9 @@ def test_times_of_tensorrt_are_kept_per_layer_and_run() -> None:
 
 
 def test_every_profiler_is_a_function_and_other_backends_are_named() -> None:
-    assert all(callable(resolve(place)) for place in PROFILERS.values())
-    with pytest.raises(BackendError, match=r"the backend abacus cannot be profiled\n.*onnxruntime"):
-        profiler_of("abacus")
+    assert all(callable(resolve(entry.profiles)) for entry in BACKENDS.values() if entry.profiles)
+    with pytest.raises(BackendError, match=r"the backend openvino cannot be profiled\n.*onnxruntime"):
+        profiler_of("openvino")
 
 
 def test_the_table_has_the_costliest_layer_first(profile: StageProfile) -> None:

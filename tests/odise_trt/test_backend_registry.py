@@ -30,7 +30,7 @@ def test_what_a_declaration_names_is_there(name: str) -> None:
     assert entry.name == name
     extras = importlib.metadata.metadata("odise-trt").get_all("Provides-Extra") or []
     assert entry.extra is None or entry.extra in extras
-    for place in (entry.opens, entry.builds, entry.ties, entry.examines):
+    for place in (entry.opens, entry.builds, entry.ties, entry.profiles, entry.runs, entry.examines):
         assert place is None or callable(resolve(place))
 
 

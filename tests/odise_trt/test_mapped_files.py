@@ -26,7 +26,7 @@ SPEC = StageSpec(
     (Axis("rows", 1, 2, 9),),
     (),
 )
-ENTRY = SimpleNamespace(spec=SPEC, file="rows.onnx", files=("rows.onnx", "rows.onnx.data"))
+ENTRY = SimpleNamespace(spec=SPEC, file="rows.onnx", files=("rows.onnx", "rows.onnx.data"), precision=None)
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells what is mapped")
 
 

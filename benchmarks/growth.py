@@ -72,9 +72,7 @@ def with_words(
             answer = process.ask("segment", image=str(image), folder=str(folder))
             if turn:  # the first round warms up
                 samples[count].append(answer)
-    return [
-        {"words": count, "encoded_seconds": encoded[count]} | summary(samples[count]) for count in words
-    ]
+    return [{"words": count, "encoded_seconds": encoded[count]} | summary(samples[count]) for count in words]
 
 
 def with_windows(
@@ -118,7 +116,7 @@ def _shapes(image: Path, folder: Path, preset: str) -> list[dict[str, Any]]:
         file = folder / f"shape{shape:g}.png"
         photo.resize((width, sizes.short_side), Image.Resampling.BILINEAR).save(file)
         height, width = shortest_size(sizes.short_side, width, sizes.short_side, sizes.max_side)
-        padded = (side + -side % sizes.divisor for side in (height, width))
-        windows = len(Grid.over(*padded, sizes.window))
+        padded_height, padded_width = (side + -side % sizes.divisor for side in (height, width))
+        windows = len(Grid.over(padded_height, padded_width, sizes.window))
         found.append({"file": str(file), "height": height, "width": width, "windows": windows})
     return found

@@ -42,7 +42,7 @@ class Runner(Protocol):
         ...
 
     def stream(self, images: Sequence[Path], folder: Path) -> str | None:
-        """Segment a folder of photos the fastest way there is. Return why there is none, or None when done."""
+        """Segment a folder of photos, the fastest way there is. Return None, or why there is no such way."""
         ...
 
     def outcome(self, image: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ class BundleRunner:
 
 
 def mask_logits(bundle: Any, image: Path, threads: int, device: str | None) -> np.ndarray:
-    """Compute the mask logits of a bundle at the size of the photo, float32 (Q, H, W), one window at a time."""
+    """Compute the mask logits of a bundle at the size of the photo, float32 (Q, H, W), window by window."""
     from odise_trt.executor import IMAGE_STAGES, Executor
     from odise_trt.masks import MaskTiles
     from odise_trt.preprocess import load_image, pad, resize_shortest, to_planes
@@ -222,7 +222,12 @@ class ReferenceRunner:
         ]
         provenance = {"bundle": "reference", "preset": self._model.preset.name, "backend": "torch"}
         return Result(
-            load_image(image), self._vocabulary, panoptic=ids, segments=rows, provenance=provenance, source=image
+            load_image(image),
+            self._vocabulary,
+            panoptic=ids,
+            segments=rows,
+            provenance=provenance,
+            source=image,
         )
 
 

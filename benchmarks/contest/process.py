@@ -35,7 +35,7 @@ class Process:
     def __init__(self, name: str, patience: float, command: Sequence[str] = _WORKER) -> None:
         self.name = name
         self.patience = patience
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
         )

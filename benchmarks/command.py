@@ -47,7 +47,10 @@ def main(
     ] = None,
     reference: Annotated[
         list[Form] | None,
-        typer.Option(help=f"Only this form of the reference ({_FORMS}); may be repeated.", metavar="FORM"),
+        typer.Option(
+            help=f"A form of the reference: {_FORMS}; may be repeated (default: all but the last).",
+            metavar="FORM",
+        ),
     ] = None,
     no_reference: Annotated[bool, typer.Option("--no-reference", help="Bundles only.")] = False,
     image: Annotated[
@@ -89,6 +92,7 @@ def main(
     from dataclasses import replace
 
     from benchmarks.contest.alternate import Rules
+    from benchmarks.contest.contender import USUAL
     from benchmarks.pictures import chart
     from benchmarks.record import check_place, write_record
     from benchmarks.report import tables
@@ -103,7 +107,7 @@ def main(
         preset=preset,
         weights=weights or ("demo" if small else "random:0"),
         engines=tuple(engines or [_usual_bundle(preset)]),
-        reference=() if no_reference else tuple(one.value for one in reference or Form),
+        reference=() if no_reference else tuple(one.value for one in reference) if reference else USUAL,
         image=image,
         vocabulary=vocab or ("scenes" if small else "coco"),
         threads=threads,
@@ -131,7 +135,7 @@ def main(
         out.print()
     for row in record["contenders"]:
         if "not_run" in row:
-            console.warn(f"not run: {row['technique']}: {row['not_run']}")
+            console.warn(f"{row['technique']}: not run: {row['not_run']}")
     (console.warn if record["load"]["busy"] else lambda text: console.plain(out, text))(
         load_text(record["load"])
     )

@@ -7,7 +7,7 @@ and saved by the runtime's own writer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -142,7 +142,7 @@ class ReferenceRunner:
         torch.set_num_threads(contender.threads)
         self._model = load_weights(contender.preset, contender.weights).eval().requires_grad_(False)
         self._resources = ExitStack()
-        self._call, self._around = _form(contender.name, self._model, self._resources)
+        self._call = _form(contender.name, self._model, self._resources)
         self.runs_on = {
             "backend": f"torch {torch.__version__}",
             "device": "cpu",
@@ -197,10 +197,9 @@ class ReferenceRunner:
 
         with clock("preprocess"):
             pixels, out_hw = resized_photo(image, self._model.preset)
-        with self._around():
-            return self._call(
-                pixels, self._encoded, self._things, out_hw, overlap_threshold=OVERLAP_THRESHOLD, clock=clock
-            )
+        return self._call(
+            pixels, self._encoded, self._things, out_hw, overlap_threshold=OVERLAP_THRESHOLD, clock=clock
+        )
 
     def _result(self, image: Path, ids: np.ndarray, segments: Sequence[Any]) -> Any:
         from odise_trt.preprocess import load_image
@@ -231,21 +230,29 @@ class ReferenceRunner:
         )
 
 
-def _form(
-    name: str, model: ODISE, resources: ExitStack
-) -> tuple[Callable[..., Segmentation], Callable[[], AbstractContextManager[Any]]]:
+def _form(name: str, model: ODISE, resources: ExitStack) -> Callable[..., Segmentation]:
     import torch
 
-    from benchmarks.gpu.techniques import autocast, replaced
     from reference.oracle import segment_official
 
     if name == "official":
-        return partial(segment_official, model), nullcontext
+        return partial(segment_official, model)
     if name == "pruned":
-        return partial(model.segment, batch=1), nullcontext
-    if name == "bf16":
-        return model.segment, autocast(torch.device("cpu"), torch.bfloat16)
-    if name == "compiled":
-        wrap = partial(torch.compile, dynamic=False)
-        resources.enter_context(replaced((model.captioner, model.features), wrap))
-    return model.segment, nullcontext
+        return partial(model.segment, batch=1)
+    if name in ("bf16", "compiled"):
+        wrap = _in_bf16 if name == "bf16" else partial(torch.compile, dynamic=False)
+        for part in (model.captioner, model.features):
+            part.forward = wrap(part.forward)
+            resources.callback(delattr, part, "forward")
+    return model.segment
+
+
+def _in_bf16(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a module in bf16 autocast, with float32 results: the sampling of the mask head knows no bf16."""
+    import torch
+
+    def run(*inputs: Any) -> tuple[Any, ...]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return tuple(one.float() for one in forward(*inputs))
+
+    return run

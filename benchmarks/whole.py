@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import growth
 from benchmarks.contest.alternate import Follow, Rules, contest
-from benchmarks.contest.contender import REFERENCE, Contender, contenders
+from benchmarks.contest.contender import LEFT_OUT, USUAL, Contender, contenders
 from benchmarks.contest.load import is_busy
 from benchmarks.contest.process import ContenderError, Process, free_memory
 from odise_trt.errors import OdiseError
@@ -37,7 +37,7 @@ class Job:
     Attributes:
         preset, weights: of the reference. The bundles should be made from them.
         engines: folders of bundles.
-        reference: keys of `REFERENCE`.
+        reference: keys of `benchmarks.contest.contender.REFERENCE`.
         image: a photo. None: a drawn scene for the demo presets, else the photo of the repository.
         vocabulary: a value of `--vocab`.
         threads: CPU threads of every contender.
@@ -49,7 +49,7 @@ class Job:
     preset: str = "demo"
     weights: str = "demo"
     engines: Sequence[Path] = ()
-    reference: Sequence[str] = tuple(REFERENCE)
+    reference: Sequence[str] = USUAL
     image: Path | None = None
     vocabulary: str = "coco"
     threads: int = os.cpu_count() or 1
@@ -102,6 +102,9 @@ def run(job: Job, follow: Follow) -> dict[str, Any]:
             "growth": growths,
         }
     rows = record["contenders"]
+    if tuple(job.reference) == USUAL:
+        left_out = Contender("compiled", None, job.preset, job.weights, job.vocabulary, job.threads)
+        rows.insert(len(USUAL), {"name": left_out.name} | left_out.described() | {"not_run": LEFT_OUT})
     ran = [row for row in rows if "not_run" not in row]
     if not ran:
         raise ContenderError("; ".join(row["not_run"] for row in rows) or "nothing competes")

@@ -1,9 +1,9 @@
 """Matrix products that stay in the calling thread.
 
-numpy's BLAS spreads a product over threads of its own. They take the processors from the engines' threads, and
-wait for each other where other programs are at work: a product of a millisecond then takes a hundred. OpenBLAS
-computes small products in the calling thread, so large ones are given to it in pieces. The results differ in
-the last bits only.
+numpy's BLAS spreads a product over threads of its own. They take the processors from the engines' threads,
+and wait for each other where other programs are at work: a product of a millisecond then takes a hundred.
+OpenBLAS computes small products in the calling thread, so large ones are given to it in pieces. The results
+differ in the last bits only.
 """
 
 from __future__ import annotations

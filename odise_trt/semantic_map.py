@@ -1,8 +1,9 @@
 """The category of every pixel, for any number of categories.
 
-A score is a sum over queries of class times mask probability. Ten thousand categories have ten thousand scores
-at every pixel, and nearly all of them are hopeless. So bounds of the mask probabilities in a block of pixels
-exclude categories before any score is computed. This pruning is exact, except for ties within rounding.
+A score is a sum over queries of class times mask probability. Ten thousand categories have ten thousand
+scores at every pixel, and nearly all of them are hopeless. So bounds of the mask probabilities in a block of
+pixels exclude categories before any score is computed. This pruning is exact, except for ties within
+rounding.
 """
 
 from __future__ import annotations

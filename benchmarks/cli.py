@@ -161,5 +161,21 @@ def synonyms(
     write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": rows})
 
 
+@app.command()
+def readme(
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="A record (default: benchmarks/results/demo-cpu.json).", parser=folder, metavar="PATH"
+        ),
+    ] = None,
+) -> None:
+    """Write the speed table of the README from a record of the benchmark."""
+    from benchmarks.readme import PAGE, RECORD, update
+
+    changed = update(PAGE, record or RECORD)
+    console.plain(console.output(), f"{PAGE}: {'written' if changed else 'is up to date'}")
+
+
 app.command("gpu")(gpu_command.main)
 app.command("cuda-engines")(cuda_engines.main)

@@ -242,7 +242,7 @@ def _form(name: str, model: ODISE, resources: ExitStack) -> Callable[..., Segmen
     if name in ("bf16", "compiled"):
         wrap = _in_bf16 if name == "bf16" else partial(torch.compile, dynamic=False)
         for part in (model.captioner, model.features):
-            part.forward = wrap(part.forward)
+            part.forward = wrap(part.forward)  # type: ignore[method-assign]
             resources.callback(delattr, part, "forward")
     return model.segment
 

@@ -5,6 +5,7 @@ The sizes alternate as the contenders do: every round asks for each size once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +53,29 @@ def _every_word() -> Iterator[str]:
         yield from (f"{quality} {name}" for name in names)
 
 
+def _turns(rounds: int, seconds: float) -> Iterator[int]:
+    """Yield the rounds, the first of which warms up. After so many seconds no further one begins."""
+    begin = time.perf_counter()
+    for turn in range(rounds + 1):
+        if turn > 1 and time.perf_counter() - begin > seconds:
+            return
+        yield turn
+
+
 def with_words(
-    process: Process, image: Path, folder: Path, rounds: int, follow: Follow, words: Sequence[int] = WORDS
+    process: Process,
+    image: Path,
+    folder: Path,
+    rounds: int,
+    seconds: float,
+    follow: Follow,
+    words: Sequence[int] = WORDS,
 ) -> list[dict[str, Any]]:
     """Measure one contender with more and more categories.
+
+    Args:
+        rounds: measured pictures per number, at most.
+        seconds: no further round begins after so long. One is measured in any case.
 
     Returns:
         A row per number: `words`, `encoded_seconds` of the first time, and `summary`. The vocabulary of the
@@ -64,7 +84,7 @@ def with_words(
     lists = {count: word_list(count) for count in words}
     encoded: dict[int, float] = {}
     samples: dict[int, list[dict[str, Any]]] = {count: [] for count in words}
-    for turn in range(rounds + 1):
+    for turn in _turns(rounds, seconds):
         for count, names in lists.items():
             follow(f"{count} words", 0.9)
             took = process.ask("words", names=names)["seconds"]
@@ -76,9 +96,15 @@ def with_words(
 
 
 def with_windows(
-    processes: Mapping[str, Process], image: Path, folder: Path, rounds: int, preset: str, follow: Follow
+    processes: Mapping[str, Process],
+    image: Path,
+    folder: Path,
+    rounds: int,
+    seconds: float,
+    preset: str,
+    follow: Follow,
 ) -> list[dict[str, Any]]:
-    """Measure contenders with wider and wider pictures.
+    """Measure contenders with wider and wider pictures. `rounds` and `seconds` are those of `with_words`.
 
     Returns:
         A row per shape: `height` and `width` of the resized picture, `windows`, and `contenders`, the name of
@@ -86,7 +112,7 @@ def with_windows(
     """
     pictures = _shapes(image, folder, preset)
     samples: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for turn in range(rounds + 1):
+    for turn in _turns(rounds, seconds):
         for number, picture in enumerate(pictures):
             for name, process in processes.items():
                 follow(f"{picture['windows']} windows: {name}", 0.95)

@@ -148,12 +148,14 @@ def _grow(
     if not bundles:
         return {}
     chosen = {name: open_ones[name] for name in ("batched", bundles[0]) if name in open_ones}
-    rounds = job.growth_rounds
+    rounds, seconds = job.growth_rounds, job.rules.seconds / 3
     found: dict[str, Any] = {
-        "windows": growth.with_windows(chosen, image, place, rounds, job.preset, follow),
+        "windows": growth.with_windows(chosen, image, place, rounds, seconds, job.preset, follow),
         "words": {"contender": bundles[0]},
     }
-    found["words"]["rows"] = growth.with_words(chosen[bundles[0]], image, place, rounds, follow, job.words)
+    found["words"]["rows"] = growth.with_words(
+        chosen[bundles[0]], image, place, rounds, seconds, follow, job.words
+    )
     # What comes after has the words of the contest again.
     chosen[bundles[0]].ask("vocabulary", source=job.vocabulary)
     return found

@@ -31,7 +31,8 @@ class Rules:
     Attributes:
         rounds: measured pictures per contender.
         warmup: pictures before them.
-        seconds: no further round begins after so long. Three rounds are measured in any case.
+        seconds: no further round begins after so long. Three rounds are measured in any case, or as many as
+            begin in twice the time, at least one.
         patience: seconds to wait for one answer of a contender.
         one_by_one: whether contenders run one after the other, instead of alternating.
     """
@@ -111,7 +112,7 @@ class _Contest:
         samples: dict[str, list[dict[str, Any]]] = {name: [] for name in self._processes}
         begin = time.perf_counter()
         for turn in range(self._rules.rounds):
-            if turn >= 3 and time.perf_counter() - begin > self._rules.seconds:
+            if turn and time.perf_counter() - begin > self._rules.seconds * (1 if turn >= 3 else 2):
                 break
             for name, process in list(self._processes.items()):
                 self._follow(f"round {turn + 1}: {name}", 0.4 + 0.4 * turn / self._rules.rounds)

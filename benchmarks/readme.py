@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.texts import load_text, milliseconds, parity_texts
+from benchmarks.texts import machine_line, milliseconds, parity_texts
 from odise_trt.errors import OdiseError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +26,11 @@ class PageError(OdiseError):
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """Return the rows of a record in Markdown, and a line about the machine."""
+    """Return the rows of a record in Markdown. Its first heading names picture, machine and foreign load."""
     height, width = record["job"]["image_size"]
+    about = f"`{record['job']['preset']}`, {width} x {height}, all tasks; {machine_line(record)}"
     lines = [
-        f"| `{record['job']['preset']}`, {width} x {height}, all tasks | median | best | CPU | equal | GB |",
+        f"| {about} | median | best | CPU time | pixels equal | peak GB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in record["contenders"]:
@@ -39,8 +40,7 @@ def table(record: Mapping[str, Any]) -> str:
         times = (row["segmentation"]["p50"], row["segmentation"]["min"], row["segmentation_cpu"]["p50"])
         cells = [*map(milliseconds, times), parity_texts(row)[0], f"{row['peak_bytes'] / 1e9:.2f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", f"{record['machine']['device']}; {load_text(record['load'])}.", ""]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def with_table(page: str, shown: str) -> str:

@@ -89,6 +89,8 @@ def with_words(
             follow(f"{count} words", 0.9)
             took = process.ask("words", names=names)["seconds"]
             encoded.setdefault(count, took)
+            # The first picture of a vocabulary pays for what is kept: unit vectors, the categories' JSON.
+            process.ask("segment", image=str(image), folder=str(folder))
             answer = process.ask("segment", image=str(image), folder=str(folder))
             if turn:  # the first round warms up
                 samples[count].append(answer)

@@ -27,7 +27,9 @@ def number(value: Any, form: str = "{:.1f}") -> str:
 
 def machine_line(record: Mapping[str, Any]) -> str:
     """Return one line about machine, commit, and the load of others."""
-    return f"{record['machine']['device']}, {record['job']['threads']} threads; {load_text(record['load'])}"
+    count = record["job"]["threads"]
+    threads = f"{count} thread" if count == 1 else f"{count} threads"
+    return f"{record['machine']['device']}, {threads}; {load_text(record['load'])}"
 
 
 def load_text(load: Mapping[str, Any]) -> str:

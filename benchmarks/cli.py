@@ -1,7 +1,8 @@
-"""`odise-trt bench VERB`. The older commands are `python -m benchmarks.{stages,mistakes,words}`."""
+"""`odise-trt bench`, and its verbs. The older commands are `python -m benchmarks.{stages,mistakes,words}`."""
 
 from __future__ import annotations
 
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import command
 from benchmarks.gpu import command as gpu_command
 from benchmarks.layers import command as layers_command
 from benchmarks.roofline import command as roofline_command
@@ -17,7 +19,8 @@ from odise_trt.cli.completion import vocabularies_like
 from odise_trt.cli.places import folder
 
 app = typer.Typer(
-    no_args_is_help=True,
+    callback=command.main,
+    invoke_without_command=True,
     help="Benchmarks: times per stage, on a CPU and on a GPU, and what the demo models find and confuse.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,7 +37,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 
 
 class ContenderName(StrEnum):
-    """Choices of --contender: the names of `benchmarks.runners.CONTENDERS`, which takes long to import."""
+    """Choices of --contender."""
 
     engines = "engines"
     pruned = "reference, pruned"
@@ -42,6 +45,10 @@ class ContenderName(StrEnum):
 
 
 _CONTENDERS = " | ".join(ContenderName)
+#: The contenders among them that are forms of the reference, by the names of the whole benchmark.
+_FORMS = {ContenderName.official: "official", ContenderName.pruned: "batched"}
+#: Seconds to wait for an answer: the official way at full size takes minutes.
+_DAY = 86400.0
 
 
 @app.command()
@@ -65,12 +72,12 @@ def stages(
     ] = None,
 ) -> None:
     """Compare a bundle with the PyTorch reference: seconds per stage, memory, and how equal the maps are."""
-    from dataclasses import asdict
-
-    from benchmarks.provenance import commit, machine
+    from benchmarks.command import followed
+    from benchmarks.contest.alternate import Rules
     from benchmarks.record import check_place, write_record
-    from benchmarks.runners import Job
-    from benchmarks.stage_times import KEYS, compare, table
+    from benchmarks.report import contenders as table_of_contenders
+    from benchmarks.report import stages as table_of_stages
+    from benchmarks.whole import KEYS, Job
     from odise_trt.bundle.manifest import Manifest
     from odise_trt.preprocess import load_image
     from odise_trt.vocabulary import Vocabulary
@@ -81,15 +88,24 @@ def stages(
     Vocabulary.parse(vocab)
     if output is not None:
         check_place(output, KEYS)
-    job = Job(str(engines), manifest.preset, weights, str(image), vocab, threads, repeats, warmup)
+    chosen = list(dict.fromkeys(contender or ContenderName))
+    job = Job(
+        preset=manifest.preset,
+        weights=weights,
+        engines=(engines,) if ContenderName.engines in chosen else (),
+        reference=tuple(_FORMS[one] for one in _FORMS if one in chosen),
+        image=image,
+        vocabulary=vocab,
+        threads=threads,
+        growth_rounds=0,
+        rules=Rules(repeats, warmup, seconds=math.inf, patience=_DAY, one_by_one=True),
+    )
+    record = followed(job)
     out = console.output()
-    names = [one.value for one in contender or ContenderName]
-    rows = compare(job, names, lambda name: out.print(f"{name} ..."))
-    out.print(table(rows))
+    out.print(table_of_stages(record))
+    out.print(table_of_contenders(record))
     if output is not None:
-        # The record has the names of bundle and image, without the user's folders.
-        named = asdict(job) | {"engines": engines.name, "image": image.name}
-        write_record(output, {"job": named, "machine": machine(), "commit": commit(), "contenders": rows})
+        write_record(output, record)
         console.plain(out, f"written: {output}")
 
 
@@ -144,6 +160,22 @@ def synonyms(
     rows = {supervision: evaluated(preset, weights, count) for supervision, preset in MODELS.items()}
     console.output().print(table(rows))
     write_record(path, {"scenes": count, "weights": weights, "torch": torch.__version__, "models": rows})
+
+
+@app.command()
+def readme(
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="A record (default: benchmarks/results/demo-cpu.json).", parser=folder, metavar="PATH"
+        ),
+    ] = None,
+) -> None:
+    """Write the speed table of the README from a record of the benchmark."""
+    from benchmarks.readme import PAGE, RECORD, update
+
+    changed = update(PAGE, record or RECORD)
+    console.plain(console.output(), f"{PAGE}: {'written' if changed else 'is up to date'}")
 
 
 app.command("gpu")(gpu_command.main)

@@ -11,7 +11,10 @@ from typing import Any
 
 from odise_trt.package_versions import package_version
 
-PACKAGES = ("torch", "diffusers", "open_clip_torch", "transformers", "onnx", "onnxruntime", "numpy")
+PACKAGES = (
+    *("torch", "diffusers", "open_clip_torch", "transformers", "onnx", "onnxruntime", "openvino", "tensorrt"),
+    *("numpy", "pillow"),
+)
 
 
 def machine() -> dict[str, Any]:
@@ -27,6 +30,26 @@ def machine() -> dict[str, Any]:
         "device": f"{model}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
+    }
+
+
+def state() -> dict[str, Any]:
+    """Describe what changes on a machine: clocks of the processors and GPUs in MHz, governor, load average.
+
+    None: the system does not say, as in most virtual machines.
+    """
+    from benchmarks.contest.device import DeviceMeter
+
+    governor, info = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), Path("/proc/cpuinfo")
+    clocks = []
+    if info.exists():
+        lines = info.read_text().splitlines()
+        clocks = [float(line.split(":", 1)[1]) for line in lines if line.startswith("cpu MHz")]
+    return {
+        "cpu_mhz": clocks or None,
+        "governor": governor.read_text().strip() if governor.exists() else None,
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "gpu_clocks": DeviceMeter().clocks(),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .products import product
 from .text_table import Floats, TextTable, unit
 
 
@@ -61,7 +62,7 @@ def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], 
         unit_text: (K', C) of names, of length one. The names of a category are adjacent rows.
         starts: (K,) the first row of every category.
     """
-    cosine = unit(embed) @ unit_text.T
+    cosine = product(unit(embed), unit_text.T)
     return np.asarray(scale * np.maximum.reduceat(cosine, starts, axis=1), np.float32)
 
 

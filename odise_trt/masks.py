@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .interpolate import AxisMap
+from .products import product
 
 # Large enough that numpy's overhead per tile is small. Small enough for the cache and for tight bounds.
 _TILE_HEIGHT, _TILE_WIDTH = 64, 128
@@ -47,10 +48,15 @@ class Tile:
         """Number of pixels."""
         return len(self._vertical) * len(self._horizontal)
 
+    def probabilities(self, queries: np.ndarray) -> np.ndarray:
+        """Compute the mask probabilities of some queries, float32 (len(queries), *shape)."""
+        logits = self.logits(queries)
+        return sigmoid(logits, out=logits)
+
     def logits(self, queries: np.ndarray) -> np.ndarray:
-        """Compute the mask logits of some queries, float32 (len(queries), *shape)."""
-        source = self._source[queries]
-        across = source.reshape(-1, source.shape[2]) @ self._horizontal.T
+        """Compute the mask logits of some queries (ascending), float32 (len(queries), *shape)."""
+        source = self._source if len(queries) == len(self._source) else self._source[queries]
+        across = product(source.reshape(-1, source.shape[2]), self._horizontal.T)
         return self._vertical @ across.reshape(*source.shape[:2], len(self._horizontal))
 
 
@@ -96,9 +102,15 @@ class MaskTiles:
                 yield Tile(rows, place, low - slack, high + slack, source, vertical, horizontal)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Compute 1 / (1 + exp(-x)), without a warning where the result is 0."""
+def sigmoid(logits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Compute 1 / (1 + exp(-x)), without a warning where the result is 0.
+
+    Args:
+        logits: of any shape.
+        out: where the result goes; it can be `logits`. A new array of megabytes costs more than its numbers.
+    """
+    out = np.negative(logits, out=out)
     with np.errstate(over="ignore"):
-        out = np.exp(-logits)
+        np.exp(out, out=out)
     out += 1
     return np.reciprocal(out, out=out)

@@ -22,9 +22,10 @@ from .extraction import extract
 from .features import Features
 from .features.names import RAW_STAGE
 from .masks import MaskTiles
-from .postprocess import class_probabilities, instances, panoptic, semantic
+from .postprocess import class_probabilities, instances, panoptic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
 from .result import Result
+from .semantic_map import semantic
 from .table_cache import from_home, vocabulary_folder
 from .task import TASKS, Task
 from .text_table import TextTable, TextTables, encoder_identity

@@ -38,8 +38,8 @@ class BackendEntry:
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
         profiles: "module:function", a `benchmarks.layers.profilers.LayerProfiler`. None: its layers cannot be
             timed.
-        runs: "module:function" that `benchmarks.gpu.engines` calls to time an engine on tensors of a GPU. None:
-            it does not run on them.
+        runs: "module:function" that `benchmarks.gpu.engines` calls to time an engine on tensors of a GPU.
+            None: it does not run on them.
         examines: "module:function" that is called with the package, and returns a `base.Health` for
             `doctor`. None: the backend works if it can be imported and has the GPU it needs.
         not_found: modules that the package must not find while it is imported. It works without them.

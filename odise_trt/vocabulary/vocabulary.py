@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -207,17 +207,17 @@ class Vocabulary:
     def __getitem__(self, number: int) -> Category:
         return self.categories[number]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The name to show of every category."""
         return tuple(category.name for category in self)
 
-    @property
+    @cached_property
     def synonyms(self) -> tuple[tuple[str, ...], ...]:
         """All names of every category."""
         return tuple(category.names for category in self)
 
-    @property
+    @cached_property
     def isthing(self) -> tuple[bool, ...]:
         """Per category, whether it is a thing."""
         return tuple(category.isthing for category in self)

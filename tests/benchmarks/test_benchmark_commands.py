@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,15 +10,24 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.cli import ContenderName
+from benchmarks.cli import _FORMS, ContenderName
+from benchmarks.command import Form
+from benchmarks.contest.contender import REFERENCE
 from benchmarks.record import check_place, write_record
-from benchmarks.runners import CONTENDERS
 from benchmarks.synonyms import _pq
 from odise_trt.errors import OutputError
 from tests.door import Done, call, verb
+from tests.odise_trt import toy_bundle
 
 #: The older doors, and what is behind them.
 VERBS = {"stages": "stages", "words": "synonyms", "mistakes": "confusion"}
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    file = tmp_path / "photo.png"
+    Image.new("RGB", (128, 128), "red").save(file)
+    return file
 
 
 def run(name: str, *arguments: object) -> Done:
@@ -25,7 +35,9 @@ def run(name: str, *arguments: object) -> Done:
 
 
 def test_every_contender_can_be_chosen() -> None:
-    assert tuple(ContenderName) == tuple(CONTENDERS)
+    assert tuple(Form) == tuple(REFERENCE)
+    assert {ContenderName.engines, *_FORMS} == set(ContenderName)
+    assert set(_FORMS.values()) < set(REFERENCE)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,85 @@ def test_options_that_measure_nothing_are_usage_errors(
     monkeypatch.chdir(tmp_path)
     assert run(name, *arguments).status == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--reference", "nobody"),
+        ("--rounds", "0"),
+        ("--threads", "0"),
+        ("--json", ""),
+        ("--engines", ""),
+        ("nothing",),
+    ],
+)
+def test_options_of_the_whole_benchmark_that_measure_nothing_are_usage_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(verb("benchmarks.cli:app"), *arguments).status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_benchmark_says_how_to_build_a_bundle_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(verb("benchmarks.cli:app"), "--json", "out.json")
+    assert done.status == 1
+    assert "BundleError: engines/demo-onnxruntime-fp32 does not exist" in done.stderr
+    assert "odise-trt build --preset demo --backend onnxruntime" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_benchmark_replaces_no_file_of_others(tmp_path: Path) -> None:
+    bundle = toy_bundle.make(tmp_path / "toy")
+    (tmp_path / "bench-growth.png").write_text("mine")
+    done = call(verb("benchmarks.cli:app"), "--engines", bundle, "--output", tmp_path)
+    assert done.status == 1
+    assert "bench-growth.png exists, and it is not a picture of the benchmark" in done.stderr
+    done = call(verb("benchmarks.cli:app"), "--engines", bundle, "--json", tmp_path / "bench-growth.png")
+    assert "is not a record of this benchmark" in done.stderr
+    assert (tmp_path / "bench-growth.png").read_text() == "mine"
+
+
+def test_the_whole_benchmark_writes_record_tables_and_pictures(tmp_path: Path, photo: Path) -> None:
+    bundle = toy_bundle.make(tmp_path / "toy")
+    record = tmp_path / "out.json"
+    words = (
+        "--engines",
+        bundle,
+        "--image",
+        photo,
+        "--vocab",
+        "red; green",
+        "--no-reference",
+        "--rounds",
+        "1",
+    )
+    done = call(verb("benchmarks.cli:app"), *words, "--no-growth", "--json", record, "--output", tmp_path)
+    assert done.status == 0, done.stderr
+    found = json.loads(record.read_text())
+    assert found["job"]["engines"] == ["toy"]
+    assert found["job"]["image"] == photo.name
+    (row,) = found["contenders"]
+    assert row["technique"] == "toy"
+    assert row["end_to_end"]["min"] > row["segmentation"]["min"] > 0
+    assert found["machine"]["before"].keys() == {"cpu_mhz", "governor", "load_average", "gpu_clocks"}
+    assert "features" in done.stdout
+    with Image.open(tmp_path / "bench-waterfall.png") as picture:
+        assert picture.width == 1600
+    assert not (tmp_path / "bench-growth.png").exists()
+
+
+def test_stages_prints_the_stages_of_the_bundle(tmp_path: Path, photo: Path) -> None:
+    bundle = toy_bundle.make(tmp_path / "toy")
+    words = ("--engines", bundle, "--image", photo, "--vocab", "red; green", "--contender", "engines")
+    done = run("stages", *words, "--repeats", "1", "--warmup", "0", "--output", tmp_path / "out.json")
+    assert done.status == 0, done.stderr
+    assert "mask_head" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["job"]["rules"]["one_by_one"] is True
 
 
 def test_a_bundle_that_is_not_there_is_one_message(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from odise_trt.interpolate import AxisMap
 from odise_trt.masks import MaskTiles, sigmoid
-from odise_trt.postprocess import class_probabilities, instances, panoptic, semantic
+from odise_trt.postprocess import class_probabilities, instances, panoptic
+from odise_trt.semantic_map import semantic
 
 torch = pytest.importorskip("torch", reason="resizing is compared with torch's")
 

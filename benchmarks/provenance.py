@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+from odise_trt.backends.registry import BACKENDS
 from odise_trt.package_versions import package_version
 
 PACKAGES = (
-    *("torch", "diffusers", "open_clip_torch", "transformers", "onnx", "onnxruntime", "openvino", "tensorrt"),
-    *("numpy", "pillow"),
+    *("torch", "diffusers", "open_clip_torch", "transformers", "onnx", "numpy", "pillow"),
+    *(entry.package for entry in BACKENDS.values()),
 )
 
 

@@ -53,8 +53,8 @@ def simplify(model: ir.Model) -> None:
         for _ in range(2):
             # Folding and merging come first: rewriting is slow, and they halve the number of nodes.
             onnxscript.optimizer.fold_constants(model, onnx_shape_inference=True)
-            rearrange(model)
             _MERGE(model)
+            rearrange(model)
             RewritePass(_RULES)(model)
         _MERGE(model)
         ir.passes.Sequential(passes.OutputFixPass(), passes.NameFixPass())(model)

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from odise_trt.errors import OdiseError
 
-_WORKER = (sys.executable, "-m", "benchmarks.contest.worker")
+_WORKER = (sys.executable, "-c", "from benchmarks.contest.worker import main; main()")
 
 
 class ContenderError(OdiseError):

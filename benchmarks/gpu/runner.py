@@ -61,7 +61,8 @@ class Outcome:
 
 def start_worker(part: Part, folder: Path, told: Mapping[str, Any], limit: float) -> Ended:
     """Run a part in `benchmarks.gpu.worker`."""
-    command = [sys.executable, "-m", "benchmarks.gpu.worker", part.name, str(folder), json.dumps(told)]
+    start = "import sys; from benchmarks.gpu.worker import main; main(*sys.argv[1:])"
+    command = [sys.executable, "-c", start, part.name, str(folder), json.dumps(told)]
     return run_limited(command, limit)
 
 

@@ -1,10 +1,9 @@
-"""One part in this process: `python -m benchmarks.gpu.worker PART FOLDER JOB`, which the command starts."""
+"""One part in this process, which the command starts."""
 
 from __future__ import annotations
 
 import json
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +71,3 @@ def main(name: str, folder: str, told: str) -> None:
     kind, _, index = job.device.partition(":")
     with Watch(int(index or 0) if kind == "cuda" else None) as watch:
         work(part, job.bench, PartRecord(name, orders["key"]), Path(folder), watch)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -12,7 +12,7 @@ from benchmarks.contest.contender import REFERENCE
 from benchmarks.pictures.chart import COLORS, FAINT, GAP, LETTERS, RULE, TITLE, WIDTH, Sheet
 from benchmarks.texts import machine_line
 
-_HEIGHT = 860
+_HEIGHT = 780
 _SIDE = 560
 _LEFT = 110
 

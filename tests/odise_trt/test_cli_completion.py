@@ -65,7 +65,7 @@ def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None
         ("odise-trt download odise-la", ["odise-label", "odise-label-release"]),
         ("odise-trt bench s", ["stages", "synonyms"]),
         ("odise-trt bench stages --re", ["--repeats"]),
-        ("odise-trt bench r", ["readme"]),
+        ("odise-trt bench re", ["readme"]),
         ("odise-trt data verify ade", ["ade150", "ade847"]),
         ("odise-trt run --task s", ["semantic"]),
         ("odise-trt run --vocab coco+ade", ["coco+ade150", "coco+ade847"]),

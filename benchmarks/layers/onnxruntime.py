@@ -6,7 +6,6 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from odise_trt.backends.base import Backend, Options
-from odise_trt.backends.registry import BackendEntry, find_backend, resolve
+from odise_trt.backends.base import Options
+from odise_trt.backends.registry import find_backend
 from odise_trt.bundle import Bundle
 from odise_trt.errors import BackendError
 
+from .loaded import open_with
 from .viewer_form import WEIGHTS, StageProfile, tensor
 
 #: ONNX Runtime's name of a type in a profile -> numpy's.
@@ -33,7 +33,7 @@ def profile(
     entry = find_backend(bundle.manifest.backend["name"])
     with tempfile.TemporaryDirectory() as place:
         module = _ProfilingModule(entry.load(), Path(place))
-        backend: Backend = resolve(entry.opens)(_Entry(**_attributes(entry), module=module), options)
+        backend = open_with(entry, module, options)
         engine = backend.open_stage(bundle.folder, bundle.manifest.stage(stage))
         for _ in range(runs + 1):
             engine.run(inputs)
@@ -169,15 +169,3 @@ class _ProfilingModule:
     def InferenceSession(self, *arguments: Any, **options: Any) -> Any:  # noqa: N802 - as above
         self.sessions.append(self._real.InferenceSession(*arguments, **options))
         return self.sessions[-1]
-
-
-@dataclass(frozen=True)
-class _Entry(BackendEntry):
-    module: Any = None
-
-    def load(self) -> Any:
-        return self.module
-
-
-def _attributes(entry: BackendEntry) -> dict[str, Any]:
-    return {one.name: getattr(entry, one.name) for one in fields(entry)}

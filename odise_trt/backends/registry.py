@@ -133,6 +133,7 @@ _ENTRIES = (
         precisions=("fp32", "bf16"),
         ties="odise_trt.backends.openvino:ties",
         checks=True,
+        profiles="benchmarks.layers.openvino:profile",
         examines="odise_trt.backends.openvino:examine",
         # With it, every import is reported to OpenVINO's makers, and an identity is kept in the home folder.
         not_found=("openvino_telemetry",),

@@ -5,21 +5,26 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from benchmarks.layers import onnxruntime as ort_layers
+from benchmarks.layers import openvino as ov_layers
 from benchmarks.layers import tensorrt as trt_layers
 from benchmarks.layers.command import table
 from benchmarks.layers.profilers import profiler_of
 from benchmarks.layers.profiles import profile_bundle
 from benchmarks.layers.viewer_files import write_profiles
 from benchmarks.layers.viewer_form import StageProfile, of_first_profile, problems, tensor
-from odise_trt.backends.registry import BACKENDS, resolve
+from odise_trt.backends.base import Options
+from odise_trt.backends.registry import BACKENDS, BackendEntry, resolve
+from odise_trt.bundle import Bundle
 from odise_trt.errors import BackendError, OutputError
 from tests.door import call, verb
 from tests.odise_trt import toy_bundle
@@ -195,10 +200,25 @@ def test_times_of_tensorrt_are_kept_per_layer_and_run() -> None:
     assert recorder.milliseconds == {"a": [1.0, 2.0], "b": [10.0, 20.0]}
 
 
-def test_every_profiler_is_a_function_and_other_backends_are_named() -> None:
+def test_every_profiler_is_a_function_and_other_backends_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(callable(resolve(entry.profiles)) for entry in BACKENDS.values() if entry.profiles)
-    with pytest.raises(BackendError, match=r"the backend openvino cannot be profiled\n.*onnxruntime"):
-        profiler_of("openvino")
+    monkeypatch.setitem(BACKENDS, "abacus", BackendEntry("abacus", "abacus:open", package="abacus"))
+    with pytest.raises(BackendError, match=r"the backend abacus cannot be profiled\n.*onnxruntime"):
+        profiler_of("abacus")
+
+
+def test_openvino_counts_every_run_but_the_first_and_its_files_follow_the_rules(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    bundle = Bundle.open(toy_bundle.make(tmp_path / "toy"))
+    manifest = replace(bundle.manifest, backend={"name": "openvino"})
+    windows = np.random.default_rng(0).random((2, 3, 128, 128), dtype=np.float32)
+    found = ov_layers.profile(
+        Bundle(bundle.folder, manifest), "captioner", {"windows": windows}, Options("fp32", "cpu", 1), 3
+    )
+    assert found.runs == 3
+    assert {*found.bindings} == {"windows", "cond_inputs", "cond_emb"}
+    assert problems(*files(found)) == []
+    assert all(one["Outputs"][0]["Format/Datatype"] == "Row major linear FP32" for one in found.layers)
 
 
 def test_the_table_has_the_costliest_layer_first(profile: StageProfile) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks import growth
-from benchmarks.contest import load
+from benchmarks.contest import alternate, load
 from benchmarks.contest.alternate import Rules, contest
 from benchmarks.contest.contender import REFERENCE, Contender, contenders
 from benchmarks.contest.device import DeviceMeter
@@ -199,3 +202,18 @@ def test_contenders_are_measured_side_by_side_only_if_they_fit(toy: Path) -> Non
     assert not fits_side_by_side([entrant(toy)] * 3, free=2 * 10**9)
     paper = contenders(["official"], [], preset="odise-label", weights="random:0", vocabulary="coco")
     assert not fits_side_by_side(paper, free=12 * 10**9)
+
+
+def test_a_folder_of_pictures_that_take_long_is_not_run(tmp_path: Path) -> None:
+    asked = []
+
+    def ask(do: str, **_: object) -> dict[str, int]:
+        asked.append(do)
+        return {"peak_bytes": 7}
+
+    process: Any = SimpleNamespace(number=os.getpid(), ask=ask)
+    contest = alternate._Contest([], tmp_path / "photo.jpg", Rules(), tmp_path, lambda *_: None)
+    found = contest._further("a", process, 41.0)
+    assert asked == ["memory_used"]
+    assert found["peak_bytes"] == 7
+    assert "a picture takes 41 s" in found["streaming_fps"]["not_measured"]

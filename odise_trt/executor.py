@@ -12,6 +12,7 @@ import numpy as np
 from .backends import Backend, Engine, find_backend, open_backend
 from .bundle import Bundle
 from .errors import BackendError, BundleError, OdiseError, reason
+from .features.names import RAW_STAGE
 from .stage_spec import split_dimension
 from .text_table import TEXT_ENCODER
 from .windows import Grid, Stitcher
@@ -20,6 +21,8 @@ from .windows import Grid, Stitcher
 IMAGE_STAGES = ("captioner", "features", "mask_head", "clip_pool")
 #: The stage among them that gives feature maps.
 PYRAMID_STAGE = "features"
+#: Pixels of windows that a run on a CPU takes at once. Measured on two cores: benchmarks/NOTES.md.
+_PIXELS_AT_ONCE = 512 * 512
 _LESS = "if memory ran out: a smaller picture needs less; on a GPU so does Segmenter.open(..., max_windows=1)"
 
 
@@ -82,7 +85,8 @@ class Executor:
             if mismatch is not None:
                 raise BundleError(f"{bundle.folder} cannot run here: {mismatch}", bundle.rebuild_hint())
             engines: dict[str, Engine] = {}
-            for stage in stages:
+            # The largest comes first: while it is opened it needs most, and then nothing else is there yet.
+            for stage in sorted(stages, key=lambda name: -_size(bundle, name)):
                 with _errors_of(stage):
                     engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
                 resources.callback(engines[stage].close)
@@ -202,9 +206,32 @@ class Executor:
         self._resources.close()
 
 
-def on_gpu(bundle: Bundle, device: str | None) -> bool:
-    """Whether the engines of a bundle run on a GPU if they are opened on this device."""
-    return (device or find_backend(bundle.manifest.backend["name"]).device) != "cpu"
+def windows_per_run(bundle: Bundle, device: str | None, asked: int | None = None) -> int:
+    """Return how many windows a run of the captioner and the features takes.
+
+    Args:
+        bundle: the bundle.
+        device: as for `Segmenter.open`.
+        asked: at most so many. None: on a GPU as many as the engines take. On a CPU as many as have the
+            pixels of one window of 512 x 512 together. More take memory and no less time there; fewer leave
+            the threads without work.
+    """
+    manifest = bundle.manifest
+    needed = [manifest.stage(name) for name in ("captioner", PYRAMID_STAGE)]
+    stages = [*needed, *(entry for entry in manifest.stages if entry.spec.name == RAW_STAGE)]
+    most = min(entry.spec.axis("windows").maximum for entry in stages)
+    if asked is None:
+        on_cpu = (device or find_backend(manifest.backend["name"]).device) == "cpu"
+        asked = max(1, _PIXELS_AT_ONCE // manifest.model.window**2) if on_cpu else most
+    return min(asked, most)
+
+
+def _size(bundle: Bundle, stage: str) -> int:
+    """Return the bytes of all files that a stage reads."""
+    declared = bundle.manifest.files
+    return sum(
+        int(declared[name]["bytes"]) for name in bundle.manifest.stage(stage).files if name in declared
+    )
 
 
 @contextmanager

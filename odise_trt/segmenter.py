@@ -14,13 +14,11 @@ import numpy as np
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .bundle.manifest import Manifest
 from .classify import classify
 from .errors import ArgumentError, BackendError, VocabularyError
-from .executor import Clock, Executor, on_gpu
+from .executor import Clock, Executor, windows_per_run
 from .extraction import extract
 from .features import Features
-from .features.names import RAW_STAGE
 from .masks import MaskTiles
 from .postprocess import class_probabilities, instances, panoptic
 from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
@@ -103,9 +101,9 @@ class Segmenter:
             verify: "full" hashes every file of the bundle, "size" checks only names and sizes.
             cache: folder for text-embedding tables. None: the shared one beside the bundle (or in
                 $ODISE_CACHE). False: tables are not kept.
-            max_windows: windows per run of the captioner and the features. None: one on a CPU, where more
-                take more memory and no less time; on a GPU as many as the engines take. The number changes
-                nothing in the results.
+            max_windows: windows per run of the captioner and the features. None: on a CPU as many as have the
+                pixels of one window of 512 x 512, since more take memory and no less time; on a GPU as many
+                as the engines take. Results differ by rounding only.
 
         Raises:
             ArgumentError: an argument has an invalid value or type.
@@ -117,7 +115,9 @@ class Segmenter:
         words = None if vocabulary is None else Vocabulary.of(vocabulary)
         _check_device(device)
         bundle = Bundle.open(folder, verify)
-        limit = _window_limit(bundle.manifest, max_windows, on_gpu(bundle, device))
+        if max_windows is not None:
+            max_windows = arguments.count("max_windows", max_windows, sys.maxsize)
+        limit = windows_per_run(bundle, device, max_windows)
         keep = _cache_folder(bundle, cache)
         constants = bundle.constants()
         tokenizer = Tokenizer.from_file(bundle.tokenizer, bundle.manifest.model.context_length)
@@ -394,17 +394,6 @@ class Segmenter:
             "precision": manifest.precision,
             "seeded": bool(manifest.weights.get("seeded", False)),
         }
-
-
-def _window_limit(manifest: Manifest, asked: int | None, gpu: bool) -> int:
-    most = min(
-        entry.spec.axis("windows").maximum
-        for entry in (manifest.stage("captioner"), manifest.stage("features"), *manifest.stages)
-        if entry.spec.name in ("captioner", "features", RAW_STAGE)
-    )
-    if asked is None:
-        return most if gpu else 1
-    return min(arguments.count("max_windows", asked, sys.maxsize), most)
 
 
 def _check_device(device: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from odise_trt.backends import Engine
 from odise_trt.bundle import Bundle
-from odise_trt.executor import IMAGE_STAGES, Clock, Executor, on_gpu
+from odise_trt.executor import IMAGE_STAGES, Clock, Executor, windows_per_run
 from odise_trt.preprocess import clip_image, load_image, pad, resize_shortest, to_planes
 
 PHOTO = Path(__file__).resolve().parents[2] / "assets" / "photo.jpg"
@@ -67,8 +67,7 @@ def stage_calls(
         bundle: the bundle that the executor has opened.
         image: a photo.
         device: the executor's.
-        windows: windows per run of captioner and features. None: as the segmenter, one on a CPU, and on a GPU
-            as many as their engines take.
+        windows: windows per run of captioner and features. None: as the segmenter.
         executor: opened with this bundle.
 
     Raises:
@@ -76,13 +75,9 @@ def stage_calls(
         BackendError: a stage failed.
     """
     model = bundle.manifest.model
-    stages = [bundle.manifest.stage(name) for name in ("captioner", "features")]
-    most = min(entry.spec.axis("windows").maximum for entry in stages)
     picture = to_planes(resize_shortest(load_image(image), model.short_side, model.max_side))
     executor.calls = []
-    maps = executor.features(
-        pad(picture, model.divisor), min(windows or (most if on_gpu(bundle, device) else 1), most), Clock()
-    )
+    maps = executor.features(pad(picture, model.divisor), windows_per_run(bundle, device, windows), Clock())
     masks = executor.run("mask_head", maps)["pred_masks"]
     executor.run("clip_pool", {"clip_image": clip_image(picture, model.clip_image_size), "pred_masks": masks})
     assert {call.stage for call in executor.calls} == set(IMAGE_STAGES)

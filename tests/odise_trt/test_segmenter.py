@@ -14,7 +14,10 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from odise_trt import BackendError, BundleError, ImageError, Segmenter, Vocabulary, VocabularyError
-from odise_trt.stage_spec import Tensor
+from odise_trt.backends.onnxruntime import OnnxRuntimeBackend
+from odise_trt.bundle import Bundle
+from odise_trt.executor import windows_per_run
+from odise_trt.stage_spec import StageSpec, Tensor
 from tests.odise_trt import toy_bundle
 
 WORDS = "red; green; blue; zebra"
@@ -131,6 +134,46 @@ def test_windows_in_smaller_batches_give_the_same_result(toy: Path) -> None:
 
     np.testing.assert_array_equal(maps[0], maps[1])
     np.testing.assert_array_equal(maps[0], maps[2])
+
+
+@pytest.mark.parametrize(
+    ("window", "device", "asked", "expected"),
+    [
+        (512, None, None, 1),
+        (256, None, None, 4),
+        (128, None, None, 10),
+        (640, "cpu", None, 1),
+        (512, "cuda", None, 10),
+        (512, None, 3, 3),
+        (512, "cuda", 99, 10),
+    ],
+)
+def test_large_windows_run_one_at_a_time_on_a_cpu(toy: Path, window, device, asked, expected) -> None:
+    bundle = Bundle.open(toy)
+    manifest = bundle.manifest
+    stages = [replace(entry, spec=with_windows(entry.spec, 10)) for entry in manifest.stages]
+    model = replace(manifest.model, window=window)
+    changed = replace(bundle, manifest=replace(manifest, model=model, stages=tuple(stages)))
+    assert windows_per_run(changed, device, asked) == expected
+
+
+def with_windows(spec: StageSpec, most: int) -> StageSpec:
+    axes = [replace(axis, maximum=most) if axis.name == "windows" else axis for axis in spec.axes]
+    return replace(spec, axes=tuple(axes))
+
+
+def test_the_largest_stage_is_opened_first(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    real = OnnxRuntimeBackend.open_stage
+
+    def open_stage(self, folder, entry):
+        opened.append(sum((folder / name).stat().st_size for name in entry.files))
+        return real(self, folder, entry)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "open_stage", open_stage)
+    Segmenter.open(toy).close()
+    assert len({*opened}) > 1
+    assert opened == sorted(opened, reverse=True)
 
 
 def test_another_vocabulary_changes_names_not_masks(toy: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from benchmarks import command
 from benchmarks.gpu import command as gpu_command
 from benchmarks.layers import command as layers_command
 from benchmarks.roofline import command as roofline_command
+from odise_trt.backends import available_threads
 from odise_trt.cli import console
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.cli.places import folder
@@ -63,7 +63,7 @@ def stages(
         list[ContenderName] | None,
         typer.Option(help=f"Only one of {_CONTENDERS}; may be given several times.", metavar="NAME"),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = available_threads(),
     repeats: Annotated[int, typer.Option(min=1, help="Measured runs.")] = 3,
     warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 1,
     output: Annotated[

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from odise_trt.backends import available_threads
 from odise_trt.cli import console
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.cli.places import folder
@@ -66,7 +66,7 @@ def main(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Of the bundles, as for `run`.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = available_threads(),
     rounds: Annotated[int, typer.Option(min=1, help="Measured pictures per contender.")] = 12,
     seconds: Annotated[float, typer.Option(min=0, help="No round begins after so long.")] = 90.0,
     patience: Annotated[
@@ -121,7 +121,7 @@ def main(
         check_place(json, KEYS)
     pictures = {output / f"bench-{name}.png": name for name in ("waterfall", "growth")}
     for path in pictures:
-        chart.check_place(path)
+        chart.OWN.check_place(path)
     apart = not fits_side_by_side(job.contenders()) if one_by_one is None else one_by_one
     out = console.output()
     if apart:
@@ -178,11 +178,9 @@ def followed(job: Job) -> dict[str, Any]:
 def _draw(record: dict[str, Any], pictures: dict[Path, str]) -> list[Path]:
     from benchmarks.pictures import chart, growth, waterfall
 
-    drawn = {}
+    drawn = []
     for path, name in pictures.items():
-        if name == "waterfall":
-            drawn[path] = waterfall.draw(record)
-        elif record["growth"]:
-            drawn[path] = growth.draw(record)
-    chart.write(drawn)
-    return list(drawn)
+        if name == "waterfall" or record["growth"]:
+            chart.OWN.write({"waterfall": waterfall, "growth": growth}[name].draw(record), path)
+            drawn.append(path)
+    return drawn

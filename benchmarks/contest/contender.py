@@ -71,7 +71,7 @@ def contenders(
     preset: str,
     weights: str,
     vocabulary: str,
-    threads: int = os.cpu_count() or 1,
+    threads: int,
     device: str | None = None,
 ) -> list[Contender]:
     """List the forms of the reference and then the bundles. Each name occurs once.

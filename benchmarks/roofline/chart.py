@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from odise_trt.drawing.text import fit
-from odise_trt.errors import OutputError
-from odise_trt.files.output import prepare_folder
-from odise_trt.files.writing import write_file
+from odise_trt.files.own_picture import OwnPicture
 
 from .ceilings import Ceilings
 from .judgement import StageRow
 
+OWN = OwnPicture("a roofline, by odise-trt bench", "a picture of a roofline", "--picture")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 960, 600, 90, 56, 36, 64
 _INK, _GREY, _ROOF = (30, 30, 30), (215, 215, 215), (90, 90, 90)
 _COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14), (23, 190, 207))
@@ -94,28 +91,3 @@ class _Axis:
         """Return the pixel of a value."""
         first, last = self.powers[0], self.powers[-1]
         return self._begin + (math.log10(value) - first) / (last - first) * (self._end - self._begin)
-
-
-def check_picture(path: Path) -> None:
-    """Raise OutputError unless a picture can be written. Call it before the measurement."""
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"{path} is no PNG", "give a name that ends in .png")
-    prepare_folder(path.parent)
-    _keep_others(path)
-
-
-def write_picture(path: Path, image: Image.Image) -> None:
-    """Write a picture. An older picture is replaced.
-
-    Raises:
-        OutputError: it cannot be written, or another kind of file has its name.
-    """
-    _keep_others(path)
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    write_file(path, content.getvalue())
-
-
-def _keep_others(path: Path) -> None:
-    if path.exists() and not path.read_bytes().startswith(b"\x89PNG"):
-        raise OutputError(f"{path} is no picture", "move it away, or give another name")

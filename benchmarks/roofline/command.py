@@ -42,14 +42,14 @@ def main(
     from benchmarks.provenance import commit, machine
     from benchmarks.record import check_place, write_record
 
-    from .chart import check_picture, draw, write_picture
+    from .chart import OWN, draw
     from .measurement import measure
     from .report import table
 
     if json is not None:
         check_place(json, KEYS)
     if picture is not None:
-        check_picture(picture)
+        OWN.check_place(picture)
     out = console.output()
     with progress_bars(console.errors(), transient=True) as bars:
         task = bars.add_task("rounds", total=repeats + 1)
@@ -74,5 +74,5 @@ def main(
         write_record(json, {"machine": machine(), "commit": commit(), **found.to_json()})
         console.plain(out, f"written: {json}")
     if picture is not None:
-        write_picture(picture, draw(found.rows, found.ceilings, found.title))
+        OWN.write(draw(found.rows, found.ceilings, found.title), picture)
         console.plain(out, f"written: {picture}")

@@ -204,12 +204,12 @@ def _run(
         from reference.errors import DatasetError
         from reference.eval.comparison import compare
         from reference.eval.evaluation import evaluate
-        from reference.eval.example_picture import check_picture, draw_examples, write_picture
+        from reference.eval.example_picture import OWN, draw_examples
         from reference.eval.example_rows import ExampleRows
         from reference.eval.show import show_comparison, show_report
 
         if picture is not None:
-            check_picture(picture)
+            OWN.check_place(picture)
         dataset = open_named(dataset_name, data, split, limit)
         rows = ExampleRows(dataset)
         home = prepare_folder(output) / folder_name(dataset)
@@ -241,7 +241,7 @@ def _run(
         show_comparison(out, comparison)
         write_together(home, {"comparison.md": comparison.markdown().encode(errors="backslashreplace")})
     if picture is not None:
-        write_picture(draw_examples(rows, reports), picture)
+        OWN.write(draw_examples(rows, reports), picture)
         console.plain(out, str(picture), "dim")
 
 

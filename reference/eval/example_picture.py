@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from odise_trt.drawing.palette import Rgb, distinct_colors
 from odise_trt.drawing.text import fit, rounded, wrap
-from odise_trt.errors import OutputError
-from odise_trt.files.output import prepare_folder
-from odise_trt.files.writing import write_together
-from odise_trt.pictures.encode import mark_of, marked_png
+from odise_trt.files.own_picture import OwnPicture
 from reference.eval.example_maps import WORTH_DRAWING
 from reference.eval.example_rows import ExampleRow, ExampleRows, SegmentMap
 from reference.eval.report import Report
@@ -32,7 +28,9 @@ _OPACITY = 0.8
 # Colours of an image, and levels of grey below the segments: half the bytes, and it looks the same.
 _PHOTO_COLORS, _GRAYS = 128, 16
 # Key and text in a PNG file that say what it is.
-_MARK, _MARKED = "Description", "images, truth and predictions side by side, by odise-trt"
+OWN = OwnPicture(
+    "images, truth and predictions side by side, by odise-trt", "a picture of an evaluation", "--picture"
+)
 
 
 def draw_examples(rows: ExampleRows, reports: Sequence[Report]) -> Image.Image:
@@ -61,39 +59,6 @@ def draw_examples(rows: ExampleRows, reports: Sequence[Report]) -> Image.Image:
         whole.paste(part, (0, top))
         top += part.height
     return whole
-
-
-def check_picture(path: Path) -> None:
-    """Check that `write_picture` can write to a path; to be called before long work.
-
-    Raises:
-        OutputError: the name does not end in .png, the folder cannot be written to, or there is a file that
-            is not such a picture.
-    """
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"{path} is not the name of a PNG file", "give --picture a name that ends in .png")
-    prepare_folder(path.parent)
-    if path.exists():
-        _check_replaceable(path)
-
-
-def write_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all.
-
-    Raises:
-        OutputError: the file cannot be written, or there is one that is not such a picture.
-    """
-    content = marked_png(picture, _MARK, _MARKED)
-    write_together(path.parent, {path.name: content}, keep=_check_replaceable)
-
-
-def _check_replaceable(path: Path) -> None:
-    """Raise OutputError unless a file is an older picture of an evaluation."""
-    if mark_of(path, _MARK) != _MARKED:
-        raise OutputError(
-            f"{path} exists, and it is not a picture of an evaluation",
-            "give another --picture, or move it away",
-        )
 
 
 def _maps(row: ExampleRow) -> list[SegmentMap]:

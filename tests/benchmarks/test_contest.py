@@ -192,7 +192,9 @@ def test_the_longest_list_of_words_has_ten_thousand_different_ones() -> None:
 
 def test_contenders_are_the_reference_first_and_then_bundles_by_name(tmp_path: Path) -> None:
     folders = [tmp_path / "a" / "demo", tmp_path / "b" / "demo", tmp_path / "other", tmp_path / "other"]
-    found = contenders(["batched", "batched"], folders, preset="demo", weights="demo", vocabulary="cat")
+    found = contenders(
+        ["batched", "batched"], folders, preset="demo", weights="demo", vocabulary="cat", threads=2
+    )
     assert [one.name for one in found] == ["batched", "a/demo", "b/demo", "other"]
     assert found[0].technique == REFERENCE["batched"]
 
@@ -200,8 +202,11 @@ def test_contenders_are_the_reference_first_and_then_bundles_by_name(tmp_path: P
 def test_contenders_are_measured_side_by_side_only_if_they_fit(toy: Path) -> None:
     assert fits_side_by_side([entrant(toy)] * 3, free=3 * 10**9)
     assert not fits_side_by_side([entrant(toy)] * 3, free=2 * 10**9)
-    paper = contenders(["official"], [], preset="odise-label", weights="random:0", vocabulary="coco")
-    assert not fits_side_by_side(paper, free=12 * 10**9)
+    paper = contenders(
+        ["official"], [], preset="odise-label", weights="random:0", vocabulary="coco", threads=2
+    )
+    assert not fits_side_by_side(paper, free=11 * 10**9)
+    assert fits_side_by_side(paper, free=12 * 10**9)
 
 
 def test_a_folder_of_pictures_that_take_long_is_not_run(tmp_path: Path) -> None:

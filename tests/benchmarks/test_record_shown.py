@@ -132,12 +132,12 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_a_picture_replaces_an_older_one_and_no_other(tmp_path: Path, record: dict[str, Any]) -> None:
     path = tmp_path / "picture.png"
-    chart.write({path: waterfall.draw(record)})
-    chart.check_place(path)
-    chart.write({path: waterfall.draw(record)})
+    chart.OWN.write(waterfall.draw(record), path)
+    chart.OWN.check_place(path)
+    chart.OWN.write(waterfall.draw(record), path)
     Image.new("RGB", (3, 3)).save(path)
     with pytest.raises(OutputError, match="is not a picture of the benchmark"):
-        chart.check_place(path)
+        chart.OWN.check_place(path)
 
 
 def test_numbers_have_three_digits_and_missing_ones_a_dash() -> None:

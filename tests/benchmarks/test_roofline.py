@@ -148,13 +148,14 @@ def test_the_command_writes_numbers_and_a_picture(
 
 
 def test_a_picture_of_others_is_kept_and_named_before_anything_is_measured(tmp_path: Path) -> None:
-    (tmp_path / "mine.png").write_text("mine")
-    for name, message in (("mine.png", "is no picture"), ("roofline.jpg", "is no PNG")):
+    Image.new("RGB", (3, 3)).save(tmp_path / "mine.png")
+    before = (tmp_path / "mine.png").read_bytes()
+    for name, message in (("mine.png", "is not a picture of a roofline"), ("r.jpg", "not the name of a PNG")):
         arguments = ["--engines", "/nowhere", "--picture", tmp_path / name]
         done = call(verb("benchmarks.cli:app", "roofline"), *arguments)
         assert done.status == 1
         assert message in done.stderr
-    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert (tmp_path / "mine.png").read_bytes() == before
 
 
 def test_dots_and_roofs_are_inside_the_picture() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from odise_trt.errors import OutputError
 from reference.datasets.example import Example
 from reference.eval import Predictor, evaluate
-from reference.eval.example_picture import check_picture, draw_examples, write_picture
+from reference.eval.example_picture import OWN, draw_examples
 from reference.eval.example_rows import ExampleRows
 from tests.door import call, verb
 from tests.reference.eval.eval_toys import HEIGHT, WIDTH, Blank, Knowing, Shaky, ToyDataset
@@ -134,11 +134,11 @@ def test_only_the_first_images_are_drawn() -> None:
 
 def test_a_picture_replaces_an_older_one_and_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "examples.png"
-    check_picture(path)
+    OWN.check_place(path)
     for count in (2, 1):
         _, picture = drawn(ToyDataset(count), Knowing())
-        check_picture(path)
-        write_picture(picture, path)
+        OWN.check_place(path)
+        OWN.write(picture, path)
         with Image.open(path) as written:
             assert written.size == picture.size
     assert list(path.parent.iterdir()) == [path]
@@ -146,7 +146,7 @@ def test_a_picture_replaces_an_older_one_and_no_other_file(tmp_path: Path) -> No
     photo = tmp_path / "photo.png"
     Image.new("RGB", (4, 4)).save(photo)
     before = photo.read_bytes()
-    for attempt in (lambda: check_picture(photo), lambda: write_picture(picture, photo)):
+    for attempt in (lambda: OWN.check_place(photo), lambda: OWN.write(picture, photo)):
         with pytest.raises(OutputError, match=r"photo\.png exists, and it is not a picture of an evaluation"):
             attempt()
     assert photo.read_bytes() == before

@@ -27,9 +27,9 @@ _DTYPES = {
     "float32": onnx.TensorProto.FLOAT,
     "float16": onnx.TensorProto.FLOAT16,
     "int64": onnx.TensorProto.INT64,
+    "int32": onnx.TensorProto.INT32,
     "uint8": onnx.TensorProto.UINT8,
 }
-
 
 #: Rewrites that change shapes only, and no number. The full set of onnxscript is not exact: it compares
 #: constants to within 1e-8. It would remove the `+ 1e-8` that prevents a division by zero for an empty mask.

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
-import numpy as np
-
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .classify import classify
+from .chains import Chain, HostChain, Job, Picture
 from .errors import ArgumentError, BackendError, VocabularyError
 from .executor import Clock, Executor, windows_per_run
 from .extraction import extract
 from .features import Features
-from .masks import MaskTiles
-from .postprocess import class_probabilities, instances, panoptic
-from .preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
+from .preprocess import ImageSource, load_image, resize_shortest
 from .result import Result
-from .semantic_map import semantic
 from .table_cache import from_home, vocabulary_folder
 from .task import TASKS, Task
 from .text_table import TextTable, TextTables, encoder_identity
@@ -48,8 +43,8 @@ class Segmenter:
     # Setting an unknown attribute, such as `segmenter.vocab = "cat"`, is an error.
     __slots__ = (
         "__weakref__",
+        "_chain",
         "_closed",
-        "_constants",
         "_executor",
         "_max_windows",
         "_table",
@@ -67,14 +62,14 @@ class Segmenter:
         self,
         bundle: Bundle,
         executor: Executor,
+        chain: Chain,
         tables: TextTables,
-        constants: dict[str, np.ndarray],
         max_windows: int,
     ) -> None:
         self.bundle = bundle
         self._executor = executor
+        self._chain = chain
         self._tables = tables
-        self._constants = constants
         self._max_windows = max_windows
         self._table: TextTable | None = None
         self._closed = False
@@ -131,7 +126,8 @@ class Segmenter:
             keep,
             chunk=sys.maxsize,
         )
-        segmenter = cls(bundle, executor, tables, constants, limit)
+        chain = HostChain(bundle, executor, constants, limit)
+        segmenter = cls(bundle, executor, chain, tables, limit)
         if words is not None:
             try:
                 segmenter.vocabulary = words
@@ -142,8 +138,8 @@ class Segmenter:
 
     @property
     def runs_on(self) -> dict[str, str]:
-        """What runs the engines, in words: backend, version, device."""
-        return self._executor.backend.describe()
+        """What runs the pictures, in words: backend, version, device, and what works between the engines."""
+        return self._chain.describe()
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -222,10 +218,6 @@ class Segmenter:
         """
         wanted = cast(tuple[Task, ...], arguments.names("task", tasks, TASKS))
         model = self.bundle.manifest.model
-        thresholds = (
-            _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
-            _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
-        )
         if "panoptic" not in wanted and (object_mask_threshold, overlap_threshold) != (None, None):
             raise ArgumentError(
                 f"the thresholds are for the task panoptic, not for {', '.join(wanted)}", "leave them out"
@@ -237,43 +229,31 @@ class Segmenter:
                 "no vocabulary is set",
                 'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
             )
+        job = Job(
+            wanted,
+            table,
+            _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
+            _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
+        )
         clock = Clock()
         with clock("preprocess"):
             pixels = load_image(image)
-            resized = resize_shortest(pixels, model.short_side, model.max_side)
-            picture = to_planes(resized)
-            padded = pad(picture, model.divisor)
-        maps = self._executor.features(padded, self._max_windows, clock)
-        with clock("mask_head"):
-            heads = self._executor.run("mask_head", maps)
-        with clock("clip_pool"):
-            pooled = self._executor.run(
-                "clip_pool",
-                {
-                    "clip_image": clip_image(picture, model.clip_image_size),
-                    "pred_masks": heads["pred_masks"],
-                },
-            )
-        with clock("classify"):
-            probabilities = self._classify(table, heads, pooled["clip_mask_embed"][0])
-        masks = MaskTiles(heads["pred_masks"][0], padded.shape[1:], picture.shape[1:], pixels.shape[:2])
+            picture = Picture(pixels, resize_shortest(pixels, model.short_side, model.max_side))
+        outcomes = self._chain.begin(picture, job).outcomes()
         provenance = self._provenance()
-        results: dict[Task, Result] = {}
-        for task in wanted:
-            own = Clock()
-            with own("postprocess"):
-                outputs = self._outputs(task, masks, probabilities, table.vocabulary, thresholds)
-            results[task] = Result(
+        return {
+            task: Result(
                 image=pixels,
                 vocabulary=table.vocabulary,
-                timings=clock.seconds | own.seconds,
+                timings=_added(clock.seconds, outcome.seconds),
                 provenance=provenance,
                 source=Path(os.path.abspath(os.fsdecode(image)))
                 if isinstance(image, str | os.PathLike)
                 else None,
-                **outputs,
+                **outcome.fields,
             )
-        return results
+            for task, outcome in outcomes.items()
+        }
 
     def features(
         self,
@@ -339,52 +319,6 @@ class Segmenter:
                 "the segmenter was closed", "use it inside its with block, or open the bundle again"
             )
 
-    def _classify(
-        self, table: TextTable, heads: dict[str, np.ndarray], clip_mask_embed: np.ndarray
-    ) -> np.ndarray:
-        """Compute the probabilities of K categories and of "nothing", float32 (Q, K + 1).
-
-        Raises:
-            BackendError: the probabilities are not finite.
-        """
-        model = self.bundle.manifest.model
-        label = model.kind == "label"
-        log_probabilities = classify(
-            heads["mask_embed"][0],
-            clip_mask_embed,
-            table,
-            logit_scale=float(self._constants["logit_scale"]),
-            clip_logit_scale=float(self._constants["clip_logit_scale"]),
-            alpha=model.alpha,
-            beta=model.beta,
-            null_embed=self._constants["null_embed"] if label else None,
-            pred_logits=None if label else heads["pred_logits"][0],
-        )
-        probabilities = class_probabilities(log_probabilities)
-        if not np.isfinite(probabilities).all():
-            raise BackendError(
-                f"the bundle {self.bundle.folder} gave class probabilities that are not finite",
-                "its constants or its weights are damaged; " + self.bundle.repair_hint(),
-            )
-        return probabilities
-
-    def _outputs(
-        self,
-        task: Task,
-        masks: MaskTiles,
-        probabilities: np.ndarray,
-        vocabulary: Vocabulary,
-        thresholds: tuple[float, float],
-    ) -> dict[str, Any]:
-        names, isthing = vocabulary.names, vocabulary.isthing
-        if task == "panoptic":
-            ids, segments = panoptic(masks, probabilities, names, isthing, *thresholds)
-            return {"panoptic": ids, "segments": segments}
-        if task == "semantic":
-            return {"semantic": semantic(masks, probabilities)}
-        topk = self.bundle.manifest.model.topk_per_image
-        return {"instances": instances(masks, probabilities, names, isthing, topk)}
-
     def _provenance(self) -> dict[str, Any]:
         manifest = self.bundle.manifest
         return {
@@ -416,3 +350,8 @@ def _cache_folder(bundle: Bundle, cache: str | os.PathLike[str] | Literal[False]
 
 def _share(name: str, asked: float | None, default: float) -> float:
     return default if asked is None else arguments.share(name, asked)
+
+
+def _added(first: Mapping[str, float], further: Mapping[str, float]) -> dict[str, float]:
+    """Return the sum of each entry, in the order of their first use."""
+    return {name: first.get(name, 0.0) + further.get(name, 0.0) for name in (*first, *further)}

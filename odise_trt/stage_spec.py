@@ -48,12 +48,12 @@ class Tensor:
 
     Attributes:
         name: the field's standard term, the same in the reference, the ONNX graph and the manifest.
-        dtype: "float32", "float16", "int64", or `COMPUTE`.
+        dtype: "float32", "float16", "int64", "int32", "uint8", or `COMPUTE`.
         shape: sizes and named axes, `("windows", 3, "side", "side")`, `(1, 100, "height/4", "width/4")`.
     """
 
     name: str
-    dtype: Annotated[str, choice("float32", "float16", "int64", COMPUTE)]
+    dtype: Annotated[str, choice("float32", "float16", "int64", "int32", "uint8", COMPUTE)]
     shape: tuple[Size | str, ...]
 
     def resolve(self, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Names of `ComputeCapability`: SM89 is "8.9". Nothing else in TensorRT's API states the number.
 _CAPABILITY = "SM{}"
-_DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "UINT8": "uint8"}
+_DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "UINT8": "uint8"}
 _MESSAGES_SHOWN = 5
 
 

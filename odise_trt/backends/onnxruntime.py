@@ -27,7 +27,13 @@ _DAMAGED = "damaged: it has no InferenceSession"
 #: Stages with files larger than this free their scratch memory after each run. Smaller stages do not: for the
 #: demo preset's features it would cost an eighth of the speed and save only 0.15 of 0.5 GB.
 _SHRINK_FROM = 32 * 2**20
-_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(uint8)": "uint8",
+}
 
 
 class OnnxRuntimeBackend:

@@ -24,7 +24,7 @@ from .processor import ARITHMETIC, arithmetic
 from .registry import BackendEntry
 
 _DEVICE = "CPU"
-_TYPES = {"f32": "float32", "f16": "float16", "i64": "int64"}
+_TYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "u8": "uint8"}
 #: Precision of a stage -> OpenVINO's name of the type that it computes in.
 _COMPUTES = {"fp32": "f32", "bf16": "bf16"}
 _IN_FP32 = "build the bundle in fp32: --precision fp32"

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 # Types are looked up by name, since not every version of TensorRT translates them to numpy types.
-_TYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64"}
+_TYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT64": "int64",
+    "INT32": "int32",
+    "UINT8": "uint8",
+}
 
 
 def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:

@@ -15,6 +15,7 @@ from ..errors import BundleError, hint_for, reason
 from ..files.paths import expanded, kind_of
 from ..files.typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
 from ..files.writing import write_file
+from ..pipeline import Pipeline, Step
 from ..stage_spec import COMPUTE, PRECISIONS, Size, StageSpec
 
 FORMAT = 1
@@ -153,6 +154,8 @@ class Manifest:
         files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.
         precision_map: which operations run in which precision, in words, per stage.
         tools: versions of what built it.
+        pipeline: the way of a picture through the stages. Empty in bundles that lack one of its stages, and
+            in those of older versions.
     """
 
     preset: str
@@ -166,6 +169,7 @@ class Manifest:
     precision_map: Mapping[str, Any] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    pipeline: tuple[Step, ...] = ()
     format: int = FORMAT
 
     def stage(self, name: str) -> StageEntry:
@@ -229,6 +233,7 @@ class Manifest:
                 raise MisfitError(f"stages[{number}]", f"is {entry.spec.name!r:.60} for the second time")
             if any(tensor.dtype == COMPUTE for tensor in (*entry.spec.inputs, *entry.spec.outputs)):
                 raise MisfitError(f"stages[{number}]", f"has a tensor of dtype {COMPUTE!r}")
+        Pipeline(self.pipeline, {entry.spec.name: entry.spec for entry in self.stages}).check()
 
 
 def _no_bundle(folder: Path, error: OSError | ValueError) -> BundleError:

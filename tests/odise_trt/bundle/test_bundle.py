@@ -384,12 +384,15 @@ def test_damage_anywhere_in_constants_and_tokenizer_is_a_bundle_error_or_none(to
         (toy / name).write_bytes(whole)
 
 
-def test_probabilities_that_are_not_finite_are_an_error_that_names_the_bundle(toy: Path) -> None:
-    with Segmenter.open(toy, vocabulary="red; green", cache=False) as segmenter:
-        # What a bundle whose hashes were made after the damage would hold.
-        segmenter._constants["null_embed"] = np.full((1, toy_bundle.MASK_DIM), np.nan, np.float32)
-        with pytest.raises(BackendError, match=f"{toy.name} gave class probabilities that are not finite"):
-            segmenter(np.zeros((20, 20, 3), np.uint8))
+def test_probabilities_that_are_not_finite_are_an_error_that_names_the_bundle(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a bundle whose hashes were made after the damage would hold.
+    damaged = {**Bundle.open(toy).constants(), "null_embed": np.full((1, toy_bundle.MASK_DIM), np.nan, "f4")}
+    monkeypatch.setattr(Bundle, "constants", lambda _: damaged)
+    words = Segmenter.open(toy, vocabulary="red; green", cache=False)
+    with words as segmenter, pytest.raises(BackendError, match=f"{toy.name} gave class probabilities that"):
+        segmenter(np.zeros((20, 20, 3), np.uint8))
 
 
 # Engines

@@ -1,0 +1,93 @@
+"""The interface of a chain: it takes prepared pictures, and gives what results are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..task import Task
+from ..text_table import TextTable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture that was read and resized.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB. Results have its size.
+        resized: uint8 (h, w, 3), as `preprocess.resize_shortest` makes it from `pixels`.
+    """
+
+    pixels: np.ndarray
+    resized: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of results."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is wanted of a picture.
+
+    Attributes:
+        tasks: one or several.
+        table: the vocabulary. It stays that of the job, whatever vocabulary is set meanwhile.
+        object_mask_threshold, overlap_threshold: for the task panoptic, 0 to 1.
+    """
+
+    tasks: tuple[Task, ...]
+    table: TextTable
+    object_mask_threshold: float
+    overlap_threshold: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a chain made for one task.
+
+    Attributes:
+        fields: fields of a `Result`: "panoptic" and "segments", or "semantic", or "instances".
+        seconds: name of a part -> its wall time in seconds.
+    """
+
+    fields: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+
+class Pending(Protocol):
+    """A picture on its way."""
+
+    def outcomes(self) -> Mapping[Task, Outcome]:
+        """Wait for the picture, and return what was made for each task of its job.
+
+        Raises:
+            BackendError: an engine failed, or gave numbers that are not finite.
+        """
+        ...
+
+
+class Chain(Protocol):
+    """Takes pictures. Those that are begun before others have finished may run at the same time."""
+
+    @property
+    def depth(self) -> int:
+        """How many pictures can be on their way before waiting for the first one saves time. At least 1."""
+        ...
+
+    def begin(self, picture: Picture, job: Job) -> Pending:
+        """Start with a picture. It must not change before its outcomes are there.
+
+        Raises:
+            BackendError: the chain was closed, or an engine failed.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Say in words what runs the pictures: backend, version, device, and what the steps run in."""
+        ...

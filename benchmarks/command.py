@@ -119,7 +119,7 @@ def main(
     Vocabulary.parse(job.vocabulary)
     if json is not None:
         check_place(json, KEYS)
-    pictures = {output / f"bench-{name}.png": name for name in ("waterfall", "growth")}
+    pictures = {output / f"bench-{name}.png": name for name in ("waterfall", "growth", "memory")}
     for path in pictures:
         chart.OWN.check_place(path)
     apart = not fits_side_by_side(job.contenders()) if one_by_one is None else one_by_one
@@ -176,11 +176,13 @@ def followed(job: Job) -> dict[str, Any]:
 
 
 def _draw(record: dict[str, Any], pictures: dict[Path, str]) -> list[Path]:
-    from benchmarks.pictures import chart, growth, waterfall
+    from benchmarks.pictures import chart, growth, memory, waterfall
 
+    draw = {"waterfall": waterfall.draw, "growth": growth.draw, "memory": memory.draw}
     drawn = []
     for path, name in pictures.items():
-        if name == "waterfall" or record["growth"]:
-            chart.OWN.write({"waterfall": waterfall, "growth": growth}[name].draw(record), path)
+        picture = draw[name](record)
+        if picture is not None:
+            chart.OWN.write(picture, path)
             drawn.append(path)
     return drawn

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.contest.contender import Contender
 from benchmarks.contest.device import DeviceMeter
 from benchmarks.contest.load import ForeignLoad
+from benchmarks.contest.memory import MemoryCurve
 from benchmarks.contest.process import ContenderError, Process
 from benchmarks.contest.statistics import not_measured, relative_l2, summary
 
@@ -86,6 +87,7 @@ class _Contest:
         self._rows = {one.name: {"name": one.name} | one.described() for one in contenders}
         self._processes: dict[str, Process] = {}
         self._device = DeviceMeter()
+        self._curves: dict[str, MemoryCurve] = {}
 
     def run(self, after: After | None) -> list[dict[str, Any]]:
         """Measure them all."""
@@ -94,9 +96,13 @@ class _Contest:
                 self._follow(f"opening {contender.technique}", 0.4 * number / len(self._contenders))
                 with self._failures_of(name):
                     process = open_ones.enter_context(Process(name, self._rules.patience))
+                    self._curves[name] = curve = MemoryCurve(process.number)
+                    open_ones.callback(curve.stop)
                     self._rows[name]["opened"] = process.ask("open", contender=asdict(contender))
+                    curve.mark("opened")
                     for _ in range(self._rules.warmup):
                         process.ask("segment", image=str(self._image), folder=str(self._folder(name)))
+                        self._keep_memory(name)
                     self._processes[name] = process
             samples = self._alternate()
             for name, process in list(self._processes.items()):
@@ -124,6 +130,7 @@ class _Contest:
                     energy = self._device.joules()
                     answer = process.ask("segment", image=str(self._image), folder=str(self._folder(name)))
                     used = self._device.joules()
+                    self._keep_memory(name)
                     answer["joules"] = None if energy is None or used is None else used - energy
                     samples[name].append(answer | {"foreign": meter.stop()})
         for name, taken in samples.items():
@@ -147,6 +154,12 @@ class _Contest:
             images.append(str(link))
         streamed = process.ask("stream", images=images, folder=str(self._folder(name)))
         return _rates(memory, streamed) | device
+
+    def _keep_memory(self, name: str) -> None:
+        """Write down the memory of a contender after its first picture."""
+        if curve := self._curves.pop(name, None):
+            curve.mark("segmented")
+            self._rows[name]["memory"] = curve.stop()
 
     def _folder(self, name: str) -> Path:
         folder = self._place / name.replace("/", "--")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PIL import Image, ImageDraw
 
 from odise_trt.drawing.palette import Rgb
@@ -45,3 +47,9 @@ class Sheet:
         """Write a line. `align`: the share of its width that lies left of x. `width`: where it is cut off."""
         line = fit(text, size, width)
         line.draw(self.draw, x - align * line.width, middle, color)
+
+
+def round_up(value: float) -> float:
+    """Return the least of 1, 2, 4, 8, ... times a power of ten that is not below a value."""
+    step = 10 ** math.floor(math.log10(value or 1))
+    return next(factor * step for factor in (1, 2, 4, 6, 8, 10) if factor * step >= value)

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.contest.contender import REFERENCE
-from benchmarks.pictures.chart import COLORS, FAINT, GAP, LETTERS, RULE, TITLE, WIDTH, Sheet
+from benchmarks.pictures.chart import COLORS, FAINT, GAP, LETTERS, RULE, TITLE, WIDTH, Sheet, round_up
 from benchmarks.texts import machine_line
 
 _HEIGHT = 780
@@ -20,8 +20,10 @@ _LEFT = 110
 Lines = dict[str, list[tuple[float, float]]]
 
 
-def draw(record: Mapping[str, Any]) -> Image.Image:
-    """Draw two plots of a record that has growth: the best wall time over words and over windows."""
+def draw(record: Mapping[str, Any]) -> Image.Image | None:
+    """Draw two plots of a record: the best wall time over words and over windows. None: it has no growth."""
+    if not record["growth"]:
+        return None
     sheet = Sheet(
         _HEIGHT, f"{record['job']['preset']}: growth with words and with windows", machine_line(record)
     )
@@ -61,7 +63,7 @@ def _plot(sheet: Sheet, offset: int, name: str, lines: Lines, *, logarithmic: bo
     left, bottom = offset + _LEFT, _HEIGHT - 3 * GAP
     top, right = bottom - _SIDE + 2 * TITLE, offset + WIDTH // 2 - 2 * GAP
     points = [point for line in lines.values() for point in line]
-    most = _round_up(max(value for _, value in points))
+    most = round_up(max(value for _, value in points))
     scale = (lambda x: math.log10(max(x, 1))) if logarithmic else float
     first, last = (scale(pick(x for x, _ in points)) for pick in (min, max))
 
@@ -87,9 +89,3 @@ def _plot(sheet: Sheet, offset: int, name: str, lines: Lines, *, logarithmic: bo
         x = left + (number // 2) * (right - left) / 2
         sheet.draw.rectangle((x, y - 7, x + 14, y + 7), color)
         sheet.text(label, x + 24, y, size=19)
-
-
-def _round_up(value: float) -> float:
-    """Return the least of 1, 2, 4, 8, ... times a power of ten that is not below a value."""
-    step = 10 ** math.floor(math.log10(value or 1))
-    return next(factor * step for factor in (1, 2, 4, 6, 8, 10) if factor * step >= value)

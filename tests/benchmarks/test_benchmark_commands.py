@@ -131,8 +131,9 @@ def test_the_whole_benchmark_writes_record_tables_and_pictures(tmp_path: Path, p
     assert row["end_to_end"]["min"] > row["segmentation"]["min"] > 0
     assert found["machine"]["before"].keys() == {"cpu_mhz", "governor", "load_average", "gpu_clocks"}
     assert "features" in done.stdout
-    with Image.open(tmp_path / "bench-waterfall.png") as picture:
-        assert picture.width == 1600
+    for name in ("waterfall", "memory"):
+        with Image.open(tmp_path / f"bench-{name}.png") as picture:
+            assert picture.width == 1600
     assert not (tmp_path / "bench-growth.png").exists()
 
 

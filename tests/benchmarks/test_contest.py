@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.contest import alternate, load
 from benchmarks.contest.alternate import Rules, contest
 from benchmarks.contest.contender import REFERENCE, Contender, contenders
 from benchmarks.contest.device import DeviceMeter
+from benchmarks.contest.memory import MemoryCurve, thinned
 from benchmarks.contest.process import ContenderError, Process
 from benchmarks.contest.statistics import percentile, relative_l2, spread, summary
 from benchmarks.contest.worker import Worker
@@ -119,6 +121,9 @@ def test_contenders_alternate_and_one_that_fails_is_not_run(toy: Path, photo: Pa
         f"round {turn}: {name}" for turn in (1, 2, 3) for name in ("toy", "again")
     ]
     assert first["runs"] == second["runs"] == 3
+    assert 0 < first["memory"]["marks"]["opened"] < first["memory"]["marks"]["segmented"]
+    assert max(first["memory"]["bytes"]) <= first["peak_bytes"]
+    assert "memory" not in third
     assert second["compared_with"] == "toy"
     assert (second["panoptic_agreement"], second["masks_relative_l2"]) == (1.0, 0.0)
     assert second["streaming_fps"] > 0
@@ -126,6 +131,32 @@ def test_contenders_alternate_and_one_that_fails_is_not_run(toy: Path, photo: Pa
     assert "VocabularyError" in third["not_run"]
     assert "end_to_end" not in third
     json.dumps(rows)
+
+
+def test_a_curve_keeps_the_peak_and_the_end_of_many_samples() -> None:
+    samples = [(number / 20, number % 97) for number in range(1000)]
+    kept = thinned(samples, 100)
+    assert len(kept) <= 100
+    assert kept == sorted(kept)
+    assert max(size for _, size in kept) == 96
+    assert kept[-1] == samples[-1]
+    assert thinned(samples[:100], 100) == samples[:100]
+
+
+def test_memory_that_a_process_takes_is_on_its_curve() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    held = np.ones(64 * 2**20, np.uint8)
+    curve = MemoryCurve(os.getpid())
+    while not curve.samples:
+        time.sleep(0.01)
+    found = curve.stop()
+    assert found is not None
+    assert max(found["bytes"]) - pages * os.sysconf("SC_PAGE_SIZE") >= 0.9 * held.nbytes
+    assert curve.stop() == found
+
+
+def test_a_process_that_is_gone_has_no_curve() -> None:
+    assert MemoryCurve(2**22 + 1).stop() is None
 
 
 def test_percentiles_are_interpolated_between_neighbours() -> None:

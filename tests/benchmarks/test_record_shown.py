@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.contest.statistics import spread, summary
-from benchmarks.pictures import chart, growth, waterfall
+from benchmarks.pictures import chart, growth, memory, waterfall
 from benchmarks.readme import PAGE, RECORD, PageError, read_record, table, update, with_table
 from benchmarks.report import tables
 from benchmarks.texts import milliseconds, number
@@ -85,7 +85,28 @@ def test_growth_is_drawn_over_words_and_windows(record: dict[str, Any]) -> None:
     assert lines["all three tasks"] == [(1.0, 400.0), (20.0, 400.0), (10_000.0, 400.0)]
     assert lines["panoptic, saved"][0][1] == pytest.approx(400.0)
     assert list(growth.over_windows(record["growth"]["windows"])) == ["pruned, batched"]
-    assert growth.draw(record).width == chart.WIDTH
+    picture = growth.draw(record)
+    assert picture is not None
+    assert picture.width == chart.WIDTH
+    assert growth.draw(record | {"growth": {}}) is None
+
+
+def test_a_curve_of_memory_rises_as_high_as_its_share_of_the_largest(record: dict[str, Any]) -> None:
+    assert memory.draw(record) is None
+    for one, peak in zip(record["contenders"], (8e9, 0, 4e9), strict=True):
+        if peak:
+            curve = {"seconds": [0.0, 5.0, 10.0], "bytes": [0, peak, 0], "marks": {"opened": 2.0}}
+            one["memory"] = curve
+    picture = memory.draw(record)
+    assert picture is not None
+    pixels = np.asarray(picture)
+    heights = []
+    for color in chart.COLORS[:2]:
+        rows = np.flatnonzero((pixels == color).all(axis=2).any(axis=1))
+        # Below the legend.
+        rows = rows[rows > 190]
+        heights.append(rows.max() - rows.min())
+    assert heights[0] / heights[1] == pytest.approx(2, rel=0.05)
 
 
 def test_the_tables_have_every_contender_and_say_what_was_not_run(record: dict[str, Any]) -> None:

@@ -253,24 +253,19 @@ def test_a_package_cannot_replace_a_verb_of_the_runtime(tmp_path: Path) -> None:
     assert "2 categories" in done.stdout
 
 
-def test_help_is_fast_and_imports_nothing_heavy() -> None:
+def test_help_imports_little() -> None:
     probe = (
-        "import sys\nsys.argv = ['odise-trt', '--help']\nfrom odise_trt.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('numpy', 'PIL', 'onnxruntime', 'tokenizers', 'torch') if m in sys.modules])"
+        "import sys\nbefore = set(sys.modules)\nsys.argv = ['odise-trt', '--help']\n"
+        "from odise_trt.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('numpy', 'PIL', 'onnxruntime', 'tokenizers', 'torch') if m in sys.modules])\n"
+        "print(len(set(sys.modules) - before))"
     )
     root = Path(__file__).resolve().parents[2]
-    best = float("inf")
-    for _ in range(3):
-        # Processor time: the clock also counts whoever else is at work on the machine.
-        before = os.times()
-        done = subprocess.run(
-            [sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True
-        )
-        after = os.times()
-        best = min(best, sum(after[2:4]) - sum(before[2:4]))
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert best < 0.5
+    done = subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True)
+    *_, heavy, count = done.stdout.splitlines()
+    assert heavy == "[]"
+    # Every module takes time: 360 take a third of a second.
+    assert int(count) < 400, count
 
 
 RUNTIME_VERBS = ("run", "vocab", "inspect", "doctor", "cache")

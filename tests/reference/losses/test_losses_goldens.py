@@ -15,7 +15,8 @@ from tests.golden_case import GOLDENS, load_golden_model
 from tests.golden_outputs import NEVER
 from tests.golden_training import Replay, TrainingCase
 
-KINDS = ("label", "caption")
+#: A step takes half a minute. What differs in caption models is compared in test_losses_terms.py, too.
+KINDS = ("label", pytest.param("caption", marks=pytest.mark.slow))
 PREDICTIONS = ("", "_0", "_1", "_2")
 
 

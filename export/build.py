@@ -11,6 +11,7 @@ from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
 from reference.checkpoint import WeightsDescription, describe_weights
+from reference.model.deformable_attention import Lowering
 
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
@@ -91,7 +92,7 @@ def _build_due(
                 target,
                 stack.enter_context(BundleWriter(target.folder)),
                 opens_engines(target, reporter),
-                tools(request),
+                tools(request, target),
             )
             for target in due
         ]
@@ -108,7 +109,7 @@ def _build_due(
             exported = next(exports)
             reporter.note(_line(exported))
             for bundle in unfinished:
-                if _graph(bundle.target) == (task.precision, task.lacks, task.backend):
+                if (task.stage, *_graph(bundle.target)) == task:
                     add(bundle, exported, reporter)
             for file in exported.graph.files:
                 file.unlink()
@@ -117,9 +118,10 @@ def _build_due(
     return {bundle.target.folder: tuple(bundle.results) for bundle in unfinished}
 
 
-def _graph(target: Target) -> tuple[str, frozenset[str], str | None]:
-    """Return what graphs of a stage differ in: precision, operators they lack, where they are compared."""
-    return target.precision, target.entry.lacks, target.name if target.entry.checks else None
+def _graph(target: Target) -> tuple[str, frozenset[str], str | None, Lowering]:
+    """Return what graphs of a stage differ in, as `Task` has it."""
+    compared_in = target.name if target.entry.checks else None
+    return target.precision, target.entry.lacks, compared_in, target.sampling
 
 
 def _with_optional_stages(

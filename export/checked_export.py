@@ -15,6 +15,7 @@ from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
+from reference.model.deformable_attention import Lowering
 
 from .graph_runner import ONNX, runner
 from .measure import Measure
@@ -39,12 +40,14 @@ class Task(NamedTuple):
         precision: of the build. The stage may compute in another, see `StageWrapper.computes_in`.
         lacks: operators that the graph must not have, see `BackendEntry.lacks`.
         backend: the backend that the graph is compared in. None: ONNX Runtime, as strictly as it can.
+        sampling: how deformable attention samples.
     """
 
     stage: str
     precision: str
     lacks: frozenset[str] = frozenset()
     backend: str | None = None
+    sampling: Lowering = "gather"
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,12 @@ class CheckedExport:
 
 
 def load_model(request: Request) -> ODISE:
-    """Load the reference, with deformable attention lowered as requested.
+    """Load the reference.
 
     Raises:
         WeightsError: as `reference.checkpoint.load_weights`.
     """
-    model = load_weights(request.preset, request.weights)
-    model.mask_head.use_lowering(request.sampling)
-    return model
+    return load_weights(request.preset, request.weights)
 
 
 def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> CheckedExport:
@@ -95,10 +96,12 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
             a report of the comparison.
     """
     model.preset.ablation.refuse_export()
+    model.mask_head.use_lowering(task.sampling)
     name = task.stage
     wrapper = all_stages()[name]
     precision = wrapper.computes_in(task.precision)
-    place = work / "-".join([task.precision, *sorted(task.lacks), *filter(None, [task.backend])]) / name
+    parts = [task.precision, *sorted(task.lacks), task.sampling, *filter(None, [task.backend])]
+    place = work / "-".join(parts) / name
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:

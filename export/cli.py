@@ -86,8 +86,12 @@ def build(
     ] = None,
     output: Annotated[str, typer.Option(help="Folder that bundles are put into.")] = "engines",
     sampling: Annotated[
-        Sampling, typer.Option(help="How deformable attention samples; some engines run grid_sample wrong.")
-    ] = Sampling.gather,
+        Sampling | None,
+        typer.Option(
+            help="How deformable attention samples; some engines run grid_sample wrong."
+            " Default: as the backend does it best."
+        ),
+    ] = None,
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 to 25.")] = 21,
     compute_capability: Annotated[
         list[str] | None,
@@ -125,7 +129,7 @@ def build(
         stages=tuple(stage or ()),
         extra=tuple(extra or ()),
         output=Path(os.path.expanduser(output)),
-        sampling=_LOWERINGS[sampling],
+        sampling=None if sampling is None else _LOWERINGS[sampling],
         opset=opset,
         compute_capabilities=tuple(compute_capability or ()),
         parity_limits=None if parity_windows is None else {"windows": parity_windows},

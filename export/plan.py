@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import odise_trt
 from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND, BackendEntry, find_backend, resolve
@@ -39,7 +39,7 @@ class Request:
         stages: names of stages. Empty: all but the optional ones.
         extra: names of optional stages to build besides `stages`.
         output: the folder that bundles are put into.
-        sampling: how deformable attention samples.
+        sampling: how deformable attention samples. None: as the backend does it best.
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
@@ -53,7 +53,7 @@ class Request:
     stages: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     output: Path = Path("engines")
-    sampling: Lowering = "gather"
+    sampling: Lowering | None = None
     opset: int = DEFAULT_OPSET
     compute_capabilities: tuple[str, ...] = ()
     parity_limits: Mapping[str, int] | None = None
@@ -82,6 +82,7 @@ class Target:
         entry: the declaration of the backend.
         backend: its entries in the manifest: name, version, and what engines are tied to.
         precision: one of `PRECISIONS`.
+        sampling: how deformable attention samples.
         folder: folder of the bundle.
         builder: makes the engines. None: the ONNX files are the engines.
     """
@@ -89,6 +90,7 @@ class Target:
     entry: BackendEntry
     backend: Mapping[str, Any]
     precision: str
+    sampling: Lowering
     folder: Path
     builder: Builder | None = None
 
@@ -128,7 +130,8 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
     facts = _facts(entry, precision) if builder is None else builder.facts
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
     folder = "-".join([request.preset, entry.name, precision, *architectures])
-    return Target(entry, facts, precision, request.output / folder, builder)
+    sampling = request.sampling or cast(Lowering, entry.sampling)
+    return Target(entry, facts, precision, sampling, request.output / folder, builder)
 
 
 def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
@@ -137,10 +140,10 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
     return facts if entry.ties is None else {**facts, **resolve(entry.ties)(entry.name, precision)}
 
 
-def tools(request: Request) -> dict[str, str]:
+def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
     versions = {name: package_version(name) for name in _TOOLS}
-    options = {"opset": str(request.opset), "sampling": request.sampling}
+    options = {"opset": str(request.opset), "sampling": target.sampling}
     return {"odise-trt": odise_trt.__version__, **versions, **options, "source": source_digest()}
 
 
@@ -151,7 +154,7 @@ def up_to_date(target: Target, request: Request, weights: WeightsDescription) ->
         weights: the weights of the request, as from `describe_weights`.
     """
     manifest = existing(target, request, weights)
-    if manifest is None or request.force or dict(manifest.tools) != tools(request):
+    if manifest is None or request.force or dict(manifest.tools) != tools(request, target):
         return False
     have = {entry.spec.name for entry in manifest.stages}
     if not have.issuperset(request.stage_names()):

@@ -36,6 +36,8 @@ class BackendEntry:
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
+        sampling: how its graphs sample in deformable attention, unless a build is told: "gather" (elementary
+            operators), or "grid_sample" where GridSample is faster and right.
         profiles: "module:function", a `benchmarks.layers.profilers.LayerProfiler`. None: its layers cannot be
             timed.
         runs: "module:function" that `benchmarks.gpu.engines` calls to time an engine on tensors of a GPU.
@@ -58,6 +60,7 @@ class BackendEntry:
     builds_ahead: bool = False
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
+    sampling: str = "gather"
     profiles: str | None = None
     runs: str | None = None
     examines: str | None = None
@@ -133,6 +136,8 @@ _ENTRIES = (
         precisions=("fp32", "bf16"),
         ties="odise_trt.backends.openvino:ties",
         checks=True,
+        # Its Gather takes twice the time of its GridSample, and memory for all samples: benchmarks/NOTES.md.
+        sampling="grid_sample",
         profiles="benchmarks.layers.openvino:profile",
         examines="odise_trt.backends.openvino:examine",
         # With it, every import is reported to OpenVINO's makers, and an identity is kept in the home folder.

@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..backends.registry import BACKENDS
 from .manifest import Manifest
 
-#: The defaults of a build's options. They belong to the toolkit, but are repeated here because the toolkit
-#: need not be installed where a bundle is opened.
-USUAL_TOOLS = {"opset": "21", "sampling": "gather"}
+#: The default of a build's option. It belongs to the toolkit, but is repeated here because the toolkit need
+#: not be installed where a bundle is opened.
+USUAL_OPSET = "21"
 #: The stages that a build makes only if they are named. They belong to the toolkit as well.
 OPTIONAL_STAGES = ("raw_features",)
 
@@ -46,10 +47,11 @@ def rebuild_command(
     if not chosen:
         have = (entry.spec.name for entry in manifest.stages)
         options += [("with", stage) for stage in have if stage in OPTIONAL_STAGES]
-    for name, usual in USUAL_TOOLS.items():
-        value = manifest.tools.get(name, usual)
+    entry = BACKENDS.get(str(backend["name"]))
+    usual = {"opset": USUAL_OPSET, **({"sampling": entry.sampling} if entry else {})}
+    for name, value in manifest.tools.items():
         # Stages of different builds give "21 and 22". The manifest does not say which value belongs to which.
-        if value != usual and " and " not in value:
+        if value != usual.get(name, value) and " and " not in value:
             options.append((name, value))
     # Engines that are tied to a GPU name it, and a build detects the GPU by itself.
     if same_gpus and "gpu" not in backend:

@@ -80,8 +80,8 @@ def test_a_stage_in_half_precision_agrees_with_the_reference_and_is_standard(
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_mask_head_through_grid_sample_agrees_as_well(precision: str, tmp_path: Path) -> None:
-    request = replace(REQUEST, sampling="grid_sample")
-    exported = export_checked(load_model(request), Task("mask_head", precision), request, tmp_path)
+    task = Task("mask_head", precision, sampling="grid_sample")
+    exported = export_checked(load_model(REQUEST), task, REQUEST, tmp_path)
     # Two layers over three levels.
     assert exported.graph.operators["GridSample"] == 6
     assert all(row.passed for row in exported.rows)

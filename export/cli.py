@@ -104,23 +104,33 @@ def build(
         int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the progress as JSON, an object per line.")
+    ] = False,
 ) -> None:
-    """Export the stages of a model, compare each with the reference, and build engines into a bundle."""
+    """Export the stages of a model, compare each with the reference, and build engines into a bundle.
+
+    The last line begins with PASSED, FAILED or STOPPED.
+    """
     _refuse_empty(
         preset=[preset], weights=[weights], output=[output], stage=stage or (), **{"with": extra or ()}
     )
     weights = _default_weights(preset) if weights is None else weights
-    console = Console()
+    console = Console(quiet=json)
     if weights == OFFICIAL:
         _provide(preset, accept_licenses)
     elif accept_licenses:
         raise ExportError("--accept-licenses is for --weights official", "leave it out")
     # Torch takes seconds to import: --help and wrong options do not wait for it.
     with console.status("starting") if console.is_terminal else nullcontext():
+        from odise_trt.cli.console import plain
+
         from .build import build as build_bundles
         from .console import ConsoleReporter, show
         from .exclusive import clear_held
+        from .json_lines import JsonReporter
         from .plan import Request
+        from .verdict import command_line, verdict
     request = Request(
         preset=preset,
         weights=weights,
@@ -136,9 +146,16 @@ def build(
         jobs=jobs,
         force=force,
     )
-    with ends_soon(clear_held), ConsoleReporter(console) as reporter:
-        bundles = build_bundles(request, reporter)
-    show(console, bundles)
+    command = command_line()
+    if json:
+        events = JsonReporter(typer.echo)
+        with verdict(lambda how, _: events.end(how, command)), ends_soon(clear_held):
+            events.built(build_bundles(request, events))
+        return
+    with verdict(lambda how, seconds: plain(console, f"{how} | {seconds:.0f} s | {command}")):
+        with ends_soon(clear_held), ConsoleReporter(console) as reporter:
+            bundles = build_bundles(request, reporter)
+        show(console, bundles)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:

@@ -29,6 +29,7 @@ class ConsoleReporter:
             spinner=True,
         )
         self._build: TaskID | None = None
+        self._steps, self._step = 0, 0
         self._phases: dict[str, TaskID] = {}
 
     def __enter__(self) -> ConsoleReporter:
@@ -44,14 +45,19 @@ class ConsoleReporter:
         """See `export.reporter.Reporter`."""
         # A step is complete when the next one begins. The first step therefore completes none.
         self._build = self._progress.add_task("", total=steps, completed=-1)
+        self._steps = steps
 
     def step(self, what: str) -> None:
         """See `export.reporter.Reporter`."""
         for task in self._phases.values():
             self._progress.remove_task(task)
         self._phases.clear()
+        self._step += 1
         if self._build is not None:
             self._progress.update(self._build, description=what, advance=1)
+        if not self._console.is_terminal:
+            # A log has a line per step, where a terminal has the display.
+            plain(self._console, f"[{self._step}/{self._steps}] {what}")
 
     def phase(self, name: str, done: int, total: int) -> None:
         """See `export.reporter.Reporter`."""

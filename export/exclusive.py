@@ -7,6 +7,7 @@ was killed.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -63,9 +64,21 @@ def clear_held() -> None:
 
 
 @contextmanager
+def _without_empty(folder: Path | None) -> Iterator[None]:
+    """Remove a folder at the end of the block if nothing was put into it. None: remove nothing."""
+    try:
+        yield
+    finally:
+        if folder is not None:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
 def _lock(place: Path, note: Callable[[str], None]) -> Iterator[None]:
+    is_new = not os.path.exists(place.parent)
     make_parent(place)
-    with alone(place, note, "build"):
+    with _without_empty(place.parent if is_new else None), alone(place, note, "build"):
         _held.add(place)
         try:
             if left := clear_leftovers(place, _GRAPHS):

@@ -116,7 +116,7 @@ def test_a_disk_without_room_is_found_before_any_work(
 ) -> None:
     usage = SimpleNamespace(free=5 * 10**6)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: usage)
-    request = Request("demo", "random:7", stages=("clip_pool",), output=tmp_path)
+    request = Request("demo", "random:7", stages=("clip_pool",), output=tmp_path / "new")
     with pytest.raises(OutputError, match=r"5\.0 MB of free space, the build needs at least 5\.6 MB"):
         build(request, reporter)
     assert os.listdir(tmp_path) == []

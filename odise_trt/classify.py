@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from .products import product
 from .text_table import Floats, TextTable, unit
 
+#: Probabilities that are computed at once.
+_NUMBERS = 1 << 15
+
 
 def classify(
     mask_embed: Floats,
@@ -43,15 +46,22 @@ def classify(
     clip = category_logits(clip_mask_embed, table.unit_clip_text_embed, table.starts, clip_logit_scale)
     if (null_embed is None) == (pred_logits is None):
         raise ValueError("exactly one of null_embed and pred_logits says what is nothing")
-    if null_embed is not None:
-        null = logit_scale * unit(mask_embed) @ unit(null_embed).T
-        log_nothing = log_softmax(np.concatenate([category, null], axis=1))[:, -1:]
-    else:
-        log_nothing = log_softmax(np.asarray(pred_logits, np.float32))[:, 1:]
-    nothing = np.exp(log_nothing)
-    something = np.exp(fuse(category, clip, np.where(table.seen, alpha, beta))) * (1 - nothing)
-    # The official model adds 1e-8 before its logarithm, and its scores include it.
-    return np.asarray(np.log(np.concatenate([something, nothing], axis=1) + 1e-8), np.float32)
+    null = None if null_embed is None else logit_scale * unit(mask_embed) @ unit(null_embed).T
+    weight = np.where(table.seen, alpha, beta)
+    log_probabilities = np.empty((category.shape[0], category.shape[1] + 1), np.float32)
+    # Some masks at a time: with ten thousand categories, new arrays take longer than the numbers in them.
+    some = max(1, _NUMBERS // category.shape[1])
+    for start in range(0, len(category), some):
+        rows = slice(start, start + some)
+        if null is not None:
+            log_nothing = log_softmax(np.concatenate([category[rows], null[rows]], axis=1))[:, -1:]
+        else:
+            log_nothing = log_softmax(np.asarray(pred_logits, np.float32)[rows])[:, 1:]
+        nothing = np.exp(log_nothing)
+        something = np.exp(fuse(category[rows], clip[rows], weight)) * (1 - nothing)
+        # The official model adds 1e-8 before its logarithm, and its scores include it.
+        log_probabilities[rows] = np.log(np.concatenate([something, nothing], axis=1) + 1e-8)
+    return log_probabilities
 
 
 def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], scale: float) -> Floats:
@@ -63,7 +73,10 @@ def category_logits(embed: Floats, unit_text: Floats, starts: NDArray[np.intp], 
         starts: (K,) the first row of every category.
     """
     cosine = product(unit(embed), unit_text.T)
-    return np.asarray(scale * np.maximum.reduceat(cosine, starts, axis=1), np.float32)
+    # With one name each there is nothing to choose, and `reduceat` would take longer than the product.
+    best = cosine if len(starts) == cosine.shape[1] else np.maximum.reduceat(cosine, starts, axis=1)
+    best *= np.float32(scale)
+    return best
 
 
 def fuse(category: Floats, clip: Floats, weight: NDArray[np.floating]) -> Floats:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.batch import PATIENCE, Outcome, find_images, segment_files
+from odise_trt.chains import HostChain
 from odise_trt.errors import (
     ArgumentError,
     BackendError,
@@ -108,14 +109,15 @@ def test_whatever_happens_to_one_picture_is_its_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, bad, last = copies(photo, tmp_path, "a.png", "bad.png", "c.png")
-    ordinary = Segmenter.__call__
+    ordinary, begun = HostChain.begin, []
 
-    def fail(self: Segmenter, image: Path, *arguments: Any, **options: Any) -> Any:
-        if image == bad:
+    def begin(self: HostChain, *given: Any) -> Any:
+        begun.append(given)
+        if len(begun) == 2:
             raise raised
-        return ordinary(self, image, *arguments, **options)
+        return ordinary(self, *given)
 
-    monkeypatch.setattr(Segmenter, "__call__", fail)
+    monkeypatch.setattr(HostChain, "begin", begin)
     outcomes = list(segment_files(segmenter, [first, bad, last], tmp_path / "out"))
     assert errors_of(outcomes) == {"a.png": None, "bad.png": kind, "c.png": None}
     assert says in str(outcomes[1].error)
@@ -144,11 +146,11 @@ def test_what_is_no_picture_is_an_outcome(segmenter: Segmenter, photo: Path, tmp
 
 
 def test_a_picture_that_vanishes_is_an_outcome(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
-    images = copies(photo, tmp_path, "a.png", "b.png", "c.png")
+    images = copies(photo, tmp_path, *(f"{n}.png" for n in range(9)))
     work = segment_files(segmenter, images, tmp_path / "out")
     assert next(work).error is None
-    images[1].unlink()
-    assert errors_of(list(work)) == {"b.png": ImageError, "c.png": None}
+    images[7].unlink()  # the next few are read already
+    assert errors_of(list(work)) == {f"{n}.png": ImageError if n == 7 else None for n in range(1, 9)}
 
 
 def test_no_picture_of_a_call_is_replaced_by_results_of_another(
@@ -206,7 +208,7 @@ def test_files_in_the_way_are_found_before_the_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("it was segmented")
 
-    monkeypatch.setattr(Segmenter, "__call__", work)
+    monkeypatch.setattr(HostChain, "begin", work)
     (outcome,) = segment_files(segmenter, [image], tmp_path)
     assert isinstance(outcome.error, OutputError)
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from ..errors import ArgumentError
@@ -27,8 +26,8 @@ def sources_of(images: Any) -> Iterator[Any]:
     if isinstance(images, bytes | bytearray | memoryview | Image.Image | io.IOBase):
         raise ArgumentError(f"a stream takes many pictures, not one {type(images).__name__}", _ONE)
     # The rows of a picture would be taken for gray pictures.
-    if isinstance(images, np.ndarray) and images.ndim != 4:
-        raise ArgumentError(f"a stream takes many pictures, not an array {images.shape}", _ONE)
+    if hasattr(images, "dtype") and getattr(images, "ndim", None) in (2, 3):
+        raise ArgumentError(f"a stream takes many pictures, not one array {tuple(images.shape)}", _ONE)
     try:
         return iter(images)
     except TypeError:

@@ -152,6 +152,19 @@ def test_a_stack_of_pictures_is_many_pictures(deep: Segmenter) -> None:
     assert colours_of(deep.stream(stack)) == [["red"], ["green"], ["blue"], ["red"]]
 
 
+def test_tensors_are_pictures(deep: Segmenter) -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(np.stack([plain(n) for n in range(3)]))
+    assert colours_of(deep.stream(tensor)) == [["red"], ["green"], ["blue"]]
+    with pytest.raises(ArgumentError, match=r"one array \(40, 60, 3\)"):
+        deep.stream(tensor[0])
+
+
+def test_names_in_an_array_are_many_pictures(deep: Segmenter, tmp_path: Path) -> None:
+    Image.fromarray(plain("blue")).save(tmp_path / "a.png")
+    assert colours_of(deep.stream(np.array([str(tmp_path / "a.png")] * 2))) == [["blue"]] * 2
+
+
 def test_no_pictures_are_no_results(deep: Segmenter) -> None:
     stream = deep.stream([])
     assert list(stream) == []

@@ -177,7 +177,7 @@ class Segmenter:
 
         Args:
             image: a path, an open binary file, the bytes of an image file, a Pillow image, or a uint8 array
-                (H, W, 3) in RGB.
+                (H, W, 3) in RGB, of numpy or of torch on the CPU.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
             overlap_threshold: for panoptic only. A query keeps its segment if it wins at least this share of

@@ -24,9 +24,11 @@ from odise_trt import (
     Streamed,
     VocabularyError,
 )
+from odise_trt.batch import find_images
 from odise_trt.chains import Chain, HostChain, Job, Outcome, Pending, Picture
 from odise_trt.task import Task
 from tests.odise_trt import toy_bundle
+from tests.pages import Page
 
 COLOURS = ("red", "green", "blue")
 WORDS = "red; green; blue"
@@ -546,3 +548,24 @@ def test_pictures_that_were_given_are_not_held(segmenter: Segmenter) -> None:
     for one in segmenter.stream(camera()):
         alive = sum(frame() is not None for frame in frames)
         assert alive <= 5, one.index  # this one, those read ahead, and the variables of the generator
+
+
+@pytest.mark.parametrize("example", Page("streaming.md").examples)
+def test_the_examples_of_the_page_run(
+    example: str, opened: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(plain("red")).save("photos/cup.png")
+    Path("photos/damaged.png").touch()
+    seen: dict[str, Any] = {
+        "Segmenter": Segmenter, "find_images": find_images, "Path": Path, "engines": opened.bundle.folder
+    }  # fmt: skip
+    exec(example, seen)
+    if "ids" in seen:
+        assert seen["ids"]["a17"].shape == (40, 60)
+        assert seen["ids"]["a18"] is None
+    else:
+        assert sorted(path.name for path in Path("outputs").iterdir()) == [
+            "cup.json", "cup.overlay.png", "cup.panoptic.png"
+        ]  # fmt: skip

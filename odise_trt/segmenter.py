@@ -315,8 +315,10 @@ class Segmenter:
     def close(self) -> None:
         """Free engines and backend, and stop all streams. Closing twice is allowed."""
         self._closed = True
-        self._streams.stop()
-        self._executor.close()
+        try:
+            self._streams.stop()
+        finally:
+            self._executor.close()
 
     def __enter__(self) -> Self:
         self._require_open()

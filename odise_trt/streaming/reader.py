@@ -110,8 +110,8 @@ class Reader:
         for number in range(self._threads):
             # A thread that hangs in a caller's iterable must not keep the process alive.
             thread = threading.Thread(target=self._work, name=f"odise-trt-read-{number}", daemon=True)
-            self._running.append(thread)
             thread.start()
+            self._running.append(thread)
 
     def _is_next_known(self) -> bool:
         return self._asked[0].is_done if self._asked else self._at_end

@@ -18,7 +18,7 @@ from .prepared import Prepared
 from .reader import Read, Reader, tried
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Streamed:
     """One picture of a stream: its results, or why there are none.
 

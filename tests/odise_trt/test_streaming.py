@@ -8,11 +8,15 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from odise_trt import (
@@ -26,6 +30,7 @@ from odise_trt import (
 )
 from odise_trt.batch import find_images
 from odise_trt.chains import Chain, HostChain, Job, Outcome, Pending, Picture
+from odise_trt.streaming import OpenStreams, Reader, Stream
 from odise_trt.task import Task
 from tests.odise_trt import toy_bundle
 from tests.pages import Page
@@ -534,6 +539,70 @@ def test_what_read_makes_of_the_sources_is_segmented(deep: Segmenter, tmp_path: 
     assert [found(one) for one in streamed[:2]] == [["green"], ["blue"]]
     assert streamed[1].result.source == tmp_path / "a.png"
     assert "picture 2 of the stream could not be segmented: KeyError: 'path'" in str(streamed[2].error)
+
+
+class _Numbers:
+    """A chain that gives the number of a picture, or fails for it: at once, or later."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.on_their_way = 0
+
+    def begin(self, picture: Any, job: Any) -> Any:
+        assert self.on_their_way < self.depth
+        if picture[1] == "begin":
+            raise BackendError("it failed")
+        self.on_their_way += 1
+        return SimpleNamespace(outcomes=lambda: self._end(picture))
+
+    def _end(self, picture: Any) -> Any:
+        self.on_their_way -= 1
+        if picture[1] == "wait":
+            raise BackendError("it failed")
+        return picture[0]
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+
+@given(
+    depth=st.integers(1, 5),
+    fates=st.lists(st.sampled_from(["good", "good", "good", "read", "begin", "wait"]), max_size=30),
+    raised=st.booleans(),
+    changed=st.sets(st.integers(0, 30), max_size=3),
+)
+def test_whatever_fails_the_order_holds_and_nothing_is_lost(
+    depth: int, fates: list[str], raised: bool, changed: set[int]
+) -> None:
+    def sources() -> Iterator[tuple[int, str]]:
+        yield from enumerate(fates)
+        if raised:
+            raise EOFError
+
+    def read(source: tuple[int, str]) -> Any:
+        if source[1] == "read":
+            raise ImageError("it failed")
+        return SimpleNamespace(picture=source, path=None)
+
+    chain, table = _Numbers(depth), object()
+    job: Any = SimpleNamespace(table=table)
+    stream = Stream(
+        Reader(sources(), read, depth),
+        chain,
+        lambda: job,
+        lambda prepared, job, outcomes: {"panoptic": (outcomes, job.table)},  # type: ignore[dict-item, return-value]
+        OpenStreams(),
+    )
+    given_back = []
+    with pytest.raises(EOFError) if raised else nullcontext():
+        for one in stream:
+            assert one.error is not None or one.result == (one.index, job.table)
+            given_back.append((one.index, one.source, one.error is None))
+            if one.index in changed:
+                job = SimpleNamespace(table=object())
+    assert given_back == [(n, (n, fate), fate == "good") for n, fate in enumerate(fates)]
+    assert chain.on_their_way == 0
+    assert list(stream) == []
 
 
 def test_pictures_that_were_given_are_not_held(segmenter: Segmenter) -> None:

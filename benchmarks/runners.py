@@ -89,7 +89,7 @@ class BundleRunner:
         self._segmenter.vocabulary = vocabulary
 
     def stream(self, images: Sequence[Path], folder: Path) -> str | None:
-        """Run the folder as `odise-trt run` does."""
+        """Run the folder as `odise-trt run` does: through `Segmenter.stream`, read ahead and saved behind."""
         from odise_trt.batch import segment_files
 
         for outcome in segment_files(self._segmenter, images, folder, overwrite=True):

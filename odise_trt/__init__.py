@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .result import Result
     from .segmenter import Segmenter
     from .segments import Instance, Segment
+    from .streaming import Stream, Streamed
     from .vocabulary import Category, Vocabulary
 
 __version__ = "0.1.0"
@@ -49,6 +50,8 @@ __all__ = [
     "Result",
     "Segment",
     "Segmenter",
+    "Stream",
+    "Streamed",
     "Vocabulary",
     "VocabularyError",
     "VocabularyWarning",
@@ -63,6 +66,8 @@ _HOMES = {
     "Result": ".result",
     "Segment": ".segments",
     "Segmenter": ".segmenter",
+    "Stream": ".streaming",
+    "Streamed": ".streaming",
     "Vocabulary": ".vocabulary",
 }
 

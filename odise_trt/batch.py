@@ -1,14 +1,22 @@
-"""Segmenting many images. Each is saved as soon as it is done, and a failed one does not stop the others."""
+"""Segmenting many images. Each is saved as soon as it is done, and a failed one does not stop the others.
+
+Images are read ahead and results are saved in threads, while the engines work on the images between them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ArgumentError, ImageError, OdiseError, OutputError, VocabularyError, reason
+from .errors import ArgumentError, OdiseError, OutputError, VocabularyError, error_of
 from .files.inputs import check_address, check_picture, find_images, find_inputs
 from .files.output import prepare_folder
 from .files.output_names import output_names
@@ -21,6 +29,7 @@ from .task import Task
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter
+    from .streaming import Stream, Streamed
 
 __all__ = [
     "Item",
@@ -35,6 +44,9 @@ __all__ = [
 
 #: After this many images in a row that could not be saved in the output folder, the rest is not tried.
 PATIENCE = 3
+#: An image that took so many seconds is saved and reported before the next one begins. To save it meanwhile
+#: would win a few percent, and its report would come one image late.
+LONG = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Item:
-    """An image to be segmented, and the name of its results.
+    """An image to be segmented, and the name of its results. It stands for its path.
 
     Attributes:
         image: path of the image.
@@ -70,6 +82,9 @@ class Item:
     name: str
     error: OdiseError | None = None
 
+    def __fspath__(self) -> str:
+        return str(self.image)
+
 
 def segment_files(
     segmenter: Segmenter,
@@ -80,8 +95,10 @@ def segment_files(
     overlap_threshold: float | None = None,
     overwrite: bool = False,
     detectron2: bool = False,
-) -> Iterator[Outcome]:
-    """Segment images one after the other and save each as soon as it is done.
+) -> Generator[Outcome, None, None]:
+    """Segment images in their order and save each as soon as it is done.
+
+    The next image is read, and the one before is saved, while the engines work.
 
     An error of one image (it cannot be read, its files cannot be written, there is not enough memory, an
     engine fails) becomes its outcome, and the next image follows. If the folder cannot be written to for
@@ -103,15 +120,20 @@ def segment_files(
         VocabularyError: no vocabulary is set.
     """
     place = prepare_folder(folder)
-    failures = 0
-    items = iter(plan(images, place))
-    for item in items:
-        outcome = segment(segmenter, item, place, task, overlap_threshold, overwrite, detectron2)
-        yield outcome
-        failures = failures + 1 if is_of_the_place(outcome.error) else 0
-        if failures == PATIENCE:
-            for left in items:
-                yield Outcome(left.image, error=outcome.error, tried=False)
+    items = plan(images, place)
+    check = partial(_check, folder=place, overwrite=overwrite)
+    save = partial(_save, folder=place, overwrite=overwrite, detectron2=detectron2)
+    stream = segmenter.stream(items, task, read=check, overlap_threshold=overlap_threshold)
+    count, failures = 0, 0
+    with closing(_saved(stream, save)) as outcomes:
+        for outcome in outcomes:
+            yield outcome
+            count += 1
+            failures = failures + 1 if is_of_the_place(outcome.error) else 0
+            if failures == PATIENCE:
+                break
+    for left in items[count:]:
+        yield Outcome(left.image, error=outcome.error, tried=False)
 
 
 def plan(images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], folder: Path) -> list[Item]:
@@ -146,12 +168,8 @@ def segment(
         ArgumentError, VocabularyError: as `segment_files`. Every other image would fail in the same way.
     """
     try:
-        if item.error is not None:
-            raise item.error
-        check_picture(item.image)
-        if not overwrite:
-            _check_files(item, folder)
-        result = segmenter(item.image, task, overlap_threshold=overlap_threshold)
+        image = _check(item, folder, overwrite)
+        result = segmenter(image, task, overlap_threshold=overlap_threshold)
         files = result.save(folder, item.name, overwrite=overwrite, detectron2=detectron2)
         return Outcome(item.image, result, files)
     except (VocabularyError, ArgumentError):
@@ -160,32 +178,61 @@ def segment(
         return Outcome(item.image, error=error_of(item.image, error))
 
 
-def error_of(image: Path, error: Exception) -> OdiseError:
-    """Turn any error of one image into an error of the product that names the image."""
-    if isinstance(error, ImageError | OutputError):
-        return error
-    if isinstance(error, MemoryError):
-        made: OdiseError = ImageError(
-            f"{image} needs more memory than there is", "shrink it first, or close other programs"
-        )
-    elif isinstance(error, OdiseError):
-        made = type(error)(f"{image}: {error.message}", error.hint)
-    elif isinstance(error, OSError):
-        made = ImageError(f"{image} could not be segmented: {reason(error)}")
-    else:
-        first = (str(error).strip().splitlines() or [""])[0]
-        what = f"{type(error).__name__}: {first}" if first else type(error).__name__
-        made = OdiseError(
-            f"{image} could not be segmented: {what}", "this is a fault of odise-trt, please report it"
-        )
-    made.__cause__ = error
-    return made
+def _saved(stream: Stream, save: Callable[[Streamed], Outcome]) -> Generator[Outcome, None, None]:
+    """Save what a stream gives in threads, as many as the stream is deep. Outcomes come in order."""
+    saving: deque[Future[Outcome]] = deque()
+    with stream, ThreadPoolExecutor(stream.depth, "odise-trt-save") as pool:
+        try:
+            begin = time.perf_counter()
+            for one in stream:
+                saving.append(pool.submit(save, one))
+                behind = stream.depth if time.perf_counter() - begin < LONG else 0
+                while len(saving) > behind:
+                    yield saving.popleft().result()
+                begin = time.perf_counter()
+        except GeneratorExit:
+            for future in saving:
+                future.cancel()
+            raise
+        except BaseException:
+            # Ctrl-C, or an error of all images: what was segmented before is saved and told.
+            yield from (future.result() for future in saving)
+            raise
+        yield from (future.result() for future in saving)
+
+
+def _save(one: Streamed, folder: Path, overwrite: bool, detectron2: bool) -> Outcome:
+    """Save the results of one image. An error of the image goes into the outcome."""
+    item: Item = one.source
+    if one.error is not None:
+        return Outcome(item.image, error=one.error)
+    try:
+        files = one.result.save(folder, item.name, overwrite=overwrite, detectron2=detectron2)
+        return Outcome(item.image, one.result, files)
+    except ArgumentError:
+        raise
+    except Exception as error:
+        return Outcome(item.image, error=error_of(item.image, error))
 
 
 def is_of_the_place(error: BaseException | None) -> bool:
     """Whether the whole folder cannot be written to (full, gone or read-only), rather than one file in it."""
     cause = error.__cause__ if isinstance(error, OutputError) else None
     return isinstance(cause, OSError) and not is_of_one_file(cause)
+
+
+def _check(item: Item, folder: Path, overwrite: bool) -> Path:
+    """Return the path of an image that may be segmented.
+
+    Raises:
+        OdiseError: it may not, or its results could not be saved.
+    """
+    if item.error is not None:
+        raise item.error
+    check_picture(item.image)
+    if not overwrite:
+        _check_files(item, folder)
+    return item.image
 
 
 def _check_files(item: Item, folder: Path) -> None:

@@ -123,3 +123,30 @@ class ExportError(OdiseError):
 
 class ParityError(OdiseError):
     """A built stage whose outputs are further from the reference than its tolerance."""
+
+
+def error_of(image: object, error: Exception) -> OdiseError:
+    """Turn any error of one image into an error of the product that names the image.
+
+    Args:
+        image: what messages call the image.
+        error: what was raised while it was read, segmented or saved.
+    """
+    if isinstance(error, ImageError | OutputError):
+        return error
+    if isinstance(error, MemoryError):
+        made: OdiseError = ImageError(
+            f"{image} needs more memory than there is", "shrink it first, or close other programs"
+        )
+    elif isinstance(error, OdiseError):
+        made = type(error)(f"{image}: {error.message}", error.hint)
+    elif isinstance(error, OSError):
+        made = ImageError(f"{image} could not be segmented: {reason(error)}")
+    else:
+        first = (str(error).strip().splitlines() or [""])[0]
+        what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        made = OdiseError(
+            f"{image} could not be segmented: {what}", "this is a fault of odise-trt, please report it"
+        )
+    made.__cause__ = error
+    return made

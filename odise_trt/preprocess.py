@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -16,6 +16,7 @@ from PIL import ExifTags, Image
 from .errors import ImageError
 from .interpolate import resize_bilinear
 from .pictures import tiff
+from .pictures.array_like import DLPackArray, InterfaceArray, pixels_of
 from .pictures.image_file import WHITE_IS_ZERO, check_size, content_of, open_content, reading
 from .pictures.source import array_of, name_of, name_of_path, not_a_picture
 
@@ -31,7 +32,18 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
+ImageSource = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | np.ndarray
+    | DLPackArray
+    | InterfaceArray
+)
 
 
 def load_image(source: ImageSource) -> np.ndarray:
@@ -43,7 +55,8 @@ def load_image(source: ImageSource) -> np.ndarray:
 
     Args:
         source: a path; a file opened for reading bytes (or a `BytesIO`), which is read from its start; the
-            bytes of an image file; a Pillow image; or a uint8 array (H, W, 3) in RGB order or (H, W) in gray.
+            bytes of an image file; a Pillow image; or a uint8 array (H, W, 3) in RGB order or (H, W) in gray,
+            also one of torch or another library that shares its memory on the CPU. Arrays are not copied.
 
     Returns:
         uint8 (H, W, 3).
@@ -64,9 +77,13 @@ def load_image(source: ImageSource) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
         name = name_of_path(source)
         return _decode(content_of(source, name), name)
+    pixels = pixels_of(source)
+    if pixels is not None:
+        return pixels
     if isinstance(source, io.TextIOBase) or not callable(getattr(source, "read", None)):
         raise not_a_picture(source)
-    return _decode(content_of(source, name_of(source)), name_of(source))
+    file = cast(BinaryIO, source)
+    return _decode(content_of(file, name_of(file)), name_of(file))
 
 
 def resize_shortest(image: np.ndarray, short_side: int, max_side: int) -> np.ndarray:

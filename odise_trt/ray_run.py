@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors
 from .backends.registry import find_backend
-from .batch import PATIENCE, Item, Outcome, error_of, is_of_the_place, plan, segment
+from .batch import PATIENCE, Item, Outcome, is_of_the_place, plan, segment
 from .bundle import Bundle
-from .errors import BackendError, OdiseError
+from .errors import BackendError, OdiseError, error_of
 from .files.output import prepare_folder
 from .files.paths import each, expanded_unless_there, is_address
 from .vocabulary import Vocabulary

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -12,13 +13,14 @@ from typing import Any, Literal, Self, cast
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .chains import Chain, HostChain, Job, Picture
+from .chains import Chain, HostChain, Job, Outcome
 from .errors import ArgumentError, BackendError, VocabularyError
-from .executor import Clock, Executor, windows_per_run
+from .executor import Executor, windows_per_run
 from .extraction import extract
 from .features import Features
-from .preprocess import ImageSource, load_image, resize_shortest
+from .preprocess import ImageSource
 from .result import Result
+from .streaming import OpenStreams, Prepared, Reader, Stream, prepare, sources_of
 from .table_cache import from_home, vocabulary_folder
 from .task import TASKS, Task
 from .text_table import TextTable, TextTables, encoder_identity
@@ -32,7 +34,7 @@ class Segmenter:
     """A bundle with its engines loaded.
 
     `Segmenter.open` makes it. Use it as a context manager, or call `close`. Only one call may run at a time,
-    since the engines share their memory.
+    since the engines share their memory. The next picture of a stream is such a call.
 
     Example:
         with Segmenter.open("engines/demo-onnxruntime-fp32") as segmenter:
@@ -47,6 +49,7 @@ class Segmenter:
         "_closed",
         "_executor",
         "_max_windows",
+        "_streams",
         "_table",
         "_tables",
         "bundle",
@@ -72,6 +75,7 @@ class Segmenter:
         self._tables = tables
         self._max_windows = max_windows
         self._table: TextTable | None = None
+        self._streams = OpenStreams()
         self._closed = False
 
     @classmethod
@@ -158,6 +162,7 @@ class Segmenter:
     @vocabulary.setter
     def vocabulary(self, vocabulary: VocabularySource) -> None:
         self._require_open()
+        self._streams.settle()
         self._table = self._tables.table(Vocabulary.of(vocabulary))
 
     def __call__(
@@ -172,7 +177,7 @@ class Segmenter:
 
         Args:
             image: a path, an open binary file, the bytes of an image file, a Pillow image, or a uint8 array
-                (H, W, 3) in RGB.
+                (H, W, 3) in RGB, of numpy or of torch on the CPU.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
             overlap_threshold: for panoptic only. A query keeps its segment if it wins at least this share of
@@ -216,44 +221,51 @@ class Segmenter:
         Raises:
             ArgumentError, VocabularyError, ImageError, BackendError: as for a call.
         """
-        wanted = cast(tuple[Task, ...], arguments.names("task", tasks, TASKS))
-        model = self.bundle.manifest.model
-        if "panoptic" not in wanted and (object_mask_threshold, overlap_threshold) != (None, None):
-            raise ArgumentError(
-                f"the thresholds are for the task panoptic, not for {', '.join(wanted)}", "leave them out"
-            )
-        self._require_open()
-        table = self._table
-        if table is None:
-            raise VocabularyError(
-                "no vocabulary is set",
-                'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
-            )
-        job = Job(
-            wanted,
-            table,
-            _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
-            _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
-        )
-        clock = Clock()
-        with clock("preprocess"):
-            pixels = load_image(image)
-            picture = Picture(pixels, resize_shortest(pixels, model.short_side, model.max_side))
-        outcomes = self._chain.begin(picture, job).outcomes()
-        provenance = self._provenance()
-        return {
-            task: Result(
-                image=pixels,
-                vocabulary=table.vocabulary,
-                timings=_added(clock.seconds, outcome.seconds),
-                provenance=provenance,
-                source=Path(os.path.abspath(os.fsdecode(image)))
-                if isinstance(image, str | os.PathLike)
-                else None,
-                **outcome.fields,
-            )
-            for task, outcome in outcomes.items()
-        }
+        job = self._job(tasks, overlap_threshold, object_mask_threshold)
+        prepared = self._prepare(image)
+        self._streams.settle()
+        return self._results(prepared, job, self._chain.begin(prepared.picture, job).outcomes())
+
+    def stream(
+        self,
+        images: Iterable[Any],
+        task: Task | Sequence[Task] = "panoptic",
+        *,
+        read: Callable[[Any], ImageSource] | None = None,
+        overlap_threshold: float | None = None,
+        object_mask_threshold: float | None = None,
+    ) -> Stream:
+        """Segment many images: the results of calls one after the other, in less time.
+
+        Images are read and resized in a thread while the engines work. A device that takes several at once
+        gets several. There is one `Streamed` for each image, in order. One that cannot be read or segmented
+        has an error instead of results, and the next one follows.
+
+        Between two of them the segmenter can be used for anything else. If its vocabulary is set, all that
+        follow are of the new one.
+
+        Args:
+            images: as for a call, or anything that `read` takes. An iterable may be endless. It is asked in
+                a thread, and only a few images ahead. What it raises is raised here, after the images before.
+                Arrays must not change before their results are there.
+            task, overlap_threshold, object_mask_threshold: as for a call. Several tasks are allowed.
+            read: makes an image, as for a call, of what `images` gives. It is called in the threads, so it
+                can download or decode ahead.
+
+        Returns:
+            An iterator with `close`. Leaving the loop stops its threads, as `close` and closing the segmenter
+            do.
+
+        Raises:
+            ArgumentError, VocabularyError: as for a call, or `images` is a single one. Nothing was read then.
+            BackendError: the segmenter was closed, also from the iterator.
+        """
+        wanted = arguments.names("task", task, TASKS)
+        job = partial(self._job, wanted, overlap_threshold, object_mask_threshold)
+        job()
+        reading = self._prepare if read is None else partial(self._prepare_by, read)
+        reader = Reader(sources_of(images), reading, self._chain.depth)
+        return Stream(reader, self._chain, job, self._results, self._streams)
 
     def features(
         self,
@@ -288,6 +300,7 @@ class Segmenter:
             BackendError: the segmenter was closed, or an engine failed or gave numbers that are not finite.
         """
         self._require_open()
+        self._streams.settle()
         return extract(
             self._executor,
             self.bundle,
@@ -300,9 +313,12 @@ class Segmenter:
         )
 
     def close(self) -> None:
-        """Free engines and backend. Closing twice is allowed."""
+        """Free engines and backend, and stop all streams. Closing twice is allowed."""
         self._closed = True
-        self._executor.close()
+        try:
+            self._streams.stop()
+        finally:
+            self._executor.close()
 
     def __enter__(self) -> Self:
         self._require_open()
@@ -318,6 +334,48 @@ class Segmenter:
             raise BackendError(
                 "the segmenter was closed", "use it inside its with block, or open the bundle again"
             )
+
+    def _job(self, tasks: Any, overlap_threshold: float | None, object_mask_threshold: float | None) -> Job:
+        """Check what is wanted of a picture, with the vocabulary that is set now."""
+        wanted = cast(tuple[Task, ...], arguments.names("task", tasks, TASKS))
+        model = self.bundle.manifest.model
+        if "panoptic" not in wanted and (object_mask_threshold, overlap_threshold) != (None, None):
+            raise ArgumentError(
+                f"the thresholds are for the task panoptic, not for {', '.join(wanted)}", "leave them out"
+            )
+        self._require_open()
+        if self._table is None:
+            raise VocabularyError(
+                "no vocabulary is set",
+                'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
+            )
+        return Job(
+            wanted,
+            self._table,
+            _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
+            _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
+        )
+
+    def _prepare(self, image: ImageSource) -> Prepared:
+        model = self.bundle.manifest.model
+        return prepare(image, model.short_side, model.max_side)
+
+    def _prepare_by(self, read: Callable[[Any], ImageSource], source: Any) -> Prepared:
+        return self._prepare(read(source))
+
+    def _results(self, prepared: Prepared, job: Job, outcomes: Mapping[Task, Outcome]) -> dict[Task, Result]:
+        provenance = self._provenance()
+        return {
+            task: Result(
+                image=prepared.picture.pixels,
+                vocabulary=job.table.vocabulary,
+                timings=_added({"preprocess": prepared.seconds}, outcome.seconds),
+                provenance=provenance,
+                source=prepared.path,
+                **outcome.fields,
+            )
+            for task, outcome in outcomes.items()
+        }
 
     def _provenance(self) -> dict[str, Any]:
         manifest = self.bundle.manifest

@@ -144,7 +144,7 @@ class _Contest:
         memory = process.ask("memory_used")
         device = {"device_memory": self._device.memory(process.number)}
         if best > LONG:
-            why = not_measured(f"a picture takes {best:.0f} s, and a folder runs them one by one")
+            why = not_measured(f"a picture takes {best:.0f} s, reading and saving nothing beside it")
             return _rates(memory, why) | device
         images = []
         for number in range(STREAMED):
@@ -187,7 +187,7 @@ def _rates(memory: Mapping[str, Any], streamed: Mapping[str, Any]) -> dict[str, 
     return {
         "peak_bytes": memory["peak_bytes"],
         "streaming_fps": rate,
-        "batch_4_fps": not_measured("no call takes several pictures: a folder is run one by one"),
+        "batch_4_fps": not_measured("no call takes four pictures at once: see streaming_fps"),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -140,6 +140,8 @@ def run(
                 overwrite=overwrite,
                 detectron2=detectron2,
             )
-            report.follow(outcomes, segmenter.runs_on)
+            # After Ctrl-C, too, files that are being written are finished.
+            with closing(outcomes):
+                report.follow(outcomes, segmenter.runs_on)
     if not report.close():
         raise typer.Exit(1)

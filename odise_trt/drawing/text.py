@@ -86,7 +86,7 @@ def wrap(text: str, size: int, width: float) -> list[str]:
 
 
 def _choose(text: str, size: int) -> tuple[str, Font]:
-    own = ImageFont.load_default(size)
+    own = _own(size)
     # Line breaks and control characters are replaced, since the text is one line.
     text = "".join(character if character.isprintable() else " " for character in text)
     if text.isascii():
@@ -97,6 +97,12 @@ def _choose(text: str, size: int) -> tuple[str, Font]:
             return text, font
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return plain, own
+
+
+@cache
+def _own(size: int) -> Font:
+    # To open it takes a millisecond, and what is kept per font would grow with every text.
+    return ImageFont.load_default(size)
 
 
 @cache

@@ -55,9 +55,6 @@ def not_a_picture(source: object) -> ImageError:
         return ImageError("there is no image: it is None", hint)
     if isinstance(source, io.TextIOBase):
         return ImageError(f"{name_of(source)} was opened as text", 'open it with open(path, "rb")')
-    if kind.__module__.partition(".")[0] == "torch":
-        hint = "for (3, H, W) in [0, 1]: tensor.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()"
-        return ImageError(f"an image cannot be of type {name}", hint)
     if isinstance(source, list | tuple):
         hint = f"one image at a time: [segmenter(one) for one in images]; {ACCEPTED}"
         return ImageError(f"an image cannot be of type {name}", hint)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from odise_trt.batch import error_of
 from odise_trt.cli import console
 from odise_trt.cli.progress import progress_bars
-from odise_trt.errors import ArgumentError, BundleError, OdiseError
+from odise_trt.errors import ArgumentError, BundleError, OdiseError, error_of
 from odise_trt.extraction import facts_of
 from odise_trt.files.inputs import check_picture, find_inputs
 from odise_trt.preprocess import load_image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.batch import PATIENCE, Outcome, find_images, segment_files
+from odise_trt.chains import HostChain
 from odise_trt.errors import (
     ArgumentError,
     BackendError,
@@ -23,6 +25,7 @@ from odise_trt.errors import (
     OutputError,
     VocabularyError,
 )
+from odise_trt.result import Result
 from tests.odise_trt import toy_bundle
 
 
@@ -108,14 +111,15 @@ def test_whatever_happens_to_one_picture_is_its_outcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, bad, last = copies(photo, tmp_path, "a.png", "bad.png", "c.png")
-    ordinary = Segmenter.__call__
+    ordinary, begun = HostChain.begin, []
 
-    def fail(self: Segmenter, image: Path, *arguments: Any, **options: Any) -> Any:
-        if image == bad:
+    def begin(self: HostChain, *given: Any) -> Any:
+        begun.append(given)
+        if len(begun) == 2:
             raise raised
-        return ordinary(self, image, *arguments, **options)
+        return ordinary(self, *given)
 
-    monkeypatch.setattr(Segmenter, "__call__", fail)
+    monkeypatch.setattr(HostChain, "begin", begin)
     outcomes = list(segment_files(segmenter, [first, bad, last], tmp_path / "out"))
     assert errors_of(outcomes) == {"a.png": None, "bad.png": kind, "c.png": None}
     assert says in str(outcomes[1].error)
@@ -144,11 +148,11 @@ def test_what_is_no_picture_is_an_outcome(segmenter: Segmenter, photo: Path, tmp
 
 
 def test_a_picture_that_vanishes_is_an_outcome(segmenter: Segmenter, photo: Path, tmp_path: Path) -> None:
-    images = copies(photo, tmp_path, "a.png", "b.png", "c.png")
+    images = copies(photo, tmp_path, *(f"{n}.png" for n in range(9)))
     work = segment_files(segmenter, images, tmp_path / "out")
     assert next(work).error is None
-    images[1].unlink()
-    assert errors_of(list(work)) == {"b.png": ImageError, "c.png": None}
+    images[7].unlink()  # the next few are read already
+    assert errors_of(list(work)) == {f"{n}.png": ImageError if n == 7 else None for n in range(1, 9)}
 
 
 def test_no_picture_of_a_call_is_replaced_by_results_of_another(
@@ -206,7 +210,7 @@ def test_files_in_the_way_are_found_before_the_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("it was segmented")
 
-    monkeypatch.setattr(Segmenter, "__call__", work)
+    monkeypatch.setattr(HostChain, "begin", work)
     (outcome,) = segment_files(segmenter, [image], tmp_path)
     assert isinstance(outcome.error, OutputError)
 
@@ -335,6 +339,98 @@ def test_arguments_that_fit_no_picture_are_refused_once(
 ) -> None:
     with pytest.raises(ArgumentError):
         next(segment_files(segmenter, [photo, photo], tmp_path / "out", **wrong))
+
+
+def test_a_picture_is_saved_while_the_next_is_segmented(
+    segmenter: Segmenter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = copies(photo, tmp_path, *(f"{n}.png" for n in range(4)))
+    begun = [threading.Event() for _ in images]
+    order = iter(begun)
+    ordinary, save = HostChain.begin, Result.save
+
+    def begin(self: HostChain, *given: Any) -> Any:
+        next(order).set()
+        return ordinary(self, *given)
+
+    def save_later(self: Result, folder: Path, name: str, **options: Any) -> Any:
+        assert int(name) == 3 or begun[int(name) + 1].wait(30)
+        return save(self, folder, name, **options)
+
+    monkeypatch.setattr(HostChain, "begin", begin)
+    monkeypatch.setattr(Result, "save", save_later)
+    outcomes = list(segment_files(segmenter, images, tmp_path / "out"))
+    assert errors_of(outcomes) == {f"{n}.png": None for n in range(4)}
+    assert [outcome.image for outcome in outcomes] == images
+
+
+def test_a_picture_that_took_long_is_reported_before_the_next_begins(
+    segmenter: Segmenter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odise_trt.batch.LONG", 0.0)
+    images = copies(photo, tmp_path, *(f"{n}.png" for n in range(3)))
+    ordinary, begun = HostChain.begin, []
+
+    def begin(self: HostChain, *given: Any) -> Any:
+        begun.append(given)
+        return ordinary(self, *given)
+
+    monkeypatch.setattr(HostChain, "begin", begin)
+    for count, outcome in enumerate(segment_files(segmenter, images, tmp_path / "out"), 1):
+        assert len(begun) == count
+        assert all(file.exists() for file in outcome.files)
+
+
+def test_work_that_is_left_finishes_what_it_writes_and_leaves_no_thread(
+    segmenter: Segmenter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    saving, left = threading.Event(), threading.Event()
+    save = Result.save
+
+    def save_slowly(self: Result, folder: Path, name: str, **options: Any) -> Any:
+        if name == "1":
+            saving.set()
+            assert left.wait(30)
+        return save(self, folder, name, **options)
+
+    monkeypatch.setattr(Result, "save", save_slowly)
+    work = segment_files(segmenter, copies(photo, tmp_path, *(f"{n}.png" for n in range(9))), tmp_path / "o")
+    assert next(work).error is None
+    assert saving.wait(30)
+    left.set()
+    work.close()
+    assert set(threading.enumerate()) <= before
+    assert sorted(path.name for path in (tmp_path / "o").glob("*.json")) == ["0.json", "1.json"]
+    assert len(list((tmp_path / "o").iterdir())) == 6
+
+
+def test_what_was_segmented_before_ctrl_c_is_saved_and_told(
+    segmenter: Segmenter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary, begun = HostChain.begin, []
+
+    def begin(self: HostChain, *given: Any) -> Any:
+        begun.append(given)
+        if len(begun) == 4:
+            raise KeyboardInterrupt
+        return ordinary(self, *given)
+
+    monkeypatch.setattr(HostChain, "begin", begin)
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        told.extend(
+            segment_files(segmenter, copies(photo, tmp_path, *(f"{n}.png" for n in range(6))), tmp_path / "o")
+        )
+    assert [outcome.image.name for outcome in told] == ["0.png", "1.png", "2.png"]
+    assert len(list((tmp_path / "o").iterdir())) == 9
+
+
+def test_a_file_for_detectron2_of_another_task_is_the_callers_mistake(
+    segmenter: Segmenter, photo: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError):
+        list(segment_files(segmenter, [photo, photo], tmp_path / "out", "semantic", detectron2=True))
 
 
 def test_pictures_that_are_no_files_are_shown_the_way(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from odise_trt import Segmenter
+from odise_trt.chains import HostChain
 from odise_trt.cli import app
 from odise_trt.cli.places import folder as folder_option
 from odise_trt.errors import OutputError
@@ -128,7 +130,7 @@ def test_a_fault_of_the_product_is_reported_with_its_picture_and_one_traceback(
     kept = tmp_path / "kept"
     kept.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(kept))
-    monkeypatch.setattr(Segmenter, "__call__", fail)
+    monkeypatch.setattr(HostChain, "begin", fail)
     done = run(photos)
     assert done.exit_code == 1
     assert "photos/a.png could not be segmented: ZeroDivisionError: surprise" in done.stderr
@@ -244,14 +246,15 @@ def test_a_run_that_is_stopped_says_how_far_it_went(
 ) -> None:
     shutil.copy(photos / "a.png", photos / "m.png")
     (photos / "b.png").touch()
-    ordinary = Segmenter.__call__
+    ordinary, begun = HostChain.begin, []
 
-    def call(self: Segmenter, image: Path, *rest: object, **options: object) -> object:
-        if image.name == "m.png":
+    def begin(self: HostChain, *given: Any) -> Any:
+        begun.append(given)
+        if len(begun) == 2:
             raise stop
-        return ordinary(self, image, *rest, **options)  # type: ignore[arg-type]
+        return ordinary(self, *given)
 
-    monkeypatch.setattr(Segmenter, "__call__", call)
+    monkeypatch.setattr(HostChain, "begin", begin)
     done = run(photos)
     assert done.exit_code == (130 if isinstance(stop, KeyboardInterrupt) else 143)
     assert done.stderr.splitlines()[-2:] == [

@@ -1,0 +1,8 @@
+"""Many pictures through one chain: read ahead, begun before others have finished, given in order."""
+
+from .prepared import Prepared, prepare
+from .reader import Reader
+from .sources import sources_of
+from .stream import OpenStreams, Stream, Streamed
+
+__all__ = ["OpenStreams", "Prepared", "Reader", "Stream", "Streamed", "prepare", "sources_of"]

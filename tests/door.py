@@ -26,7 +26,7 @@ class Done:
 def call(command: Callable[[], object], *arguments: object) -> Done:
     """Run a command with these arguments."""
     out, err = io.StringIO(), io.StringIO()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     argv = ["command", *map(str, arguments)]
     try:
         with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", argv):

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, cast
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .chains import Chain, HostChain, Job, Picture
+from .chains import Chain, Job, Picture, open_chain
 from .errors import ArgumentError, BackendError, VocabularyError
 from .executor import Clock, Executor, windows_per_run
 from .extraction import extract
@@ -126,7 +126,11 @@ class Segmenter:
             keep,
             chunk=sys.maxsize,
         )
-        chain = HostChain(bundle, executor, constants, limit)
+        try:
+            chain = open_chain(bundle, executor, constants, limit)
+        except BaseException:
+            executor.close()
+            raise
         segmenter = cls(bundle, executor, chain, tables, limit)
         if words is not None:
             try:
@@ -246,7 +250,7 @@ class Segmenter:
                 image=pixels,
                 vocabulary=table.vocabulary,
                 timings=_added(clock.seconds, outcome.seconds),
-                provenance=provenance,
+                provenance={**provenance, **outcome.notes},
                 source=Path(os.path.abspath(os.fsdecode(image)))
                 if isinstance(image, str | os.PathLike)
                 else None,

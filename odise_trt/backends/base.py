@@ -51,13 +51,19 @@ class Shaped(Protocol):
     """An array, or a tensor of a device."""
 
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Its dtype. Its text is that of declarations."""
+        ...
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        ...
 
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """The number of its dimensions."""
+        ...
 
 
 class StageFiles(Protocol):

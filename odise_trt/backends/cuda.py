@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -213,16 +212,15 @@ def open_cuda(index: int = 0) -> Cuda:
     Raises:
         BackendError: neither is installed, there is no such GPU, or there is no driver for it.
     """
-    from .cuda_python import CudaPython
-    from .cuda_pycuda import PyCuda
+    from .cuda_pycuda import open_pycuda
+    from .cuda_python import open_cuda_python
 
-    for module, cuda in (("cuda.bindings.runtime", CudaPython), ("pycuda.driver", PyCuda)):
+    for module, opens in (("cuda.bindings.runtime", open_cuda_python), ("pycuda.driver", open_pycuda)):
         try:
             found = importlib.import_module(module)
         except ImportError:
             continue
-        opened: Cuda = cuda(found, index)
-        return opened
+        return opens(found, index)
     raise BackendError("GPU backends need cuda-python or pycuda, and neither is installed", _INSTALL)
 
 

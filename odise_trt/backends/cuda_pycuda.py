@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError
-from .cuda import NO_DRIVER, Device, check_gpu, cuda_version, out_of_memory
+from .cuda import NO_DRIVER, Cuda, Device, check_gpu, cuda_version, out_of_memory
 
 _NO_GRAPHS = "pycuda has no CUDA graphs"
 
 
-class PyCuda:
-    """The module `pycuda.driver` on one GPU. It keeps the objects behind addresses and handles."""
+def open_pycuda(driver: Any, index: int) -> Cuda:
+    """Open a GPU. `driver`: the module `pycuda.driver`.
+
+    Raises:
+        BackendError: there is no such GPU, or there is no driver for it.
+    """
+    return _PyCuda(driver, index)
+
+
+class _PyCuda:
+    """It keeps the objects of pycuda behind addresses and handles."""
 
     through = "pycuda"
     can_record = False

@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError
-from .cuda import NO_DRIVER, Device, check_gpu, cuda_version, out_of_memory
+from .cuda import NO_DRIVER, Cuda, Device, check_gpu, cuda_version, out_of_memory
 
 
-class CudaPython:
-    """The module `cuda.bindings.runtime` on one GPU. Handles are the integers behind its objects."""
+def open_cuda_python(runtime: Any, index: int) -> Cuda:
+    """Open a GPU. `runtime`: the module `cuda.bindings.runtime`.
+
+    Raises:
+        BackendError: there is no such GPU, or there is no driver for it.
+    """
+    return _CudaPython(runtime, index)
+
+
+class _CudaPython:
+    """Handles are the integers behind the objects of cuda-python."""
 
     through = "cuda-python"
     can_record = True

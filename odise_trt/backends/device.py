@@ -117,7 +117,7 @@ class DeviceBackend(Backend, Protocol):
 
 
 def on_device(backend: Backend) -> tuple[DeviceBackend, Cuda] | None:
-    """Return the backend as one whose engines take tensors of a device, with the device. None: they do not."""
+    """Return the backend and its device, if its engines take tensors of one. None: they do not."""
     cuda = getattr(backend, "cuda", None)
     return None if cuda is None else (cast(DeviceBackend, backend), cuda)
 

@@ -20,6 +20,7 @@ from .tensorrt_engine import TensorRTEngine
 if TYPE_CHECKING:
     import tensorrt as trt
 
+
 def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
     """Load a flavour on a GPU ("cuda", "cuda:1").
 
@@ -33,8 +34,8 @@ def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
 class TensorRTBackend:
     """Opens serialized engines of one TensorRT flavour on one GPU.
 
-    Its engines run one after the other. They share one stream and one piece of scratch memory, as large as the
-    hungriest engine needs.
+    Its engines run one after the other. They share one stream and one piece of scratch memory, as large as
+    the hungriest engine needs.
 
     Attributes:
         name: the flavour.

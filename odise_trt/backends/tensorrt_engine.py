@@ -258,6 +258,5 @@ class TensorRTEngine:
             raise BackendError(f"stage {self.spec.name}: {self._backend.name} could not {what}: {reason}")
 
 
-
 def _sorted(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
     return tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))

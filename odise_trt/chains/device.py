@@ -1,4 +1,4 @@
-"""The chain of a bundle whose engines run on a GPU. Between its upload and its download the host does nothing.
+"""The chain of a bundle whose engines run on a GPU. Between upload and download, the host does nothing.
 
 One stream runs the engines, two others copy. What a picture needs on its way up and down is its own, see
 `slot`. The memory between the steps belongs to all pictures, since the stream runs them in order.
@@ -20,11 +20,11 @@ from ..executor import Clock, Executor, is_about_memory
 from ..pipeline import Pipeline
 from ..task import Task
 from .base import Job, Outcome, Pending, Picture
-from .given import picture_vectors, pixels, request, table_tensors
 from .programs import Programs, Ready
 from .read_back import check_finite, fields_of
 from .resident import Resident, Residents
 from .slot import Slot
+from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
 
 #: Sizes of pictures whose vectors stay on the device.
 _MOST_SIZES = 8
@@ -53,7 +53,9 @@ class DeviceChain:
         manifest = bundle.manifest
         self._model = manifest.model
         self._backend, self._cuda = device
-        self._pipeline = Pipeline(manifest.pipeline, {entry.spec.name: entry.spec for entry in manifest.stages})
+        self._pipeline = Pipeline(
+            manifest.pipeline, {entry.spec.name: entry.spec for entry in manifest.stages}
+        )
         engines: dict[str, DeviceEngine] = {}
         for step in manifest.pipeline:
             executor.load(step.stage)
@@ -71,7 +73,7 @@ class DeviceChain:
         executor.before_close(self.close)
 
     def begin(self, picture: Picture, job: Job) -> Pending:
-        """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first of them."""
+        """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first."""
         if not self._open:
             raise BackendError("the segmenter was closed")
         with self._cuda.current():
@@ -132,7 +134,8 @@ class DeviceChain:
         """Queue a picture's upload, steps and download. With less at once, if memory runs out meanwhile."""
         while True:
             shared = self._shared(picture, job)
-            own = self._needed({**pixels(picture), **request(job)}, job)
+            thresholds = request_tensors(job.object_mask_threshold, job.overlap_threshold)
+            own = self._needed({"picture.picture": picture.resized, **thresholds}, job)
             ready = self._programs.ready(job.tasks, own, shared, slot)
             for one in shared:
                 one.last_use = number
@@ -143,7 +146,7 @@ class DeviceChain:
                 return ready, shared
             except BackendError as error:
                 known = isinstance(error, DeviceMemoryError) or not is_about_memory(error.message)
-                if known or not self._programs.take_less():
+                if known or not self._programs.take_less(ready.plan):
                     raise
                 self._drain()
                 most = self._programs.at_once
@@ -157,11 +160,19 @@ class DeviceChain:
 
     def _shared(self, picture: Picture, job: Job) -> tuple[Resident, Resident]:
         """Return the vectors of the picture's size, and the vocabulary, on the device."""
-        size = picture.resized.shape[:2], picture.size, job.tasks
-        vectors = self._residents.of_size(
-            size, lambda: self._needed(picture_vectors(picture, self._model), job)
+        model = self._model
+        height, width = picture.resized.shape[:2]
+        size = PictureSize(
+            picture=(height, width),
+            padded=(height + -height % model.divisor, width + -width % model.divisor),
+            output=picture.size,
+            window=model.window,
+            clip_side=model.clip_image_size,
         )
-        table = self._residents.of_table(job.table, lambda: table_tensors(job.table, self._model))
+        vectors = self._residents.of_size((size, job.tasks), lambda: self._needed(picture_tensors(size), job))
+        table = self._residents.of_table(
+            job.table, lambda: vocabulary_tensors(job.table, model.alpha, model.beta)
+        )
         return vectors, table
 
     def _needed(self, arrays: Mapping[str, np.ndarray], job: Job) -> dict[str, np.ndarray]:
@@ -172,22 +183,22 @@ class DeviceChain:
     def _settle(self, one: _OnItsWay) -> None:
         """Wait for a picture, read what it left, and give its memory to the next one."""
         self._in_flight.remove(one)
-        with one.clock("wait"):
-            try:
+        try:
+            with one.clock("wait"):
                 arrays = one.slot.wait()
-                check_finite(arrays)
-            except BackendError as error:
-                one.error = error
-        if one.error is None:
+            check_finite(arrays)
             for task in one.job.tasks:
                 own = Clock()
                 with own("read"):
                     fields = fields_of(task, arrays, one.job.table.vocabulary)
                 one.made[task] = Outcome(fields, one.clock.seconds | own.seconds, one.notes)
-        self._done = max(self._done, one.number)
-        for resident in one.shared:
-            resident.arrived()
-        self._unused.append(one.slot)
+        except BackendError as error:
+            one.error = error
+        finally:
+            self._done = max(self._done, one.number)
+            for resident in one.shared:
+                resident.arrived()
+            self._unused.append(one.slot)
 
     def _sweep(self) -> None:
         """Free what no picture needs any more."""

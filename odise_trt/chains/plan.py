@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def reduced(self) -> dict[str, int]:
-        """"windows" and "rows", where a step takes fewer than wanted -> the fewest that one takes."""
+        """ "windows" and "rows", where a step takes fewer than wanted -> the fewest that one takes."""
         found: dict[str, int] = {}
         for one in self.steps:
             axis, count = one.step.repeat, self.per_run.get(one.step.stage, 0)

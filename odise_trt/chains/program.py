@@ -122,7 +122,8 @@ class _Binder:
         per_run = min(self._plan.per_run.get(stage, 1), whole)
         starts = range(0, whole, per_run)
         carried = {
-            output: (self._tensors[f"{stage}.{output}"], self._carried(one, output)) for output in one.step.carried
+            output: (self._tensors[f"{stage}.{output}"], self._carried(one, output))
+            for output in one.step.carried
         }
         for number, start in enumerate(starts):
             # The last run writes to the tensor itself, the one before to the other memory, and so on.

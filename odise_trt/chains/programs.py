@@ -30,7 +30,8 @@ _MORE_MEMORY = (
     "close what else uses the GPU, take smaller pictures or fewer categories, or use a GPU with more memory"
 )
 
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 #: Tasks, and the shapes of all that the host gives.
 PlanKey = tuple[tuple[Task, ...], tuple[tuple[str, Shape], ...]]
 #: A plan and all addresses: of what stays on the device, and of the picture's own memory.
@@ -154,11 +155,15 @@ class Programs:
             del self._programs[key]
         self.recordings.drop(wrong)
 
-    def take_less(self) -> bool:
-        """Let fewer windows and rows run at once, after memory ran out in a run. False: not possible."""
-        if max(self.at_once.values()) <= 1:
+    def take_less(self, plan: Plan) -> bool:
+        """Let half as much run at once as in a plan, after memory ran out in a run. False: not possible."""
+        most = {
+            axis: max((plan.per_run[s.step.stage] for s in plan.steps if s.step.repeat == axis), default=1)
+            for axis in self.at_once
+        }
+        if max(most.values()) <= 1:
             return False
-        self.at_once = {axis: max(1, count // 2) for axis, count in self.at_once.items()}
+        self.at_once = {axis: max(1, count // 2) for axis, count in most.items()}
         self._plans.clear()
         return True
 
@@ -184,8 +189,8 @@ class Programs:
         smaller = self._make(tasks, given, plan.bytes - 1)
         if smaller.bytes >= plan.bytes:
             raise DeviceMemoryError(
-                f"the GPU has too little memory: a picture of this size needs {_mib(plan.bytes + plan.kept_bytes)}"
-                f" beside the engines, {_mib(self._cuda.free_memory())} are free",
+                "the GPU has too little memory: beside the engines, a picture of this size needs"
+                f" {_mib(plan.bytes + plan.kept_bytes)}, {_mib(self._cuda.free_memory())} are free",
                 _MORE_MEMORY,
             ) from error
         return smaller

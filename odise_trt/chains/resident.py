@@ -1,4 +1,4 @@
-"""Tensors that stay on the device for many pictures: the vectors of a size, and the tables of a vocabulary."""
+"""What stays on the device for many pictures: the vectors of a size, and the tables of a vocabulary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Packed:
     def views(self, memory: np.ndarray) -> dict[str, np.ndarray]:
         """Return the arrays in host memory uint8 (at least `bytes`,)."""
         return {
-            name: memory[self.offsets[name] : self.offsets[name] + one.nbytes].view(one.dtype).reshape(one.shape)
+            name: memory[self.offsets[name] : self.offsets[name] + one.nbytes]
+            .view(one.dtype)
+            .reshape(one.shape)
             for name, one in self.tensors.items()
         }
 

@@ -14,8 +14,8 @@ from .resident import Packed
 class Slot:
     """Memory that pictures use one after the other.
 
-    What goes up and what comes down are one copy each. The copies run on streams of their own, so they overlap
-    with the engines' work on other pictures.
+    What goes up and what comes down are one copy each. The copies run on streams of their own, so they
+    overlap with the engines' work on other pictures.
 
     Attributes:
         number: no other slot has it.
@@ -36,7 +36,9 @@ class Slot:
         """Bytes of its device memory."""
         return self._up.size + self._down.size
 
-    def reserve(self, takes: Packed, gives: Packed) -> tuple[dict[str, DeviceTensor], dict[str, DeviceTensor]]:
+    def reserve(
+        self, takes: Packed, gives: Packed
+    ) -> tuple[dict[str, DeviceTensor], dict[str, DeviceTensor]]:
         """Make room for a picture, and return the tensors on the device that go up, and that come down.
 
         Raises:

@@ -1,8 +1,8 @@
 """One piece of memory for all tensors between the steps, planned before the first step runs.
 
 A tensor lives from the step that makes it to the last step that reads it. Tensors that never live at the
-same time may share memory. Finding the smallest arena is hard in general (dynamic storage allocation); placing
-the largest tensors first is simple, and on real pipelines it is within a few percent of the lower bound.
+same time may share memory. Finding the smallest arena is hard in general (dynamic storage allocation).
+Placing the largest tensors first is simple, and comes close to the lower bound on real pipelines.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def part_name(stage: str, tensor: str) -> str:
 
 
 def place(blocks: Sequence[Block]) -> Arena:
-    """Give every block an offset, so that no two that live at the same time overlap. Large ones come first."""
+    """Give every block an offset, the largest first. No two that live at the same time overlap."""
     placed: list[tuple[int, Block]] = []
     for block in sorted(blocks, key=lambda one: (-one.room, one.first, one.name)):
         taken = sorted((offset, offset + one.room) for offset, one in placed if one.meets(block))

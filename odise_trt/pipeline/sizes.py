@@ -96,4 +96,6 @@ def _learn(spec: StageSpec, tensor: Tensor, shape: Shape, sizes: dict[str, int])
 
 def _misfit(spec: StageSpec, tensor: Tensor, shape: Shape, why: str = "") -> BackendError:
     declared = ", ".join(str(dimension) for dimension in tensor.shape)
-    return BackendError(f"stage {spec.name}: input {tensor.name} has shape {shape}, declared ({declared}){why}")
+    return BackendError(
+        f"stage {spec.name}: input {tensor.name} has shape {shape}, declared ({declared}){why}"
+    )

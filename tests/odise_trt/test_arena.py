@@ -13,7 +13,9 @@ from odise_trt.stage_spec import Axis, StageSpec, Tensor
 
 @st.composite
 def blocks(draw: st.DrawFn) -> list[Block]:
-    spans = draw(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.integers(1, 5000)), max_size=30))
+    spans = draw(
+        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.integers(1, 5000)), max_size=30)
+    )
     return [Block(str(n), size, first, first + more) for n, (first, more, size) in enumerate(spans)]
 
 
@@ -31,7 +33,9 @@ def test_no_two_tensors_that_live_at_the_same_time_overlap(some: list[Block]) ->
 
 
 @given(blocks())
-def test_an_arena_is_never_smaller_than_what_lives_at_once_nor_larger_than_everything(some: list[Block]) -> None:
+def test_an_arena_is_never_smaller_than_what_lives_at_once_nor_larger_than_everything(
+    some: list[Block],
+) -> None:
     arena = place(some)
     assert arena.least <= arena.bytes <= sum(one.room for one in some)
 

@@ -1,7 +1,7 @@
 """The order in which TensorRT is called, on the stand-in: `tests/stand_in`.
 
-What can go wrong before the first kernel (wrong profile, a stale address, too little scratch memory, an output
-read before the stream is done) is an error there. Numbers of real engines are checked by the `gpu` tests.
+What can go wrong before the first kernel (wrong profile, a stale address, too little scratch memory, an
+output read before the stream is done) is an error there. The `gpu` tests check numbers of real engines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from odise_trt.bundle.manifest import StageEntry
 from odise_trt.errors import BackendError
 from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
 from tests.odise_trt import toy_bundle
-from tests.stand_in.memory import DeviceFault
+from tests.stand_in.memory import DeviceFaultError
 from tests.stand_in.tensorrt import Machine, engine_file
 
 SPEC = StageSpec(
@@ -175,7 +175,9 @@ def test_an_engine_runs_on_parts_of_device_tensors_without_a_copy_or_a_wait(curr
 
 def test_device_tensors_that_do_not_fit_are_refused(current: Setup) -> None:
     engine, there = current.open(), OnDevice(current, 5)
-    with pytest.raises(BackendError, match=r"output y has room for float32 \(4, 64\), it is float32 \(5, 64\)"):
+    with pytest.raises(
+        BackendError, match=r"output y has room for float32 \(4, 64\), it is float32 \(5, 64\)"
+    ):
         engine.enqueue({"x": there.taken}, {"y": there.given.part(0, 4)})
     with pytest.raises(BackendError, match="windows is 11, it can be 1 to 10"):
         engine.scratch({"x": (11, 64)})
@@ -208,22 +210,22 @@ def test_a_backend_with_a_gpu_says_so(setup: Setup) -> None:
 
 def test_the_stand_in_finds_what_cuda_would_not_tell(current: Setup) -> None:
     cuda, there = current.cuda, OnDevice(current, 4)
-    with pytest.raises(DeviceFault, match="no multiple of 256"):
+    with pytest.raises(DeviceFaultError, match="no multiple of 256"):
         current.open().enqueue(
             {"x": DeviceTensor(there.taken.address + 4, "float32", (3, 64))},
             {"y": there.given.part(0, 3)},
         )
-    with pytest.raises(DeviceFault, match="nobody allocated"):
+    with pytest.raises(DeviceFaultError, match="nobody allocated"):
         cuda.clear(there.given.address, 5 * ROW)
-    with pytest.raises(DeviceFault, match="while queued work uses it"):
+    with pytest.raises(DeviceFaultError, match="while queued work uses it"):
         cuda.free(there.taken.address)
-    with pytest.raises(DeviceFault, match="while work on stream"):
+    with pytest.raises(DeviceFaultError, match="at the same time"):
         cuda.download(np.empty_like(there.x), there.taken.address, cuda.downloads)
     cuda.download(np.empty_like(there.x), there.given.address)
-    with pytest.raises(DeviceFault, match="never written"):
+    with pytest.raises(DeviceFaultError, match="never written"):
         cuda.synchronize()
     cuda.free(there.taken.address)
-    with pytest.raises(DeviceFault, match="were freed"):
+    with pytest.raises(DeviceFaultError, match="were freed"):
         cuda.clear(there.taken.address, 4)
 
 

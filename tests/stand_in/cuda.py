@@ -11,7 +11,7 @@ import numpy as np
 from odise_trt.backends.cuda import Device, out_of_memory
 from odise_trt.errors import BackendError
 
-from .memory import POISON, Access, AddressSpace, DeviceFault
+from .memory import POISON, Access, AddressSpace, DeviceFaultError
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class StandInCuda:
         self.events: dict[int, tuple[int, int, dict[int, int]] | None] = {}
         self.graphs: dict[int, list[Item]] = {}
         self.is_current = False
+        self.broken: BackendError | None = None
         self.claims_free: int | None = None
         self._handles = 100 * index
         self.stream, self.uploads, self.downloads = (self._handle() for _ in range(3))
@@ -105,7 +106,7 @@ class StandInCuda:
 
     def upload(self, address: int, array: np.ndarray, stream: int | None = None) -> None:
         if not array.flags.c_contiguous:
-            raise DeviceFault("copied from an array that is not contiguous")
+            raise DeviceFaultError("copied from an array that is not contiguous")
         if self._recording is None:
             self.counts.uploaded += array.nbytes
 
@@ -116,7 +117,7 @@ class StandInCuda:
 
     def download(self, array: np.ndarray, address: int, stream: int | None = None) -> None:
         if not array.flags.c_contiguous:
-            raise DeviceFault("copied to an array that is not contiguous")
+            raise DeviceFaultError("copied to an array that is not contiguous")
         if self._recording is None:
             self.counts.downloaded += array.nbytes
         place = array.reshape(-1).view(np.uint8)
@@ -140,8 +141,7 @@ class StandInCuda:
         self._check(records=False)
         self.counts.waits += 1
         stream = self.streams[self.stream]
-        self._reach(self.stream, len(stream.items))
-        self._learn(stream.clock | {self.stream: len(stream.items)})
+        self._finish(self.stream, len(stream.items), stream.clock | {self.stream: len(stream.items)})
 
     def event(self) -> int:
         self._check()
@@ -158,7 +158,7 @@ class StandInCuda:
         self._check(records=False)
         happened = self.events[event]
         if happened is None:
-            raise DeviceFault("a stream waits for an event that was never recorded")
+            raise DeviceFaultError("a stream waits for an event that was never recorded")
         other, number, clock = happened
         one = self.streams[stream]
         one.items.append(Item(waits_for=(other, number)))
@@ -170,10 +170,8 @@ class StandInCuda:
         self.counts.waits += 1
         happened = self.events[event]
         if happened is None:
-            raise DeviceFault("waited for an event that was never recorded")
-        stream, number, clock = happened
-        self._reach(stream, number)
-        self._learn(clock)
+            raise DeviceFaultError("waited for an event that was never recorded")
+        self._finish(*happened)
 
     def free_event(self, event: int) -> None:
         self._check()
@@ -216,7 +214,9 @@ class StandInCuda:
         """Queue work that reads and writes these addresses and sizes."""
         self._check()
         accesses = tuple(
-            Access(start, start + size, kind) for kind, some in ((False, reads), (True, writes)) for start, size in some
+            Access(start, start + size, kind)
+            for kind, some in ((False, reads), (True, writes))
+            for start, size in some
         )
         if self._recording is not None and stream in (None, self.stream):
             self._recording.append(Item(run, accesses))
@@ -255,13 +255,24 @@ class StandInCuda:
             elif item.run is not None:
                 item.run()
 
+    def _finish(self, handle: int, number: int, clock: dict[int, int]) -> None:
+        """Let the host wait for an item. Like CUDA's, an error of the work comes again with every wait."""
+        try:
+            self._reach(handle, number)
+        except BackendError as error:
+            self.broken = error
+        finally:
+            self._learn(clock)
+        if self.broken is not None:
+            raise self.broken
+
     def _learn(self, clock: dict[int, int]) -> None:
         for key, value in clock.items():
             self._host[key] = max(self._host.get(key, 0), value)
 
     def _check(self, records: bool = True) -> None:
         if not self.is_current:
-            raise DeviceFault(f"work for GPU {self.index} while it is not the current one")
+            raise DeviceFaultError(f"work for GPU {self.index} while it is not the current one")
         if self._recording is not None and not records:
             self._recording = None
             raise BackendError("CUDA: operation not permitted when stream is capturing")

@@ -16,7 +16,7 @@ POISON = 0xFF
 Clock = Mapping[int, int]
 
 
-class DeviceFault(AssertionError):
+class DeviceFaultError(AssertionError):
     """The program did what CUDA leaves undefined, or refuses."""
 
 
@@ -60,7 +60,7 @@ class AddressSpace:
 
     def allocate(self, size: int) -> int:
         if size < 1:
-            raise DeviceFault(f"an allocation of {size} bytes")
+            raise DeviceFaultError(f"an allocation of {size} bytes")
         start = self._next
         self._next += (size // 4096 + 2) * 4096
         data = np.full(size, POISON, np.uint8)
@@ -70,10 +70,10 @@ class AddressSpace:
     def free(self, address: int, host: Clock) -> None:
         one = self.live.get(address)
         if one is None:
-            raise DeviceFault(f"freed {address:#x}, which is no allocation")
+            raise DeviceFaultError(f"freed {address:#x}, which is no allocation")
         for access in one.accesses:
             if access.number > host.get(access.stream, 0):
-                raise DeviceFault(f"freed {address:#x} while queued work uses it")
+                raise DeviceFaultError(f"freed {address:#x} while queued work uses it")
         del self.live[address]
         self._freed.append((one.start, one.stop))
 
@@ -83,14 +83,16 @@ class AddressSpace:
             if one.start <= address and address + size <= one.stop:
                 return one
         was = any(low <= address < high for low, high in self._freed)
-        raise DeviceFault(f"{size} bytes at {address:#x}, which {'were freed' if was else 'nobody allocated'}")
+        raise DeviceFaultError(
+            f"{size} bytes at {address:#x}, which {'were freed' if was else 'nobody allocated'}"
+        )
 
     def read(self, address: int, size: int) -> np.ndarray:
         """The bytes, all of which were written before."""
         one = self.find(address, size)
         part = slice(address - one.start, address - one.start + size)
         if not one.written[part].all():
-            raise DeviceFault(f"read {size} bytes at {address:#x} that were never written")
+            raise DeviceFaultError(f"read {size} bytes at {address:#x} that were never written")
         return one.data[part]
 
     def write(self, address: int, content: np.ndarray | int, size: int) -> None:
@@ -114,7 +116,7 @@ class AddressSpace:
             for old in one.accesses:
                 overlap = old.start < new.stop and new.start < old.stop
                 if overlap and (old.writes or new.writes) and old.number > clock.get(old.stream, 0):
-                    raise DeviceFault(
-                        f"work on stream {new.stream} uses {new.start:#x} while work on stream {old.stream} does"
+                    raise DeviceFaultError(
+                        f"streams {new.stream} and {old.stream} use {new.start:#x} at the same time"
                     )
             one.accesses.append(new)

@@ -18,7 +18,7 @@ from odise_trt.files.typed_json import read_as
 from odise_trt.stage_spec import StageSpec, Tensor, bytes_of, split_dimension
 
 from .cuda import StandInCuda
-from .memory import DeviceFault
+from .memory import DeviceFaultError
 
 VERSION = "10.13.0.stand-in"
 _NAMES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64", "int32": "INT32", "uint8": "UINT8"}
@@ -170,7 +170,8 @@ class Context:
             axis, divisor = ("", 1) if isinstance(dimension, int) else split_dimension(dimension)
             least, _, most = ranges.get(axis, (1, 1, 2**31))
             if not least <= found * divisor <= most or (isinstance(dimension, int) and found != dimension):
-                self.engine.logger.log(1, f"{name} {shape} does not satisfy any optimization profile")
+                message = f"{name} {shape} does not satisfy any optimization profile"
+                self.engine.logger.log(1, message)
                 return False
         if self.shapes.get(name) != shape:
             self.needs = None
@@ -186,28 +187,30 @@ class Context:
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         if address % 256:
-            raise DeviceFault(f"{name} is at {address:#x}, which is no multiple of 256")
+            raise DeviceFaultError(f"{name} is at {address:#x}, which is no multiple of 256")
         self.addresses[name] = address
         return True
 
     def set_device_memory(self, address: int, size: int) -> None:
         if address % 256:
-            raise DeviceFault(f"scratch memory at {address:#x}, which is no multiple of 256")
+            raise DeviceFaultError(f"scratch memory at {address:#x}, which is no multiple of 256")
         self.memory = (address, size)
 
     def execute_async_v3(self, stream: int) -> bool:
         spec, machine = self.engine.spec, self.engine.machine
         if stream != self.cuda.stream:
-            raise DeviceFault(f"stage {spec.name} runs on stream {stream}")
+            raise DeviceFaultError(f"stage {spec.name} runs on stream {stream}")
         if spec.name in machine.refuses:
             self.engine.logger.log(1, machine.refuses[spec.name])
             return False
         if self.cuda._recording is not None and self.ran != self.shapes:
-            raise DeviceFault(f"stage {spec.name} has new shapes while it is recorded")
+            raise DeviceFaultError(f"stage {spec.name} has new shapes while it is recorded")
         needed = self.engine.get_device_memory_size_for_profile_v2(self.profile)
         needed = needed if self.needs is None else self.needs
         if self.memory[1] < needed:
-            raise DeviceFault(f"stage {spec.name} needs {needed} bytes of scratch, it has {self.memory[1]}")
+            raise DeviceFaultError(
+                f"stage {spec.name} needs {needed} bytes of scratch, it has {self.memory[1]}"
+            )
         reads, writes = ([self._place(tensor) for tensor in side] for side in (spec.inputs, spec.outputs))
         scratch = [(self.memory[0], needed)] if needed else []
         addresses, shapes = dict(self.addresses), dict(self.shapes)
@@ -241,7 +244,7 @@ class Context:
             array = np.ascontiguousarray(found[tensor.name])
             declared = tensor.resolve(_sizes(spec, shapes))
             if array.shape != declared or array.dtype != tensor.dtype:
-                raise DeviceFault(
+                raise DeviceFaultError(
                     f"stage {spec.name}: {tensor.name} is {array.dtype} {array.shape}, declared {declared}"
                 )
             if machine.not_finite.get(spec.name) == tensor.name:
@@ -250,7 +253,7 @@ class Context:
 
     def _place(self, tensor: Tensor) -> tuple[int, int]:
         if tensor.name not in self.addresses:
-            raise DeviceFault(f"{tensor.name} has no address")
+            raise DeviceFaultError(f"{tensor.name} has no address")
         return self.addresses[tensor.name], bytes_of(tensor.dtype, self.get_tensor_shape(tensor.name))
 
     def _sizes(self) -> dict[str, int]:

@@ -1,0 +1,355 @@
+"""Pictures on a GPU: the whole TensorRT path on the stand-in, against numpy between engines of ONNX Runtime."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from odise_trt import Segmenter
+from odise_trt.chains import Job, Picture
+from odise_trt.chains.device import DeviceChain
+from odise_trt.chains.vectors import PictureSize, picture_tensors
+from odise_trt.errors import BackendError, DeviceMemoryError, DeviceMemoryWarning
+from odise_trt.preprocess import load_image, resize_shortest
+from odise_trt.result import Result
+from odise_trt.task import TASKS, Task
+from tests.stand_in import bundle as stand_in
+from tests.stand_in.cuda import StandInCuda
+from tests.stand_in.host import HostMemory
+from tests.stand_in.tensorrt import Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = "cup, mug; table; bag, handbag, purse; floor; wall"
+OTHER_WORDS = "sky; mountain"
+
+
+class OnStandIn:
+    """A segmenter of the demo bundle on a machine of its own."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, **options: object) -> None:
+        self.machine = Machine(**options)
+        stand_in.install(patch, self.machine)
+        self.folder = folder
+        self.segmenter = self.open()
+
+    def open(self, device: str | None = None) -> Segmenter:
+        cache = self.folder.parent / "tables"
+        return Segmenter.open(self.folder, vocabulary=WORDS, verify="size", cache=cache, device=device)
+
+    @property
+    def cuda(self) -> StandInCuda:
+        return self.machine.gpus[0]
+
+    @property
+    def chain(self) -> DeviceChain:
+        assert isinstance(self.segmenter._chain, DeviceChain)
+        return self.segmenter._chain
+
+    def picture(self, pixels: np.ndarray) -> Picture:
+        model = self.segmenter.bundle.manifest.model
+        return Picture(pixels, resize_shortest(pixels, model.short_side, model.max_side))
+
+    def job(self, *tasks: Task) -> Job:
+        table = self.segmenter._table
+        assert table is not None
+        return Job(tasks or ("panoptic",), table, 0.0, 0.8)
+
+
+@pytest.fixture(scope="module")
+def folder(demo_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stand_in.make(demo_bundle, tmp_path_factory.mktemp("engines") / "demo-stand-in")
+
+
+@pytest.fixture(scope="module")
+def gpu(folder: Path) -> Iterator[OnStandIn]:
+    with pytest.MonkeyPatch.context() as patch:
+        made = OnStandIn(folder, patch)
+        with made.segmenter:
+            yield made
+
+
+@pytest.fixture
+def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnStandIn]:
+    """One that a test may break."""
+    made = OnStandIn(folder, monkeypatch)
+    with made.segmenter:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def host(demo_bundle: Path, folder: Path) -> Iterator[Segmenter]:
+    with Segmenter.open(
+        demo_bundle, vocabulary=WORDS, verify="size", cache=folder.parent / "tables"
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return load_image(ROOT / "assets" / "photo.jpg")
+
+
+@pytest.fixture(scope="module")
+def small(photo: np.ndarray) -> np.ndarray:
+    """A picture that takes little time: four windows, and few pixels of results."""
+    return np.asarray(Image.fromarray(photo).crop((100, 0, 500, 400)).resize((90, 90)))
+
+
+def assert_same(found: dict[Task, Result], expected: dict[Task, Result]) -> None:
+    """The same ids and categories but for ties, the same names and boxes, and scores within rounding."""
+    if "panoptic" in expected:
+        a, b = found["panoptic"], expected["panoptic"]
+        assert (a.panoptic == b.panoptic).mean() >= 0.9999
+        assert a.panoptic.dtype == b.panoptic.dtype == np.int32
+        assert [(s.id, s.name, s.isthing, s.bbox) for s in a.segments] == [
+            (s.id, s.name, s.isthing, s.bbox) for s in b.segments
+        ]
+        for one, other in zip(a.segments, b.segments, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+            assert one.area == int((a.panoptic == one.id).sum())
+    if "semantic" in expected:
+        assert (found["semantic"].semantic == expected["semantic"].semantic).mean() >= 0.9999
+        assert found["semantic"].semantic.dtype == np.int32
+    if "instance" in expected:
+        a, b = found["instance"].instances, expected["instance"].instances
+        assert [one.name for one in a] == [other.name for other in b]
+        for one, other in zip(a, b, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+            assert one.area == one.mask.sum()
+            assert abs(one.area - other.area) <= 1 + one.area // 1000
+            assert one.bbox == pytest.approx(other.bbox, abs=1)
+            assert (one.mask == other.mask).mean() >= 0.9999
+
+
+@pytest.mark.parametrize("crop", [(0, 0, 600, 400), (60, 10, 211, 390), (0, 0, 37, 23)])
+def test_all_tasks_equal_those_of_the_cpu(gpu: OnStandIn, host: Segmenter, photo: np.ndarray, crop) -> None:
+    left, top, right, bottom = crop
+    pixels = photo[top:bottom, left:right]
+    assert_same(gpu.segmenter.results(pixels, TASKS), host.results(pixels, TASKS))
+
+
+def test_thresholds_are_those_of_the_call(gpu: OnStandIn, host: Segmenter, small: np.ndarray) -> None:
+    kept = [
+        [s.name for s in one(small, object_mask_threshold=0.3, overlap_threshold=0.5).segments]
+        for one in (gpu.segmenter, host)
+    ]
+    assert kept[0] == kept[1]
+    assert gpu.segmenter(small, object_mask_threshold=1).segments == []
+
+
+def test_it_says_what_works_between_engines(gpu: OnStandIn, host: Segmenter) -> None:
+    assert gpu.segmenter.runs_on["between engines"] == "engines"
+    assert gpu.segmenter.runs_on["CUDA graphs"] == "from the third picture of a size"
+    assert host.runs_on["between engines"] == "numpy"
+
+
+def test_a_picture_goes_up_once_and_ids_and_tables_come_down(gpu: OnStandIn, small: np.ndarray) -> None:
+    gpu.segmenter(small)
+    counts = gpu.cuda.counts
+    uploaded, downloaded, pinned = counts.uploaded, counts.downloaded, counts.pinned
+    gpu.segmenter(small)
+    queries = gpu.segmenter.bundle.manifest.model.num_queries
+    tables = queries * 7 * 4 + queries * 4 + 2 * 4 * 4
+    picture = gpu.picture(small).resized.nbytes
+    # Each tensor begins at a multiple of 256 bytes.
+    assert picture <= counts.uploaded - uploaded <= picture + 3 * 256
+    assert 4 * 90 * 90 <= counts.downloaded - downloaded <= 4 * 90 * 90 + tables + 5 * 256
+    assert counts.pinned == pinned
+
+
+def test_the_papers_picture_needs_less_than_8_megabytes() -> None:
+    size = PictureSize((1024, 1024), (1024, 1024), (1024, 1024), window=512, clip_side=336)
+    vectors = sum(array.nbytes for array in picture_tensors(size).values())
+    tables = 100 * 7 * 4 + 100 * 4 + 2 * 4 * 4
+    assert 1024 * 1024 * (3 + 4) + vectors + tables < 8_000_000
+
+
+def test_nothing_runs_and_nothing_is_waited_for_before_the_end(gpu: OnStandIn, small: np.ndarray) -> None:
+    gpu.segmenter(small)
+    waits, ran = gpu.cuda.counts.waits, len(gpu.machine.ran)
+    pending = gpu.chain.begin(gpu.picture(small), gpu.job())
+    assert (gpu.cuda.counts.waits, len(gpu.machine.ran)) == (waits, ran)
+    pending.outcomes()
+    assert gpu.cuda.counts.waits == waits + 1
+    assert len(gpu.machine.ran) > ran
+    pending.outcomes()
+    assert gpu.cuda.counts.waits == waits + 1
+
+
+def test_pictures_of_one_size_run_from_a_recording_from_the_third_on(
+    own: OnStandIn, host: Segmenter, small: np.ndarray, photo: np.ndarray
+) -> None:
+    launched = []
+    pictures = [small, small[::-1].copy(), small[:, ::-1].copy(), small]
+    for pixels in pictures:
+        before = own.cuda.counts.launches
+        found = own.segmenter.results(pixels, ("panoptic",))
+        launched.append(own.cuda.counts.launches - before)
+        assert_same(found, host.results(pixels, ("panoptic",)))
+    assert launched == [0, 0, 1, 1]
+    own.chain._programs.recordings._most = 1
+    for pixels in (photo[:50, :60], photo[:50, :60], photo[:50, :60]):
+        own.segmenter(pixels)
+    assert len(own.chain._programs.recordings) == 1
+    assert own.cuda.alive()["graphs"] == 1
+
+
+def test_pictures_on_their_way_do_not_mix(own: OnStandIn, host: Segmenter, small: np.ndarray) -> None:
+    pictures = [small, small[::-1].copy(), small[:, ::-1].copy(), small]
+    pending = [own.chain.begin(own.picture(pixels), own.job()) for pixels in pictures]
+    assert own.chain.depth == 2
+    for one, pixels in reversed(list(zip(pending, pictures, strict=True))):
+        fields = one.outcomes()["panoptic"].fields
+        assert (fields["panoptic"] == host(pixels).panoptic).mean() >= 0.9999
+
+
+def test_another_vocabulary_while_a_picture_is_on_its_way(
+    own: OnStandIn, host: Segmenter, small: np.ndarray
+) -> None:
+    first = own.chain.begin(own.picture(small), own.job())
+    held = own.cuda.alive()["allocations"]
+    own.segmenter.vocabulary = OTHER_WORDS
+    second = own.chain.begin(own.picture(small), own.job())
+    assert {s.name for s in second.outcomes()["panoptic"].fields["segments"]} <= {"sky", "mountain"}
+    expected = [(s.name, s.bbox) for s in host(small).segments]
+    assert [(s.name, s.bbox) for s in first.outcomes()["panoptic"].fields["segments"]] == expected
+    # The first table is of no use any more, and leaves the device with the next picture.
+    del first
+    gc.collect()
+    own.segmenter(small)
+    own.segmenter(small)
+    assert own.cuda.alive()["allocations"] <= held + 3
+
+
+def test_an_engine_that_fails_is_named_and_harms_no_other_picture(
+    own: OnStandIn, host: Segmenter, small: np.ndarray
+) -> None:
+    first = own.chain.begin(own.picture(small), own.job())
+    own.machine.refuses["mask_head"] = "internal error"
+    for _ in range(3):
+        with pytest.raises(BackendError, match="stage mask_head: tensorrt could not run: internal error"):
+            own.segmenter(small)
+    own.machine.refuses.clear()
+    expected = host.results(small, ("panoptic",))
+    assert [s.name for s in first.outcomes()["panoptic"].fields["segments"]] == [
+        s.name for s in expected["panoptic"].segments
+    ]
+    assert_same(own.segmenter.results(small, ("panoptic",)), expected)
+
+
+@pytest.mark.parametrize(
+    ("stage", "tensor"),
+    [("features", "s2"), ("mask_head", "mask_embed"), ("clip_pool", "clip_mask_embed")],
+)
+def test_numbers_that_are_not_finite_are_an_error_that_names_the_stage(
+    gpu: OnStandIn, small: np.ndarray, stage: str, tensor: str
+) -> None:
+    gpu.machine.not_finite[stage] = tensor
+    try:
+        with pytest.raises(
+            BackendError, match=f"stage {stage} gave {tensor} with numbers that are not finite"
+        ):
+            gpu.segmenter(small)
+    finally:
+        gpu.machine.not_finite.clear()
+
+
+def test_a_run_that_fails_on_the_gpu_is_an_error_of_its_picture(own: OnStandIn, small: np.ndarray) -> None:
+    own.machine.crashes.add("clip_pool")
+    pending = own.chain.begin(own.picture(small), own.job())
+    for _ in range(2):
+        with pytest.raises(BackendError, match="illegal memory access"):
+            pending.outcomes()
+
+
+def test_closing_frees_everything_even_with_pictures_on_their_way(own: OnStandIn, small: np.ndarray) -> None:
+    for _ in range(3):
+        own.segmenter(small)
+    pending = own.chain.begin(own.picture(small), own.job())
+    own.segmenter.close()
+    own.segmenter.close()
+    assert set(own.cuda.alive().values()) == {0}
+    assert len(pending.outcomes()["panoptic"].fields["segments"]) > 0
+    with pytest.raises(BackendError, match="the segmenter was closed"):
+        own.chain.begin(own.picture(small), own.job())
+
+
+def test_a_second_segmenter_runs_on_a_second_gpu(own: OnStandIn, host: Segmenter, small: np.ndarray) -> None:
+    first = own.cuda.alive()
+    with own.open("cuda:1") as second:
+        assert_same(second.results(small, ("panoptic",)), host.results(small, ("panoptic",)))
+        assert own.cuda.alive() == first
+        assert own.machine.gpus[-1].index == 1
+        assert own.segmenter(small).segments != []
+    assert set(own.machine.gpus[-1].alive().values()) == {0}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_with_little_memory_less_runs_at_once_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, host: Segmenter, small: np.ndarray, known: bool
+) -> None:
+    own = OnStandIn(folder, monkeypatch, scratch=30.0)
+    with own.segmenter:
+        # Enough for the whole arena, and for the scratch memory of a part of the windows.
+        own.cuda.space.limit = own.cuda.space.used + 60 * 2**20
+        if not known:
+            own.cuda.claims_free = 2**40
+        with pytest.warns(DeviceMemoryWarning, match=r"little free memory: .* run at once"):
+            found = own.segmenter.results(small, ("panoptic",))
+        assert found["panoptic"].provenance["windows per run"] < 4
+        assert_same(found, host.results(small, ("panoptic",)))
+
+
+def test_too_little_memory_is_an_error_that_says_what_to_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, small: np.ndarray
+) -> None:
+    own = OnStandIn(folder, monkeypatch)
+    with own.segmenter:
+        limit = own.cuda.space.limit
+        own.cuda.space.limit = own.cuda.space.used + 2**20
+        with pytest.raises(DeviceMemoryError, match=r"needs \d+ MiB, \d+ MiB are free\n.*smaller pictures"):
+            own.segmenter(small)
+        own.cuda.space.limit = limit
+        assert own.segmenter(small).segments != []
+
+
+def test_memory_that_runs_out_in_a_run_lets_less_run_at_once(own: OnStandIn, small: np.ndarray) -> None:
+    own.machine.refuses["captioner"] = "Cuda failure: out of memory"
+    asked = dict(own.chain._programs.at_once)
+    with pytest.warns(DeviceMemoryWarning, match="memory ran out"), pytest.raises(BackendError):
+        own.segmenter(small)
+    own.machine.refuses.clear()
+    assert own.chain._programs.at_once == dict.fromkeys(asked, 1)
+    with pytest.warns(DeviceMemoryWarning, match="run at once"):
+        assert own.segmenter(small).provenance["windows per run"] == 1
+
+
+def test_a_bundle_without_a_pipeline_runs_with_numpy_between_engines(
+    demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: Segmenter, small: np.ndarray
+) -> None:
+    stand_in.install(monkeypatch, Machine())
+    old = stand_in.make(demo_bundle, tmp_path / "old", pipeline=())
+    with Segmenter.open(old, vocabulary=WORDS, verify="size", cache=False) as segmenter:
+        assert segmenter.runs_on["between engines"] == "numpy"
+        assert "the bundle has no pipeline" in segmenter.runs_on["hint"]
+        assert_same(segmenter.results(small, ("panoptic",)), host.results(small, ("panoptic",)))
+
+
+def test_onnxruntime_runs_the_same_chain_by_addresses(
+    demo_bundle: Path, monkeypatch: pytest.MonkeyPatch, host: Segmenter, small: np.ndarray, folder: Path
+) -> None:
+    memory = HostMemory()
+    monkeypatch.setattr("odise_trt.chains.choose.on_device", lambda backend: (backend, memory))
+    with Segmenter.open(
+        demo_bundle, vocabulary=WORDS, verify="size", cache=folder.parent / "tables"
+    ) as segmenter:
+        assert segmenter.runs_on["between engines"] == "engines"
+        assert segmenter.runs_on["CUDA graphs"] == "not used: this machine has none"
+        for _ in range(2):
+            assert_same(segmenter.results(small, TASKS), host.results(small, TASKS))
+    assert memory.arrays == {}

@@ -15,8 +15,14 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import BackendError, DeviceMemoryError
+from .registry import resolve
 
 _INSTALL = "pip install cuda-python (or pycuda)"
+# Module of a package -> what opens a GPU through it.
+_PACKAGES = {
+    "cuda.bindings.runtime": "odise_trt.backends.cuda_python:open_cuda_python",
+    "pycuda.driver": "odise_trt.backends.cuda_pycuda:open_pycuda",
+}
 #: What to do without a driver, and when memory runs out.
 NO_DRIVER = "install NVIDIA's driver, or use a bundle for the backend onnxruntime"
 LESS_MEMORY = "close what else uses the GPU, take a smaller picture, or open with max_windows=1"
@@ -212,15 +218,13 @@ def open_cuda(index: int = 0) -> Cuda:
     Raises:
         BackendError: neither is installed, there is no such GPU, or there is no driver for it.
     """
-    from .cuda_pycuda import open_pycuda
-    from .cuda_python import open_cuda_python
-
-    for module, opens in (("cuda.bindings.runtime", open_cuda_python), ("pycuda.driver", open_pycuda)):
+    for module, opens in _PACKAGES.items():
         try:
             found = importlib.import_module(module)
         except ImportError:
             continue
-        return opens(found, index)
+        opened: Cuda = resolve(opens)(found, index)
+        return opened
     raise BackendError("GPU backends need cuda-python or pycuda, and neither is installed", _INSTALL)
 
 

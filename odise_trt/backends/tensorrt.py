@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from .base import Options, StageFiles
-from .cuda import Buffer, Cuda, device_index, open_cuda
+from .cuda import Cuda, device_index, open_cuda
 from .engine_mismatch import engine_mismatch
 from .registry import BackendEntry
-from .tensorrt_engine import TensorRTEngine
+from .tensorrt_engine import Flavour, TensorRTEngine
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -40,35 +40,34 @@ class TensorRTBackend:
     Attributes:
         name: the flavour.
         cuda: the GPU.
-        module: the module of the flavour.
     """
 
     def __init__(self, name: str, module: Any, cuda: Cuda) -> None:
         self.name = name
         self.cuda = cuda
-        self.module = module
-        self._scratch = Buffer(cuda)
-        self._messages: list[str] = []
+        self._flavour = Flavour(name, module, cuda)
         try:
-            self._logger = collecting_logger(module, self._messages)
+            self._logger = collecting_logger(module, self._flavour.messages)
             with cuda.current():
                 self._runtime: trt.Runtime | None = module.Runtime(self._logger)
         # Without a usable driver the binding raises TypeError, other failures RuntimeError.
         except Exception as error:
             with cuda.current():
                 cuda.close()
-            raise BackendError(f"{name} {module.__version__} cannot start: {self.said(error)}") from error
+            raise BackendError(
+                f"{name} {module.__version__} cannot start: {self._flavour.said(error)}"
+            ) from error
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
         """Compare versions, and the GPU architecture, driver and system where the manifest names them."""
-        return engine_mismatch(built, self.module.__version__, self.cuda.device)
+        return engine_mismatch(built, self._flavour.module.__version__, self.cuda.device)
 
     def open_stage(self, folder: Path, entry: StageFiles) -> TensorRTEngine:
         """Load one stage, see `Backend.open_stage`."""
         if self._runtime is None:
             raise BackendError(f"backend {self.name} was closed")
         path = folder / entry.file
-        self._messages.clear()
+        self._flavour.messages.clear()
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -76,8 +75,10 @@ class TensorRTBackend:
         with self.cuda.current():
             engine = self._runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise BackendError(f"{self.name} cannot load {path}: {self.said()}", "build the stage again")
-        opened = TensorRTEngine(self, engine, entry.spec)
+            raise BackendError(
+                f"{self.name} cannot load {path}: {self._flavour.said()}", "build the stage again"
+            )
+        opened = TensorRTEngine(self._flavour, engine, entry.spec)
         opened.check_declaration(path)
         return opened
 
@@ -85,7 +86,7 @@ class TensorRTBackend:
         """Return version, GPU and driver."""
         device = self.cuda.device
         return {
-            "backend": f"{self.name} {self.module.__version__}",
+            "backend": f"{self.name} {self._flavour.module.__version__}",
             "device": device.name,
             "compute capability": device.compute_capability,
             "driver": f"CUDA {device.driver}",
@@ -94,26 +95,20 @@ class TensorRTBackend:
 
     def reserve_scratch(self, size: int) -> int:
         """Make sure that the engines share this scratch memory, see `DeviceBackend.reserve_scratch`."""
-        return self._scratch.reserve(max(size, 1))
+        return self._flavour.scratch.reserve(max(size, 1))
 
     @property
     def scratch_size(self) -> int:
         """The bytes of scratch memory that are reserved."""
-        return self._scratch.size
+        return self._flavour.scratch.size
 
     def close(self) -> None:
         """Free the runtime, the scratch memory and the streams."""
         if self._runtime is not None:
             with self.cuda.current():
                 self._runtime = None
-                self._scratch.close()
+                self._flavour.scratch.close()
                 self.cuda.close()
-
-    def said(self, error: Exception | None = None) -> str:
-        """Return what TensorRT logged since the last call: its log, not an exception, explains failures."""
-        text = "; ".join(self._messages) or (str(error) if error else "no reason given")
-        self._messages.clear()
-        return text
 
 
 def collecting_logger(flavour: Any, errors: list[str]) -> Any:

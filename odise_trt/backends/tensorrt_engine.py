@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BackendError
 from ..stage_spec import StageSpec
 from .base import check_inputs, choose_profile
-from .cuda import Buffer
+from .cuda import Buffer, Cuda
 from .device import DeviceTensor, check_tensors
 
 if TYPE_CHECKING:
     import tensorrt as trt
-
-    from .tensorrt import TensorRTBackend
 
 # Types are looked up by name, since not every version of TensorRT translates them to numpy types.
 _TYPES = {
@@ -34,6 +32,29 @@ _TYPES = {
 _MOST_SHAPES = 256
 # Name and shape of every input, sorted.
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Flavour:
+    """What the engines of a backend share: a module, a GPU, scratch memory, and what TensorRT logs.
+
+    Attributes:
+        name: of the backend.
+        module: `tensorrt` or `tensorrt_rtx`.
+        cuda: the GPU.
+        scratch: scratch memory, as large as the hungriest engine needs. Engines run one after the other.
+        messages: errors that were logged since `said`.
+    """
+
+    def __init__(self, name: str, module: Any, cuda: Cuda) -> None:
+        self.name, self.module, self.cuda = name, module, cuda
+        self.scratch = Buffer(cuda)
+        self.messages: list[str] = []
+
+    def said(self, error: Exception | None = None) -> str:
+        """Return what TensorRT logged since the last call: its log, not an exception, explains failures."""
+        text = "; ".join(self.messages) or (str(error) if error else "no reason given")
+        self.messages.clear()
+        return text
 
 
 @dataclass
@@ -54,11 +75,11 @@ class TensorRTEngine:
     recorded graph is of use only as long as its context has the shapes it was recorded with.
     """
 
-    def __init__(self, backend: TensorRTBackend, engine: trt.ICudaEngine, spec: StageSpec) -> None:
+    def __init__(self, flavour: Flavour, engine: trt.ICudaEngine, spec: StageSpec) -> None:
         self.spec = spec
-        self._backend = backend
-        self._trt = backend.module
-        self._cuda = backend.cuda
+        self._flavour = flavour
+        self._trt = flavour.module
+        self._cuda = flavour.cuda
         self._engine: trt.ICudaEngine | None = engine
         self._contexts: dict[int, _Context] = {}
         self._own: dict[Shapes, _Context] = {}
@@ -117,7 +138,8 @@ class TensorRTEngine:
             for arrays in (contiguous, outputs)
         )
         # Reserved first: all other addresses stay where they are.
-        self._backend.reserve_scratch(self.scratch({name: array.shape for name, array in inputs.items()}))
+        shapes = {name: array.shape for name, array in inputs.items()}
+        self._flavour.scratch.reserve(max(self.scratch(shapes), 1))
         for name, array in contiguous.items():
             self._cuda.upload(taken[name].address, array)
         self.enqueue(taken, given)
@@ -146,8 +168,8 @@ class TensorRTEngine:
             done = one.context.set_tensor_address(name, tensor_there.address)
             self._require(done, f"set the address of {name}")
         # Set on every run, since it moves when another engine needs more memory.
-        address = self._backend.reserve_scratch(scratch)
-        one.context.set_device_memory(address, self._backend.scratch_size)
+        address = self._flavour.scratch.reserve(max(scratch, 1))
+        one.context.set_device_memory(address, self._flavour.scratch.size)
         self._require(one.context.execute_async_v3(self._cuda.stream), "run")
         one.ran = shapes
 
@@ -254,8 +276,8 @@ class TensorRTEngine:
 
     def _require(self, done: bool, what: str) -> None:
         if not done:
-            reason = self._backend.said()
-            raise BackendError(f"stage {self.spec.name}: {self._backend.name} could not {what}: {reason}")
+            reason = self._flavour.said()
+            raise BackendError(f"stage {self.spec.name}: {self._flavour.name} could not {what}: {reason}")
 
 
 def _sorted(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:

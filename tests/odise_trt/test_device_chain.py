@@ -1,4 +1,4 @@
-"""Pictures on a GPU: the whole TensorRT path on the stand-in, against numpy between engines of ONNX Runtime."""
+"""Pictures on a GPU: the whole TensorRT path on the stand-in, against numpy between engines on the CPU."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class DeviceChain:
             number = self._begun + 1
             queued = self._queue(picture, job, slot, number)
         self._begun = number
-        return _OnItsWay(self, job, slot, number, queued, clock)
+        return _OnItsWay(self, job, picture.size[1], slot, number, queued, clock)
 
     def _queue(
         self, picture: Picture, job: Job, slot: Slot, number: int
@@ -190,7 +190,7 @@ class DeviceChain:
             for task in one.job.tasks:
                 own = Clock()
                 with own("read"):
-                    fields = fields_of(task, arrays, one.job.table.vocabulary)
+                    fields = fields_of(task, arrays, one.job.table.vocabulary, one.width)
                 one.made[task] = Outcome(fields, one.clock.seconds | own.seconds, one.notes)
         except BackendError as error:
             one.error = error
@@ -223,13 +223,14 @@ class _OnItsWay:
         self,
         chain: DeviceChain,
         job: Job,
+        width: int,
         slot: Slot,
         number: int,
         queued: tuple[Ready, tuple[Resident, ...]],
         clock: Clock,
     ) -> None:
         ready, self.shared = queued
-        self.job, self.slot, self.number, self.clock = job, slot, number, clock
+        self.job, self.width, self.slot, self.number, self.clock = job, width, slot, number, clock
         self.notes = {f"{axis} per run": count for axis, count in ready.plan.reduced.items()}
         self.made: dict[Task, Outcome] = {}
         self.error: BackendError | None = None

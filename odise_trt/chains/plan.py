@@ -26,7 +26,7 @@ class Plan:
         arena: where the tensors between the steps lie.
         scratch: stage -> bytes of scratch memory of one run.
         kept: "stage.tensor" -> shape and dtype, of what the host reads at the end.
-        wanted: as `per_run`, if memory were no question.
+        wanted, allowed: as `per_run`, if memory were no question, and as it was before this plan.
     """
 
     steps: tuple[SizedStep, ...]
@@ -35,6 +35,7 @@ class Plan:
     scratch: Mapping[str, int]
     kept: Mapping[str, tuple[Shape, str]]
     wanted: Mapping[str, int]
+    allowed: Mapping[str, int]
 
     @property
     def reduced(self) -> dict[str, int]:
@@ -97,14 +98,15 @@ def make_plan(
         for tensor in one.spec.outputs
     }
     reads = {name: made[name] for name in kept if name in made}
-    wanted, limits = (
+    wanted, before = (
         {one.step.stage: _per_run(one, most) for one in sized if one.step.repeat is not None}
         for most in (at_once, allowed or at_once)
     )
+    limits = dict(before)
     while True:
         arena = place(lifetimes(sized, limits, reads))
         scratch = {one.step.stage: _scratch(one, engines[one.step.stage], limits) for one in sized}
-        plan = Plan(sized, dict(limits), arena, scratch, reads, wanted)
+        plan = Plan(sized, dict(limits), arena, scratch, reads, wanted, before)
         hungriest = max(scratch, key=lambda name: scratch[name], default="")
         if plan.bytes <= budget or limits.get(hungriest, 1) <= 1:
             return plan

@@ -117,7 +117,7 @@ class Programs:
                 break
             except DeviceMemoryError as error:
                 plan = self._smaller(tasks, given, plan, error)
-        if plan.reduced and plan_key not in self._plans:
+        if plan.per_run != plan.allowed and plan_key not in self._plans:
             self._tell(plan)
         _keep(self._plans, plan_key, plan)
         if addresses != self._addresses:

@@ -52,20 +52,21 @@ def check_finite(arrays: Arrays) -> None:
                 raise not_finite(stage, tensor)
 
 
-def fields_of(task: Task, arrays: Arrays, vocabulary: Vocabulary) -> dict[str, Any]:
+def fields_of(task: Task, arrays: Arrays, vocabulary: Vocabulary, width: int) -> dict[str, Any]:
     """Return fields of a `Result`.
 
     Args:
         task: the task.
         arrays: what was read. They are copied.
         vocabulary: the picture's.
+        width: columns of the result. Packed masks have as many as fill whole bytes.
     """
     if task == "panoptic":
         segments = _segments(arrays["assign.segments"], arrays["classify.score"], vocabulary)
         return {"panoptic": arrays["paint.panoptic"].copy(), "segments": segments}
     if task == "semantic":
         return {"semantic": arrays["semantic.semantic"].copy()}
-    return {"instances": _instances(arrays, vocabulary)}
+    return {"instances": _instances(arrays, vocabulary, width)}
 
 
 def _segments(table: np.ndarray, score: np.ndarray, vocabulary: Vocabulary) -> list[Segment]:
@@ -98,7 +99,7 @@ def _segments(table: np.ndarray, score: np.ndarray, vocabulary: Vocabulary) -> l
     return segments
 
 
-def _instances(arrays: Arrays, vocabulary: Vocabulary) -> list[Instance]:
+def _instances(arrays: Arrays, vocabulary: Vocabulary, width: int) -> list[Instance]:
     """Return the objects, best first: things whose mask is not empty. Objects of one query share one mask."""
     score = arrays["top_instances.instance_score"]
     category, query = (arrays[f"top_instances.instance_{name}"] for name in ("category", "query"))
@@ -112,8 +113,7 @@ def _instances(arrays: Arrays, vocabulary: Vocabulary) -> list[Instance]:
         if score[place] < 0 or not vocabulary.isthing[kind] or area == 0:
             continue
         if int(query[place]) not in masks:
-            lines = np.unpackbits(bits[:, place], axis=1)[:, : len(columns)]
-            masks[int(query[place])] = lines.astype(bool)
+            masks[int(query[place])] = np.unpackbits(bits[:, place], axis=1, count=width).astype(bool)
         ys, xs = np.flatnonzero(rows[:, place]), np.flatnonzero(columns[:, place])
         found.append(
             Instance(

@@ -47,7 +47,10 @@ class Slot:
         for buffer, name, packed in ((self._up, "up", takes), (self._down, "down", gives)):
             if packed.bytes > buffer.size:
                 self.moved += 1
-                buffer.reserve(packed.bytes)
+                address = buffer.reserve(packed.bytes)
+                if name == "down":
+                    # One copy brings all tensors, and what lies between them.
+                    self._cuda.clear(address, packed.bytes)
             pinned = self._pinned.get(name)
             if pinned is None or len(pinned) < packed.bytes:
                 if pinned is not None:

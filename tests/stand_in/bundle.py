@@ -10,7 +10,7 @@ from typing import Any
 
 from odise_trt.backends import cuda as cuda_module
 from odise_trt.bundle.bundle import sha256_of
-from odise_trt.bundle.manifest import CONSTANTS, TOKENIZER, Manifest, StageEntry
+from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, StageEntry
 
 from . import tensorrt
 from .tensorrt import Machine
@@ -33,6 +33,16 @@ def make(source: Path, target: Path, name: str = "tensorrt", **changes: Any) -> 
     backend = {"name": name, "version": tensorrt.VERSION}
     made = replace(manifest, backend=backend, stages=tuple(stages), files=files)
     replace(made, **changes).write(target)
+    return target
+
+
+def copy(source: Path, target: Path, **changes: Any) -> Path:
+    """Copy a bundle, with other fields of the manifest. Its files are links to the same content."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.name != MANIFEST:
+            (target / path.name).symlink_to(path.resolve())
+    replace(Manifest.read(source), **changes).write(target)
     return target
 
 

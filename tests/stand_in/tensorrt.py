@@ -40,6 +40,7 @@ class Machine:
         not_finite: stage -> output that is filled with NaN.
         exact: whether contexts tell the scratch memory of their shapes, as newer versions do.
         scratch: scratch bytes per byte of outputs.
+        hungry: stages that need so many times as much.
     """
 
     memory: int = 2**31
@@ -48,6 +49,7 @@ class Machine:
     not_finite: dict[str, str] = field(default_factory=dict)
     exact: bool = True
     scratch: float = 1.0
+    hungry: dict[str, float] = field(default_factory=dict)
     gpus: list[StandInCuda] = field(default_factory=list)
     ran: list[tuple[str, dict[str, tuple[int, ...]]]] = field(default_factory=list)
 
@@ -125,7 +127,7 @@ class Engine:
 
     def scratch(self, sizes: Mapping[str, int]) -> int:
         total = sum(bytes_of(tensor.dtype, tensor.resolve(sizes)) for tensor in self.spec.outputs)
-        return math.ceil(self.machine.scratch * total)
+        return math.ceil(self.machine.scratch * self.machine.hungry.get(self.spec.name, 1.0) * total)
 
     def create_engine_inspector(self) -> SimpleNamespace:
         self.cuda._check()

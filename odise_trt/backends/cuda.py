@@ -212,6 +212,17 @@ def device_index(device: str) -> int:
     return int(match[1] or 0)
 
 
+def is_installed() -> bool:
+    """Whether cuda-python or pycuda can be imported."""
+    for module in _PACKAGES:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+        return True
+    return False
+
+
 def open_cuda(index: int = 0) -> Cuda:
     """Open a GPU through cuda-python, or through pycuda if cuda-python is not installed.
 

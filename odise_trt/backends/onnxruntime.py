@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from ..errors import BackendError
 from ..stage_spec import StageSpec
 from .base import Health, Options, StageFiles, check_inputs
-from .cuda import Cuda, device_index, open_cuda
+from .cuda import Cuda, device_index, is_installed, open_cuda
 from .device import DeviceTensor, check_tensors
 from .mapped_files import release_pages
 from .registry import BackendEntry
@@ -146,7 +145,7 @@ class OnnxRuntimeBackend:
 
         Without cuda-python or pycuda they have none, and take arrays of the host only.
         """
-        if any(importlib.util.find_spec(name) for name in ("cuda", "pycuda")):
+        if is_installed():
             self.cuda = open_cuda(index)
             self._options["user_compute_stream"] = str(self.cuda.stream)
 

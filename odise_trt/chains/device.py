@@ -28,8 +28,6 @@ from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_t
 
 #: Sizes of pictures whose vectors stay on the device.
 _MOST_SIZES = 8
-#: Most rows of a block, before engines and memory limit them.
-_MOST_ROWS = 4096
 
 
 class DeviceChain:
@@ -64,7 +62,7 @@ class DeviceChain:
         self._in_flight: deque[_OnItsWay] = deque()
         self._begun = self._done = 0
         with self._cuda.current():
-            at_once = {"windows": windows_per_run, "rows": _MOST_ROWS}
+            at_once = {"windows": windows_per_run, "rows": _most_rows(self._pipeline)}
             self._programs = Programs(self._pipeline, engines, device, at_once)
             self._residents = Residents(self._cuda, _MOST_SIZES)
             self._slots = [Slot(self._cuda, number) for number in range(self.depth)]
@@ -214,6 +212,12 @@ class DeviceChain:
             with suppress(BackendError):
                 self._cuda.wait_for(event)
             self._cuda.free_event(event)
+
+
+def _most_rows(pipeline: Pipeline) -> int:
+    """Return the most rows that a run of any step takes."""
+    stages = [pipeline.stages[step.stage] for step in pipeline.steps if step.repeat == "rows"]
+    return max((stage.axis("rows").maximum for stage in stages), default=1)
 
 
 class _OnItsWay:

@@ -54,8 +54,8 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Device memory of everything between the steps, and of the engines' scratch memory."""
-        return self.arena.bytes + self.most_scratch
+        """Device memory of everything that the steps make, and of the engines' scratch memory."""
+        return self.arena.bytes + self.most_scratch + self.kept_bytes
 
     @property
     def kept_bytes(self) -> int:

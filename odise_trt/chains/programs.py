@@ -190,7 +190,7 @@ class Programs:
         if smaller.bytes >= plan.bytes:
             raise DeviceMemoryError(
                 "the GPU has too little memory: beside the engines, a picture of this size needs"
-                f" {_mib(plan.bytes + plan.kept_bytes)}, {_mib(self._cuda.free_memory())} are free",
+                f" {_mib(plan.bytes)}, {_mib(self._cuda.free_memory())} are free",
                 _MORE_MEMORY,
             ) from error
         return smaller

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from onnx import helper
 
 from odise_trt.backends import open_backend
-from odise_trt.backends.device import DeviceTensor
+from odise_trt.backends.device import DeviceTensor, on_device
 from odise_trt.backends.tensorrt import TensorRTBackend
 from odise_trt.bundle.manifest import StageEntry
 from odise_trt.chains.plan import make_plan
@@ -183,3 +185,74 @@ def test_with_less_memory_fewer_rows_run_at_once(tmp_path: Path) -> None:
         ]
     assert [plan.per_run["running"] for plan in plans] == [100, 50, 1]
     assert [plan.reduced for plan in plans] == [{}, {"rows": 50}, {"rows": 1}]
+
+
+class OnnxRuntimeOnGpu:
+    """`onnxruntime` with the CUDA provider: what a session is opened with, and what is bound to it."""
+
+    __version__ = "1.32.0"
+    SessionOptions = staticmethod(lambda: SimpleNamespace(add_session_config_entry=lambda *entry: None))
+    GraphOptimizationLevel = SimpleNamespace(ORT_ENABLE_ALL=1, ORT_ENABLE_EXTENDED=2)
+
+    def __init__(self) -> None:
+        self.opened: Any = None
+        self.entries: list[tuple[str, str]] = []
+        self.bound: list[tuple[Any, ...]] = []
+
+    def get_available_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"]
+
+    def RunOptions(self) -> Any:
+        return SimpleNamespace(add_run_config_entry=lambda *entry: self.entries.append(entry))
+
+    def InferenceSession(self, path: str, options: Any, providers: Any) -> Any:
+        self.opened = providers
+        x, y = (SimpleNamespace(name=name, type="tensor(float)") for name in "xy")
+        binding = SimpleNamespace(
+            bind_input=lambda *given: self.bound.append(given),
+            bind_output=lambda *given: self.bound.append(given),
+        )
+        return SimpleNamespace(
+            get_providers=lambda: ["CUDAExecutionProvider"],
+            get_inputs=lambda: [x],
+            get_outputs=lambda: [y],
+            io_binding=lambda: binding,
+            run_with_iobinding=lambda given, options: self.bound.append(("ran", given is binding)),
+        )
+
+
+def test_onnxruntime_on_a_gpu_runs_on_our_stream_by_addresses_and_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, machine = OnnxRuntimeOnGpu(), Machine()
+    monkeypatch.setitem(sys.modules, "onnxruntime", package)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", machine.cuda)
+    (tmp_path / "double.onnx").write_bytes(b"graph")
+    backend = open_backend("onnxruntime", device="cuda:1")
+    found = on_device(backend)
+    assert found == (backend, machine.gpus[0])
+    assert machine.gpus[0].index == 1
+
+    engine = backend.open_stage(
+        tmp_path, StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
+    )
+    stream = str(machine.gpus[0].stream)
+    assert package.opened == [
+        ("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0", "user_compute_stream": stream})
+    ]
+    assert ("disable_synchronize_execution_providers", "1") in package.entries
+    x, y = DeviceTensor(4096, "float32", (5, 3)), DeviceTensor(8192, "float32", (5, 3))
+    engine.enqueue({"x": x}, {"y": y})  # type: ignore[attr-defined]
+    assert package.bound == [
+        ("x", "cuda", 1, np.dtype("float32"), (5, 3), 4096),
+        ("y", "cuda", 1, np.dtype("float32"), (5, 3), 8192),
+        ("ran", True),
+    ]
+
+
+def test_onnxruntime_on_a_gpu_without_cuda_python_takes_arrays_of_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", OnnxRuntimeOnGpu())
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.is_installed", lambda: False)
+    assert on_device(open_backend("onnxruntime", device="cuda")) is None

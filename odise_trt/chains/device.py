@@ -192,6 +192,11 @@ class DeviceChain:
                 one.made[task] = Outcome(fields, one.clock.seconds | own.seconds, one.notes)
         except BackendError as error:
             one.error = error
+        except BaseException:
+            one.error = BackendError("waiting for this picture was interrupted", "segment it again")
+            # Its memory goes to the next picture.
+            self._drain()
+            raise
         finally:
             self._done = max(self._done, one.number)
             for resident in one.shared:

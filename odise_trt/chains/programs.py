@@ -34,8 +34,8 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 #: Tasks, and the shapes of all that the host gives.
 PlanKey = tuple[tuple[Task, ...], tuple[tuple[str, Shape], ...]]
-#: A plan and all addresses: of what stays on the device, and of the picture's own memory.
-ProgramKey = tuple[PlanKey, tuple[int, ...], tuple[int, int]]
+#: A plan, how much of it runs at once, and addresses: of what stays on the device, and of the picture's own.
+ProgramKey = tuple[PlanKey, tuple[tuple[str, int], ...], tuple[int, ...], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class Programs:
             self._programs.clear()
             self.recordings.drop(lambda key: True)
         serials = tuple(one.serial for one in shared)
-        key: ProgramKey = (plan_key, serials, (slot.number, slot.moved))
+        per_run = tuple(sorted(plan.per_run.items()))
+        key: ProgramKey = (plan_key, per_run, serials, (slot.number, slot.moved))
         program = self._programs.get(key)
         if program is None:
             program = bind(plan, self._engines, addresses[0], there | up | down)
@@ -148,8 +149,8 @@ class Programs:
         """
 
         def wrong(key: Any) -> bool:
-            number, moved = key[2]
-            return not gone.isdisjoint(key[1]) or slots[number] != moved
+            _, _, serials, (number, moved) = key
+            return not gone.isdisjoint(serials) or slots[number] != moved
 
         for key in [key for key in self._programs if wrong(key)]:
             del self._programs[key]

@@ -23,6 +23,7 @@ from odise_trt.task import TASKS, Task
 from tests.stand_in import bundle as stand_in
 from tests.stand_in.cuda import StandInCuda
 from tests.stand_in.host import HostMemory
+from tests.stand_in.memory import DeviceFaultError
 from tests.stand_in.tensorrt import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -295,6 +296,29 @@ def test_a_run_that_fails_on_the_gpu_is_an_error_of_its_picture(own: OnStandIn, 
             pending.outcomes()
 
 
+def test_a_wait_that_is_interrupted_loses_one_picture_only(
+    own: OnStandIn, small: np.ndarray, expected: dict[Task, Result]
+) -> None:
+    pending = own.chain.begin(own.picture(small), own.job())
+
+    def interrupted(event: int) -> None:
+        del own.cuda.wait_for
+        raise KeyboardInterrupt
+
+    own.cuda.wait_for = interrupted  # the method again when this is deleted
+    with pytest.raises(KeyboardInterrupt):
+        pending.outcomes()
+    with pytest.raises(BackendError, match="was interrupted"):
+        pending.outcomes()
+    assert_same(own.segmenter.results(small, ("panoptic",)), expected, ("panoptic",))
+
+
+def test_the_stand_in_sees_a_wait_that_is_missing(own: OnStandIn, small: np.ndarray) -> None:
+    own.cuda.wait = lambda stream, event: None
+    with pytest.raises(DeviceFaultError, match="at the same time"):
+        own.segmenter(small)
+
+
 def test_closing_frees_everything_even_with_pictures_on_their_way(own: OnStandIn, small: np.ndarray) -> None:
     for _ in range(3):
         own.segmenter(small)
@@ -352,6 +376,7 @@ def test_too_little_memory_is_an_error_that_says_what_to_do(own: OnStandIn, smal
 
 
 def test_memory_that_runs_out_in_a_run_lets_less_run_at_once(own: OnStandIn, wide: np.ndarray) -> None:
+    own.segmenter(wide)
     own.machine.refuses["captioner"] = "Cuda failure: out of memory"
     with (
         pytest.warns(DeviceMemoryWarning, match="memory ran out"),
@@ -359,7 +384,10 @@ def test_memory_that_runs_out_in_a_run_lets_less_run_at_once(own: OnStandIn, wid
     ):
         own.segmenter(wide)
     own.machine.refuses.clear()
+    before = len(own.machine.ran)
     assert own.segmenter(wide).provenance["windows per run"] == 1
+    ran = [shapes["windows"][0] for stage, shapes in own.machine.ran[before:] if stage == "captioner"]
+    assert ran == [1, 1]
     assert own.segmenter.runs_on["at once"] == "up to 1 windows, 1 rows"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor as Array
+from torch.nn import functional as F
 
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
@@ -129,11 +130,9 @@ def not_finite(numbers: Array) -> Array:
 
 
 def _stitched(maps: Array, side: int, edge: int, tap_block: Array, tap_weight: Array) -> Array:
-    """Stitch maps (W, C, side * edge, side * edge): windows of `side` blocks, blocks of `edge` elements."""
-    channels = maps.shape[1]
-    taps, rows, columns = tap_block.shape
-    blocks = maps.reshape(maps.shape[0], channels, side, edge, side, edge).permute(0, 2, 4, 1, 3, 5)
-    chosen = blocks.reshape(-1, channels * edge * edge).index_select(0, tap_block.flatten()).to(torch.float32)
-    whole = (chosen.reshape(taps, rows, columns, -1) * tap_weight[..., None]).sum(0)
-    whole = whole.reshape(rows, columns, channels, edge, edge).permute(2, 0, 3, 1, 4)
-    return whole.reshape(1, channels, rows * edge, columns * edge).to(maps.dtype)
+    """Stitch maps (W, C, side * edge, side * edge): `side` blocks of `edge` elements."""
+    windows, channels = maps.shape[:2]
+    blocks = maps.view(windows, channels, side, edge, side, edge).permute(0, 2, 4, 1, 3, 5)
+    chosen = F.embedding(tap_block, blocks.flatten(3).flatten(0, 2)).to(torch.float32)
+    whole = (chosen * tap_weight[..., None]).sum(0)
+    return F.pixel_shuffle(whole.permute(2, 0, 1)[None], edge).to(maps.dtype)

@@ -16,8 +16,11 @@ POISON = 0xFF
 Clock = Mapping[int, int]
 
 
-class DeviceFaultError(AssertionError):
-    """The program did what CUDA leaves undefined, or refuses."""
+class DeviceFaultError(BaseException):
+    """The program did what CUDA leaves undefined, or refuses.
+
+    It is no `Exception`: nothing in the product may take it for an error of a library.
+    """
 
 
 @dataclass(frozen=True)

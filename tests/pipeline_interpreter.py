@@ -44,10 +44,15 @@ class Interpreter:
         wanted = set(tasks)
         for step in self.manifest.pipeline:
             if step.serves(wanted):
-                inputs = {name: tensors[source] for name, source in step.inputs.items()}
-                found = self._repeated(step, inputs) if step.repeat else self._once(step.stage, inputs)
-                tensors |= {f"{step.stage}.{name}": array for name, array in found.items()}
+                self.step(step.stage, tensors)
         return tensors
+
+    def step(self, stage: str, tensors: Arrays) -> None:
+        """Run one step on tensors, and add what it gives to them."""
+        step = next(step for step in self.manifest.pipeline if step.stage == stage)
+        inputs = {name: tensors[source] for name, source in step.inputs.items()}
+        found = self._repeated(step, inputs) if step.repeat else self._once(stage, inputs)
+        tensors.update({f"{stage}.{name}": array for name, array in found.items()})
 
     def _repeated(self, step: Step, inputs: Arrays) -> Arrays:
         spec = self.specs[step.stage]

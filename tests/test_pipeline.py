@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_interpreter import Arrays, Interpreter
 
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.chains.vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
@@ -15,6 +14,7 @@ from odise_trt.preprocess import load_image, resize_shortest
 from odise_trt.segments import Instance, Segment
 from odise_trt.text_table import TextTable
 from reference.scenes import SCENE_VOCABULARY, make_scene
+from tests.pipeline_interpreter import Arrays, Interpreter
 
 PHOTO = Path(__file__).parent.parent / "assets" / "photo.jpg"
 #: Pixels in a million that may differ: within rounding of a tie.

@@ -16,6 +16,7 @@ from reference.preset import Preset
 from .axes import image_axes
 from .chain_stage import ChainStage
 from .examples import mask_logits
+from .largest import first_largest, nearly_equal
 from .resized_masks import masks_tensor
 from .stitch import not_finite
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 VOCABULARIES = {
     "usual": ((1, 270, 4096), (1, 133, 2048), (1, 4, 32)),
     "large": ((1, 3000, 65536), (1, 1336, 20000), (1, 6, 64)),
-    "names": ((1, 512, 16384), (1, 8, 256), (1, 64, 1024)),
+    "names": ((1, 2048, 16384), (1, 133, 2048), (1, 64, 256)),
 }
 
 
@@ -162,6 +163,10 @@ class Classify(ChainStage):
         logits = (normal(1, queries, 2),) if preset.kind == "caption" else ()
         return (*embeds, masks, *tables, names, weight, torch.tensor([0.1]), *logits)
 
+    def undecided(self, *inputs: Array) -> dict[str, Array]:
+        """See `StageWrapper.undecided`."""
+        return {"category": nearly_equal(self(*inputs)[0], 1)}
+
     def forward(
         self,
         mask_embed: Array,
@@ -204,17 +209,3 @@ def _best_name(unit: Array, text: Array, synonyms: Array) -> Array:
     """Cosines of masks (Q, D) with the best name of each category, (Q, K)."""
     cosine = torch.matmul(text, unit.T)
     return cosine.index_select(0, synonyms.flatten()).unflatten(0, synonyms.shape).amax(1).T
-
-
-def first_largest(values: Array, largest: Array, axis: int) -> Array:
-    """Return the first index of the largest value along one axis, int64. An engine may take any of equals.
-
-    Args:
-        largest: the largest values, without the axis.
-    """
-    size = values.shape[axis]
-    places = torch.arange(size, dtype=torch.float32)
-    places = places.reshape([-1 if one == axis else 1 for one in range(values.ndim)])
-    reached = values >= largest.unsqueeze(axis)
-    # For NaN, which reaches nothing, it is the last one: an index that exists.
-    return torch.where(reached, places, places.amax(axis, keepdim=True)).amin(axis).to(torch.int64)

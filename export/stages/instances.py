@@ -16,6 +16,7 @@ from .axes import image_axes, row_axes, row_profiles
 from .chain_examples import resizing
 from .chain_stage import ChainStage
 from .examples import mask_logits
+from .largest import ROUNDING
 from .resized_masks import axis_tensors, masks_tensor, resized
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ class Instances(ChainStage):
             torch.randint(9, (sizes["padded_width"], count), generator=generator).to(torch.float32),
             torch.rand(count, generator=generator),
         )
+
+    def undecided(self, *inputs: Array) -> dict[str, Array]:
+        """See `StageWrapper.undecided`."""
+        pred_masks, instance_query, *axes = inputs
+        logits = resized(pred_masks[0].index_select(0, instance_query), *axes[:4])
+        # Beyond the output all logits are exactly 0, in every engine.
+        beyond = axes[3].sum(1) == 0
+        near_edge = (logits.abs() <= ROUNDING) & ~beyond
+        return {"instance_bits": near_edge.unflatten(2, (-1, 8)).any(3).transpose(0, 1)}
 
     def forward(
         self,

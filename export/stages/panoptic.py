@@ -16,8 +16,8 @@ from reference.preset import Preset
 from .axes import image_axes, row_axes, row_profiles
 from .chain_examples import resizing, scores
 from .chain_stage import ChainStage
-from .classify import first_largest
 from .examples import mask_logits
+from .largest import ROUNDING, first_largest, nearly_equal
 from .resized_masks import axis_tensors, masks_tensor, resized
 
 if TYPE_CHECKING:
@@ -121,6 +121,15 @@ class Panoptic(ChainStage):
             torch.randint(9, (queries,), generator=generator),
         )
 
+    def undecided(self, *inputs: Array) -> dict[str, Array]:
+        """See `StageWrapper.undecided`."""
+        pred_masks, score, *axes = inputs
+        logits = resized(pred_masks[0], *axes[:4])
+        near_edge = logits.abs() <= ROUNDING
+        values = _products(logits, score)
+        edge_of_winner = near_edge.gather(0, first_largest(values, values.amax(0), 0)[None])[0]
+        return {"code": nearly_equal(values, 0) | edge_of_winner, "whole": near_edge.any(2).any(1)}
+
     def forward(
         self,
         pred_masks: Array,
@@ -135,8 +144,7 @@ class Panoptic(ChainStage):
         """See the class."""
         logits = resized(pred_masks[0], row_index, row_weight, column_index, column_weight)
         whole = (logits >= 0).to(torch.float32).sum((1, 2)).to(torch.int32)
-        # A query that does not compete is at -1 everywhere, below every product.
-        value = torch.sigmoid(logits) * score.clamp(min=0)[:, None, None] + score.clamp(max=0)[:, None, None]
+        value = _products(logits, score)
         best = value.amax(0)
         winner = first_largest(value, best, 0)
         half = 0.5 * score.index_select(0, winner.flatten()).unflatten(0, winner.shape)
@@ -149,3 +157,8 @@ class Panoptic(ChainStage):
         row_counts = torch.matmul(highs.transpose(1, 2), lows).flatten(1)
         column_counts = torch.matmul(highs.permute(1, 2, 0), lows.transpose(0, 1)).flatten(1)
         return code.to(torch.uint8), row_counts, column_counts_so_far + column_counts, whole_so_far + whole
+
+
+def _products(logits: Array, score: Array) -> Array:
+    """Return what queries compete with. One that does not is at -1 everywhere, below every product."""
+    return torch.sigmoid(logits) * score.clamp(min=0)[:, None, None] + score.clamp(max=0)[:, None, None]

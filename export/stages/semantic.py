@@ -15,8 +15,8 @@ from reference.preset import Preset
 from .axes import image_axes
 from .chain_examples import class_probabilities, resizing
 from .chain_stage import ChainStage
-from .classify import first_largest
 from .examples import mask_logits
+from .largest import first_largest, nearly_equal
 from .resized_masks import axis_tensors, masks_tensor, resized
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ class Semantic(ChainStage):
             *resizing(model.preset, sizes, "output_width"),
         )
 
+    def undecided(self, *inputs: Array) -> dict[str, Array]:
+        """See `StageWrapper.undecided`."""
+        return {"semantic": nearly_equal(self._values(*inputs), 0)}
+
     def forward(
         self,
         pred_masks: Array,
@@ -123,6 +127,10 @@ class Semantic(ChainStage):
         column_weight: Array,
     ) -> Array:
         """See the class."""
-        masks = torch.sigmoid(resized(pred_masks[0], row_index, row_weight, column_index, column_weight))
-        values = torch.matmul(probabilities.T, masks.flatten(1))
-        return first_largest(values, values.amax(0), 0).to(torch.int32).unflatten(0, masks.shape[1:])
+        values = self._values(pred_masks, probabilities, row_index, row_weight, column_index, column_weight)
+        return first_largest(values, values.amax(0), 0).to(torch.int32)
+
+    def _values(self, pred_masks: Array, probabilities: Array, *axes: Array) -> Array:
+        """Return the sum of each category at each pixel, (K, rows, columns)."""
+        masks = torch.sigmoid(resized(pred_masks[0], *axes))
+        return torch.matmul(probabilities.T, masks.flatten(1)).unflatten(1, masks.shape[1:])

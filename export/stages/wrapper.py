@@ -55,6 +55,13 @@ class StageWrapper(nn.Module, ABC):
     def declare(cls, preset: Preset) -> StageSpec:
         """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
 
+    def undecided(self, *inputs: Tensor) -> Mapping[str, Tensor]:
+        """Return where rounding decides for these inputs: integer output -> bool tensor of its shape.
+
+        There, and only there, a graph may give another integer than the reference.
+        """
+        return {}
+
     @classmethod
     def step(cls, preset: Preset) -> Step | None:
         """Return how the stage runs in the pipeline. None: it is not part of it."""

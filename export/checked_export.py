@@ -107,7 +107,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     with _enough_memory(name), Measure() as measure:
         graph = export_stage(stage, spec, place, precision=precision, opset=request.opset, lacks=task.lacks)
         with runner(graph, spec, precision, task.backend) as run:
-            for sizes in check_sizes(spec, request.parity_limits):
+            for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
                 cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
                 rows += check_onnx(run, spec, cases, precision, task.backend or ONNX)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,9 @@ from odise_trt.bundle.bundle import sha256_of_files
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
 from odise_trt.errors import BackendError, BundleError
 from odise_trt.files.writing import writing
+from odise_trt.pipeline import Step
 from reference.checkpoint import WeightsDescription
+from reference.preset import Preset
 
 from .checked_export import CheckedExport
 from .measure import Measure
@@ -27,7 +29,7 @@ from .parity_report import write_report
 from .plan import Request, Target, existing
 from .reporter import Reporter
 from .shared_weights import SharedWeights
-from .stages import all_stages
+from .stages import StageWrapper, all_stages, steps
 from .tokenizer import check_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:
@@ -195,10 +197,17 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
         parity=tuple(rows),
         precision_map=_precision_map(tuple(entries), target.precision),
         tools=bundle.tools,
+        pipeline=_pipeline(model.preset, entries),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     with bundle.writer.file(MANIFEST):
         manifest.write(folder)
+
+
+def _pipeline(preset: Preset, entries: Collection[str]) -> tuple[Step, ...]:
+    """Return the steps of a bundle. None if it lacks one of their stages."""
+    found = steps(preset)
+    return found if all(step.stage in entries for step in found) else ()
 
 
 def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
@@ -209,18 +218,17 @@ def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
 
 
 def _precision_map(names: Sequence[str], precision: str) -> dict[str, object]:
-    if precision == "fp32":
-        return {name: {"weights": "float32", "float32": ["everything"]} for name in names}
     stages = all_stages()
+    return {name: _precision_of(stages[name], stages[name].computes_in(precision)) for name in names}
+
+
+def _precision_of(stage: type[StageWrapper], precision: str) -> dict[str, object]:
+    if precision == "fp32":
+        return {"weights": "float32", "float32": ["everything"]}
     if precision == "fp16":
-        return {name: {"weights": "float16", "float32": list(stages[name].islands)} for name in names}
+        return {"weights": "float16", "float32": list(stage.islands)}
     return {
-        name: {
-            "weights": "float32, rounded by the engine",
-            "bfloat16": [_IN_BF16],
-            "float32": ["the other parts"],
-        }
-        if stages[name].computes_in(precision) == precision
-        else {"weights": "float32", "float32": ["everything"]}
-        for name in names
+        "weights": "float32, rounded by the engine",
+        "bfloat16": [_IN_BF16],
+        "float32": ["the other parts"],
     }

@@ -83,6 +83,10 @@ class VocabularyWarning(OdiseWarning):
     """A vocabulary can be read in two ways. The message says which one was used."""
 
 
+class DeviceMemoryWarning(OdiseWarning):
+    """A GPU has too little free memory for what was asked. The message says what was done instead."""
+
+
 def notify(warning: OdiseWarning) -> None:
     """Issue a warning that names the calling line outside of this package."""
     frame, level = sys._getframe(1), 2
@@ -97,6 +101,10 @@ class BundleError(OdiseError):
 
 class BackendError(OdiseError):
     """A backend that is not installed, finds no device, or fails to run an engine."""
+
+
+class DeviceMemoryError(BackendError):
+    """A GPU that has too little free memory."""
 
 
 class OutputError(OdiseError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
@@ -87,7 +87,7 @@ class Executor:
             engines: dict[str, Engine] = {}
             # The largest comes first: while it is opened it needs most, and then nothing else is there yet.
             for stage in sorted(stages, key=lambda name: -_size(bundle, name)):
-                with _errors_of(stage):
+                with errors_of(stage):
                     engines[stage] = backend.open_stage(bundle.folder, manifest.stage(stage))
                 resources.callback(engines[stage].close)
             return cls(bundle, backend, engines, resources.pop_all())
@@ -98,17 +98,27 @@ class Executor:
         Raises:
             BackendError: the stage failed, or gave numbers that are not finite.
         """
-        if stage not in self._engines:
-            raise BackendError("the segmenter was closed")
-        with _errors_of(stage):
-            outputs = self._engines[stage].run(inputs)
+        engine = self.engine(stage)
+        with errors_of(stage):
+            outputs = engine.run(inputs)
         for name, array in outputs.items():
             if not np.isfinite(array).all():
-                raise BackendError(
-                    f"stage {stage} gave {name} with numbers that are not finite",
-                    "look at the bundle's parity (odise-trt inspect), or build it in fp32",
-                )
+                raise not_finite(stage, name)
         return outputs
+
+    def engine(self, stage: str) -> Engine:
+        """Return the engine of a loaded stage.
+
+        Raises:
+            BackendError: the executor was closed.
+        """
+        if stage not in self._engines:
+            raise BackendError("the segmenter was closed")
+        return self._engines[stage]
+
+    def before_close(self, callback: Callable[[], None]) -> None:
+        """Call this before the engines that are loaded now are freed."""
+        self._resources.callback(callback)
 
     def load(self, stage: str) -> None:
         """Load the engine of a further stage. It is kept until `close`. Loading it twice is allowed.
@@ -122,7 +132,7 @@ class Executor:
         if not self._engines:
             raise BackendError("the segmenter was closed")
         entry = self._bundle.manifest.stage(stage)
-        with _errors_of(stage):
+        with errors_of(stage):
             engine = self.backend.open_stage(self._bundle.folder, entry)
         self._resources.callback(engine.close)
         self._engines[stage] = engine
@@ -189,7 +199,7 @@ class Executor:
             raise BackendError("the segmenter was closed")
         entry = self._bundle.manifest.stage(TEXT_ENCODER)
         most = entry.spec.axis("texts").maximum
-        with _errors_of(TEXT_ENCODER), ExitStack() as resources:
+        with errors_of(TEXT_ENCODER), ExitStack() as resources:
             engine = self.backend.open_stage(self._bundle.folder, entry)
             resources.callback(engine.close)
             parts = [
@@ -204,6 +214,14 @@ class Executor:
         """Free engines and backend. Closing twice is allowed."""
         self._engines = {}
         self._resources.close()
+
+
+def not_finite(stage: str, tensor: str) -> BackendError:
+    """Return the error for an engine whose output has numbers that are infinite or no numbers."""
+    return BackendError(
+        f"stage {stage} gave {tensor} with numbers that are not finite",
+        "look at the bundle's parity (odise-trt inspect), or build it in fp32",
+    )
 
 
 def windows_per_run(bundle: Bundle, device: str | None, asked: int | None = None) -> int:
@@ -235,12 +253,12 @@ def _size(bundle: Bundle, stage: str) -> int:
 
 
 @contextmanager
-def _errors_of(stage: str) -> Iterator[None]:
+def errors_of(stage: str) -> Iterator[None]:
     """Turn any error of a library in this stage into a `BackendError` that names the stage."""
     try:
         yield
     except BackendError as error:
-        if stage in error.message and (error.hint or not _is_about_memory(error.message)):
+        if stage in error.message and (error.hint or not is_about_memory(error.message)):
             raise
         message = error.message if stage in error.message else f"stage {stage}: {error.message}"
         raise BackendError(message, error.hint or _hint(message)) from error
@@ -252,9 +270,10 @@ def _errors_of(stage: str) -> Iterator[None]:
         raise BackendError(message, _hint(f"{type(error).__name__} {message}")) from error
 
 
-def _is_about_memory(message: str) -> bool:
+def is_about_memory(message: str) -> bool:
+    """Whether a library's message says that memory ran out."""
     return any(word in message.lower() for word in ("memory", "allocat"))
 
 
 def _hint(message: str) -> str | None:
-    return _LESS if _is_about_memory(message) else None
+    return _LESS if is_about_memory(message) else None

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, cast
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .chains import Chain, HostChain, Job, Outcome
+from .chains import Chain, Job, Outcome, open_chain
 from .errors import ArgumentError, BackendError, VocabularyError
 from .executor import Executor, windows_per_run
 from .extraction import extract
@@ -130,7 +130,11 @@ class Segmenter:
             keep,
             chunk=sys.maxsize,
         )
-        chain = HostChain(bundle, executor, constants, limit)
+        try:
+            chain = open_chain(bundle, executor, constants, limit)
+        except BaseException:
+            executor.close()
+            raise
         segmenter = cls(bundle, executor, chain, tables, limit)
         if words is not None:
             try:
@@ -370,7 +374,7 @@ class Segmenter:
                 image=prepared.picture.pixels,
                 vocabulary=job.table.vocabulary,
                 timings=_added({"preprocess": prepared.seconds}, outcome.seconds),
-                provenance=provenance,
+                provenance={**provenance, **outcome.notes},
                 source=prepared.path,
                 **outcome.fields,
             )

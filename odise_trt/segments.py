@@ -84,7 +84,8 @@ class SegmentedImage:
         semantic: int32 (H, W), each pixel's index into the vocabulary. -1: no category.
         instances: objects, best first.
         timings: seconds per stage, in the order they ran.
-        provenance: what made the result: "bundle", "preset", "backend", "precision", "seeded".
+        provenance: what made the result: "bundle", "preset", "backend", "precision", "seeded". On a GPU with
+            little memory also "windows per run" and "rows per run".
         source: the absolute path of the image. None: it was no file.
     """
 

@@ -7,8 +7,9 @@ import torch, since the runtime reads the same declaration back from a bundle's 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -20,6 +21,7 @@ COMPUTE = "compute"
 #: Precision of a build -> dtype of the tensors between its stages. In bf16 the engine rounds inside a stage.
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "float32"}
 
+_BYTES = {"float32": 4, "float16": 2, "int64": 8, "int32": 4, "uint8": 1}
 _DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
 #: Size in a manifest, limited to what a tensor can have, so that arithmetic with sizes is safe.
 Size = Annotated[int, within(1, 2**31 - 1)]
@@ -139,6 +141,11 @@ class StageSpec:
         for name, (least, typical, most) in ordered:
             if name not in axes or not least <= typical <= most:
                 raise MisfitError(self.name, f"has {name} from {least} to {most}, typically {typical}")
+
+
+def bytes_of(dtype: str, shape: Iterable[int]) -> int:
+    """Return the bytes of a tensor with a dtype of `Tensor` (but `COMPUTE`) and these sizes."""
+    return math.prod(shape) * _BYTES[dtype]
 
 
 def _axis_of(dimension: str) -> str | None:

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from odise_trt.pipeline import Step
+from reference.preset import Preset
+
 from .wrapper import StageWrapper
 
 #: Name of a stage -> class of the stage. The module with the class has the name of the stage.
 _CLASSES = {
+    "cut": "Cut",
     "captioner": "Captioner",
     "features": "Features",
+    "stitch": "Stitch",
     "mask_head": "MaskHead",
     "clip_pool": "ClipPool",
+    "classify": "Classify",
+    "panoptic": "Panoptic",
+    "assign": "Assign",
+    "paint": "Paint",
+    "semantic": "Semantic",
+    "top_instances": "TopInstances",
+    "instances": "Instances",
     "text_encoder": "TextEncoder",
 }
 
@@ -39,4 +51,9 @@ def all_stages() -> dict[str, type[StageWrapper]]:
     return STAGES | OPTIONAL_STAGES
 
 
-__all__ = ["OPTIONAL_STAGES", "STAGES", "StageWrapper", "all_stages"]
+def steps(preset: Preset) -> tuple[Step, ...]:
+    """Return the pipeline: the steps of all stages that have one, in the order they run."""
+    return tuple(step for stage in STAGES.values() if (step := stage.step(preset)) is not None)
+
+
+__all__ = ["OPTIONAL_STAGES", "STAGES", "StageWrapper", "all_stages", "steps"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor as Array
 
+from odise_trt.pipeline import Step
 from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
 from reference.preset import Preset
 
@@ -47,6 +48,11 @@ class Captioner(StageWrapper):
             axes=window_axes(preset),
             profiles=window_profiles(preset),
         )
+
+    @classmethod
+    def step(cls, preset: Preset) -> Step:
+        """See `StageWrapper.step`."""
+        return Step("captioner", {"windows": "cut.windows"}, repeat="windows")
 
     @classmethod
     def examples(

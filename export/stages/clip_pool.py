@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor as Array
 
+from odise_trt.pipeline import Step
 from odise_trt.stage_spec import StageSpec, Tensor
 from reference.preset import Preset
 
@@ -48,6 +49,11 @@ class ClipPool(StageWrapper):
             axes=image_axes(preset),
             profiles=image_profiles(preset),
         )
+
+    @classmethod
+    def step(cls, preset: Preset) -> Step:
+        """See `StageWrapper.step`."""
+        return Step("clip_pool", {"clip_image": "cut.clip_image", "pred_masks": "mask_head.pred_masks"})
 
     @classmethod
     def examples(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor as Array
 
+from odise_trt.pipeline import Step
 from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
 from reference.model.backbone import PYRAMID
 from reference.preset import Preset
@@ -59,6 +60,19 @@ class Features(StageWrapper):
             ),
             axes=window_axes(preset),
             profiles=window_profiles(preset),
+        )
+
+    @classmethod
+    def step(cls, preset: Preset) -> Step:
+        """See `StageWrapper.step`."""
+        return Step(
+            "features",
+            {
+                "windows": "cut.windows",
+                "cond_inputs": "captioner.cond_inputs",
+                "cond_emb": "captioner.cond_emb",
+            },
+            repeat="windows",
         )
 
     @classmethod

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor as Array
 from torch.nn import functional as F
 
+from odise_trt.pipeline import Step
 from odise_trt.stage_spec import COMPUTE, StageSpec, Tensor
 from reference.preset import Preset
 
@@ -72,6 +73,11 @@ class MaskHead(StageWrapper):
             axes=image_axes(preset),
             profiles=image_profiles(preset),
         )
+
+    @classmethod
+    def step(cls, preset: Preset) -> Step:
+        """See `StageWrapper.step`."""
+        return Step("mask_head", {name: f"stitch.{name}" for name in STRIDES})
 
     @classmethod
     def examples(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from odise_trt.pipeline import Step
 from odise_trt.stage_spec import StageSpec
 from reference.preset import Preset
 
@@ -29,18 +30,21 @@ class StageWrapper(nn.Module, ABC):
             fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
             float32 are float32 too, see `export.precision`.
         islands: the float32 parts of an fp16 build in words, for the manifest.
-        bf16: whether the stage computes in bf16 in a bf16 build. Otherwise it computes in fp32 there.
+        fp16, bf16: whether the stage computes in fp16 in an fp16 build, and in bf16 in a bf16 build. If not,
+            it computes in fp32 there.
     """
 
     scenes: ClassVar[int] = 1
     float32: ClassVar[tuple[str, ...]] = ()
     islands: ClassVar[tuple[str, ...]] = ("normalisation statistics", "softmax")
+    fp16: ClassVar[bool] = True
     bf16: ClassVar[bool] = True
 
     @classmethod
     def computes_in(cls, precision: str) -> str:
         """Return the precision that the stage computes in, in a build of `precision`."""
-        return "fp32" if precision == "bf16" and not cls.bf16 else precision
+        computes = {"fp32": True, "fp16": cls.fp16, "bf16": cls.bf16}[precision]
+        return precision if computes else "fp32"
 
     @abstractmethod
     def __init__(self, model: ODISE) -> None:
@@ -50,6 +54,26 @@ class StageWrapper(nn.Module, ABC):
     @abstractmethod
     def declare(cls, preset: Preset) -> StageSpec:
         """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
+
+    def undecided(self, *inputs: Tensor) -> Mapping[str, Tensor]:
+        """Return where rounding decides for these inputs: integer output -> bool tensor of its shape.
+
+        There, and only there, a graph may give another integer than the reference.
+        """
+        return {}
+
+    @classmethod
+    def step(cls, preset: Preset) -> Step | None:
+        """Return how the stage runs in the pipeline. None: it is not part of it."""
+        return None
+
+    @classmethod
+    def sizes(cls, preset: Preset) -> tuple[Mapping[str, int], ...]:
+        """Return the axis sizes to check the stage at. Empty: those of `export.parity.check_sizes`.
+
+        For stages whose sizes depend on each other.
+        """
+        return ()
 
     @classmethod
     @abstractmethod

@@ -47,6 +47,25 @@ class Health:
     needs: str = ""
 
 
+class Shaped(Protocol):
+    """An array, or a tensor of a device."""
+
+    @property
+    def dtype(self) -> Any:
+        """Its dtype. Its text is that of declarations."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """The number of its dimensions."""
+        ...
+
+
 class StageFiles(Protocol):
     """The files of one stage and their declaration. An entry of a bundle's manifest fits this protocol."""
 
@@ -132,7 +151,7 @@ def host_os() -> str:
     return f"{platform.system()}-{platform.machine()}".lower()
 
 
-def check_inputs(spec: StageSpec, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+def check_inputs(spec: StageSpec, inputs: Mapping[str, Shaped]) -> dict[str, int]:
     """Compare the inputs of a call with the stage's declaration.
 
     Returns:
@@ -200,7 +219,7 @@ def _name(spec: StageSpec, tensor: Tensor) -> str:
     return f"stage {spec.name}: input {tensor.name}"
 
 
-def _misfit(spec: StageSpec, tensor: Tensor, array: np.ndarray, why: str = "") -> BackendError:
+def _misfit(spec: StageSpec, tensor: Tensor, array: Shaped, why: str = "") -> BackendError:
     shape = ", ".join(str(dimension) for dimension in tensor.shape)
     because = f"; {why}" if why else ""
     return BackendError(f"{_name(spec, tensor)} has shape {array.shape}, declared ({shape}){because}")

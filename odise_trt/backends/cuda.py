@@ -1,20 +1,31 @@
-"""Device memory, copies and a stream, through cuda-python or pycuda (whichever is installed)."""
+"""A GPU as the runtime uses it: memory, copies, streams, events and recorded graphs.
+
+It goes through cuda-python or pycuda, whichever is installed. cuda-python comes first, since pycuda has no
+CUDA graphs.
+"""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from ..errors import BackendError
+from ..errors import BackendError, DeviceMemoryError
+from .registry import resolve
 
 _INSTALL = "pip install cuda-python (or pycuda)"
-_DRIVER = "install NVIDIA's driver, or use a bundle for the backend onnxruntime"
+# Module of a package -> what opens a GPU through it.
+_PACKAGES = {
+    "cuda.bindings.runtime": "odise_trt.backends.cuda_python:open_cuda_python",
+    "pycuda.driver": "odise_trt.backends.cuda_pycuda:open_pycuda",
+}
+#: What to do without a driver, and when memory runs out.
+NO_DRIVER = "install NVIDIA's driver, or use a bundle for the backend onnxruntime"
+LESS_MEMORY = "close what else uses the GPU, take a smaller picture, or open with max_windows=1"
 
 
 @dataclass(frozen=True)
@@ -35,42 +46,122 @@ class Device:
 
 
 class Cuda(Protocol):
-    """One GPU and one stream on it. Addresses are plain integers, sizes are in bytes.
+    """One GPU and three streams on it. Addresses and handles are plain integers, sizes are in bytes.
 
     CUDA has a current GPU per thread. The host program may change it between two calls. So every method
     below, and any other work on this GPU, must be called within `current`.
+
+    Work on one stream runs in order. Work on two streams runs in any order, unless one waits for an event
+    that was recorded on the other.
     """
 
     device: Device
-    #: Handle of the stream that copies and engines run on, in order.
+    #: Handle of the stream that engines run on.
     stream: int
+    #: Handles of two streams for copies that overlap with the engines.
+    uploads: int
+    downloads: int
+    #: The package that this goes through.
+    through: str
+    #: Whether work can be recorded into CUDA graphs.
+    can_record: bool
 
     def current(self) -> AbstractContextManager[None]:
         """Make this the thread's current GPU inside the block. Restore the former one afterwards."""
         ...
 
+    def free_memory(self) -> int:
+        """Return the bytes of device memory that nobody has allocated."""
+        ...
+
     def allocate(self, size: int) -> int:
-        """Allocate device memory, aligned to at least 256 bytes, and return its address."""
+        """Allocate device memory, aligned to at least 256 bytes, and return its address.
+
+        Raises:
+            DeviceMemoryError: the device has too little memory.
+        """
         ...
 
     def free(self, address: int) -> None:
-        """Free device memory."""
+        """Free device memory. No queued work may use it."""
         ...
 
-    def upload(self, address: int, array: np.ndarray) -> None:
-        """Copy a contiguous array to the device. The array must not change before `synchronize`."""
+    def allocate_pinned(self, size: int) -> np.ndarray:
+        """Allocate host memory that the device copies without a detour, uint8 (size,)."""
         ...
 
-    def download(self, array: np.ndarray, address: int) -> None:
-        """Copy from the device into a contiguous array. The array is filled after `synchronize`."""
+    def free_pinned(self, array: np.ndarray) -> None:
+        """Free what `allocate_pinned` returned. No queued work may use it."""
+        ...
+
+    def upload(self, address: int, array: np.ndarray, stream: int | None = None) -> None:
+        """Copy a contiguous array to the device. It must not change before the copy has run.
+
+        Args:
+            address: where it goes.
+            array: of pinned memory, if the call shall not wait for the copy.
+            stream: None: `stream`, in order with the engines.
+        """
+        ...
+
+    def download(self, array: np.ndarray, address: int, stream: int | None = None) -> None:
+        """Copy from the device into a contiguous array. It is filled when the copy has run, see `upload`."""
+        ...
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy within the device, in order with the engines."""
+        ...
+
+    def clear(self, address: int, size: int) -> None:
+        """Fill device memory with zeros, in order with the engines."""
         ...
 
     def synchronize(self) -> None:
-        """Wait for the stream. Errors of earlier work on the stream are raised here."""
+        """Wait for the stream of the engines. Errors of earlier work on it are raised here."""
+        ...
+
+    def event(self) -> int:
+        """Make an event."""
+        ...
+
+    def record(self, event: int, stream: int) -> None:
+        """Let the event happen when the work that the stream has now is done."""
+        ...
+
+    def wait(self, stream: int, event: int) -> None:
+        """Let the stream wait for an event that was recorded. The call does not wait."""
+        ...
+
+    def wait_for(self, event: int) -> None:
+        """Wait until the event has happened. Errors of earlier work are raised here."""
+        ...
+
+    def free_event(self, event: int) -> None:
+        """Free an event."""
+        ...
+
+    def begin_recording(self) -> None:
+        """Record what is queued on `stream` from now on, instead of running it."""
+        ...
+
+    def end_recording(self) -> int:
+        """Return the handle of what was recorded.
+
+        Raises:
+            BackendError: something was queued that cannot be recorded. The stream can be used again.
+        """
+        ...
+
+    def launch(self, graph: int) -> None:
+        """Queue a recorded graph on `stream`."""
+        ...
+
+    def free_graph(self, graph: int) -> None:
+        """Free a recorded graph. It must not be queued."""
         ...
 
     def close(self) -> None:
-        """Free the stream."""
+        """Free the streams."""
         ...
 
 
@@ -82,16 +173,28 @@ class Buffer:
         self._size = 0
         self._address = 0
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self._size
+
     def reserve(self, size: int) -> int:
-        """Return the address of at least `size` bytes. Addresses from earlier calls become invalid."""
+        """Return the address of at least `size` bytes. When it grows, addresses from earlier calls end.
+
+        Raises:
+            DeviceMemoryError: the device has too little memory. The buffer is empty then.
+        """
         if size > self._size:
+            if self._size:
+                # Queued work may still use the old memory.
+                self._cuda.synchronize()
             self.close()
             self._address = self._cuda.allocate(size)
             self._size = size
         return self._address
 
     def close(self) -> None:
-        """Free the memory. The buffer can be used again."""
+        """Free the memory, which no queued work may use. The buffer can be used again."""
         if self._size:
             self._cuda.free(self._address)
         self._size = self._address = 0
@@ -109,140 +212,44 @@ def device_index(device: str) -> int:
     return int(match[1] or 0)
 
 
+def is_installed() -> bool:
+    """Whether cuda-python or pycuda can be imported."""
+    for module in _PACKAGES:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+        return True
+    return False
+
+
 def open_cuda(index: int = 0) -> Cuda:
     """Open a GPU through cuda-python, or through pycuda if cuda-python is not installed.
 
     Raises:
         BackendError: neither is installed, there is no such GPU, or there is no driver for it.
     """
-    for module, cuda in (("cuda.bindings.runtime", _CudaPython), ("pycuda.driver", _PyCuda)):
+    for module, opens in _PACKAGES.items():
         try:
             found = importlib.import_module(module)
         except ImportError:
             continue
-        return cuda(found, index)
+        opened: Cuda = resolve(opens)(found, index)
+        return opened
     raise BackendError("GPU backends need cuda-python or pycuda, and neither is installed", _INSTALL)
 
 
-class _CudaPython:
-    def __init__(self, runtime: Any, index: int) -> None:
-        self._runtime, self._index = runtime, index
-        _check_index(index, self._call("cudaGetDeviceCount", hint=_DRIVER))
-        properties = self._call("cudaGetDeviceProperties", index)
-        self.device = Device(
-            name=properties.name.decode().rstrip("\0"),
-            compute_capability=f"{properties.major}.{properties.minor}",
-            driver=_version(self._call("cudaDriverGetVersion")),
-            memory_bytes=int(properties.totalGlobalMem),
-        )
-        with self.current():
-            # This stream does not wait for the default stream, which other libraries in the process may use.
-            self._stream = self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
-        self.stream = int(self._stream)
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        before = self._call("cudaGetDevice")
-        self._call("cudaSetDevice", self._index)
-        try:
-            yield
-        finally:
-            self._call("cudaSetDevice", before)
-
-    def allocate(self, size: int) -> int:
-        return int(self._call("cudaMalloc", size))
-
-    def free(self, address: int) -> None:
-        self._call("cudaFree", address)
-
-    def upload(self, address: int, array: np.ndarray) -> None:
-        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._call("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self._stream)
-
-    def download(self, array: np.ndarray, address: int) -> None:
-        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self._stream)
-
-    def synchronize(self) -> None:
-        self._call("cudaStreamSynchronize", self._stream)
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._call("cudaStreamDestroy", self._stream)
-            self._stream = None
-
-    def _call(self, function: str, *arguments: Any, hint: str | None = None) -> Any:
-        # Every function of cuda-python returns a tuple that starts with a status.
-        status, *values = getattr(self._runtime, function)(*arguments)
-        if status != self._runtime.cudaError_t.cudaSuccess:
-            _, text = self._runtime.cudaGetErrorString(status)
-            raise BackendError(f"CUDA: {function} failed: {text.decode()} ({status.name})", hint)
-        return values[0] if values else None
-
-
-class _PyCuda:
-    def __init__(self, driver: Any, index: int) -> None:
-        self._driver = driver
-        try:
-            driver.init()
-        except driver.Error as error:
-            raise BackendError(f"CUDA cannot start: {error}", _DRIVER) from error
-        _check_index(index, driver.Device.count())
-        device = driver.Device(index)
-        # TensorRT uses the same context, through the CUDA runtime.
-        self._context = device.retain_primary_context()
-        major, minor = device.compute_capability()
-        self.device = Device(
-            name=device.name(),
-            compute_capability=f"{major}.{minor}",
-            driver=_version(driver.get_driver_version()),
-            memory_bytes=device.total_memory(),
-        )
-        with self.current():
-            self._stream = driver.Stream()
-        self.stream = int(self._stream.handle)
-        self._allocations: dict[int, Any] = {}
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._context.pop()
-
-    def allocate(self, size: int) -> int:
-        memory = self._try(self._driver.mem_alloc, size)
-        self._allocations[int(memory)] = memory
-        return int(memory)
-
-    def free(self, address: int) -> None:
-        self._try(self._allocations.pop(address).free)
-
-    def upload(self, address: int, array: np.ndarray) -> None:
-        self._try(self._driver.memcpy_htod_async, address, array, self._stream)
-
-    def download(self, array: np.ndarray, address: int) -> None:
-        self._try(self._driver.memcpy_dtoh_async, array, address, self._stream)
-
-    def synchronize(self) -> None:
-        self._try(self._stream.synchronize)
-
-    def close(self) -> None:
-        self._stream = None
-
-    def _try(self, function: Any, *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except self._driver.Error as error:
-            raise BackendError(f"CUDA: {error}") from error
-
-
-def _check_index(index: int, count: int) -> None:
+def check_gpu(index: int, count: int) -> None:
+    """Raise BackendError unless CUDA sees a GPU of this index."""
     if index >= count:
-        raise BackendError(f"there is no GPU {index}: CUDA sees {count}", _DRIVER if count == 0 else None)
+        raise BackendError(f"there is no GPU {index}: CUDA sees {count}", NO_DRIVER if count == 0 else None)
 
 
-def _version(number: int) -> str:
+def cuda_version(number: int) -> str:
     """Return CUDA's version number as text: 13020 -> "13.2"."""
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def out_of_memory(message: str) -> DeviceMemoryError:
+    """Return the error for a device whose memory is used up."""
+    return DeviceMemoryError(message, LESS_MEMORY)

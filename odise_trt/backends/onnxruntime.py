@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import BackendError
 from ..stage_spec import StageSpec
 from .base import Health, Options, StageFiles, check_inputs
-from .cuda import device_index
+from .cuda import Cuda, device_index, is_installed, open_cuda
+from .device import DeviceTensor, check_tensors
 from .mapped_files import release_pages
 from .registry import BackendEntry
 
@@ -27,6 +28,7 @@ _DAMAGED = "damaged: it has no InferenceSession"
 #: Stages with files larger than this free their scratch memory after each run. Smaller stages do not: for the
 #: demo preset's features it would cost an eighth of the speed and save only 0.15 of 0.5 GB.
 _SHRINK_FROM = 32 * 2**20
+_CPU = "CPUExecutionProvider"
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -53,6 +55,7 @@ class OnnxRuntimeBackend:
         self._threads = options.threads
         self._half = options.precision == "fp16"
         self._provider, self._options = _provider(options.device)
+        self.cuda: Cuda | None = None
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
             raise BackendError(
@@ -60,6 +63,8 @@ class OnnxRuntimeBackend:
                 f" (it has: {', '.join(available)})",
                 _ON_GPUS,
             )
+        if self._provider != _CPU:
+            self._open_gpu(device_index(options.device))
 
     def mismatch(self, built: Mapping[str, Any]) -> str | None:
         """Return None: ONNX files run on any machine."""
@@ -71,7 +76,7 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         levels = self._ort.GraphOptimizationLevel
-        on_cpu = self._provider == "CPUExecutionProvider"
+        on_cpu = self._provider == _CPU
         if on_cpu:
             # Every session has threads of its own. After a run they would spin for a while, and take the
             # processors from the next session and from numpy.
@@ -108,7 +113,8 @@ class OnnxRuntimeBackend:
         _check_declaration(path, entry.spec, session)
         size = sum((folder / name).stat().st_size for name in entry.files)
         shrink = on_cpu and size > _SHRINK_FROM
-        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, weights if on_cpu else [])
+        place = ("cpu", 0) if on_cpu else ("cuda", device_index(self._device))
+        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, weights if on_cpu else [], place)
 
     def describe(self) -> dict[str, str]:
         """Return version, device and threads."""
@@ -119,17 +125,51 @@ class OnnxRuntimeBackend:
             "threads": str(self._threads),
         }
 
+    @property
+    def scratch_size(self) -> int:
+        """0: ONNX Runtime manages its scratch memory itself."""
+        return 0
+
+    def reserve_scratch(self, size: int) -> int:
+        """Return 0: ONNX Runtime manages its scratch memory itself."""
+        return 0
+
     def close(self) -> None:
-        """Do nothing: the backend holds no resources."""
+        """Free the streams on the GPU, if there is one."""
+        if self.cuda is not None:
+            with self.cuda.current():
+                self.cuda.close()
+
+    def _open_gpu(self, index: int) -> None:
+        """Let the engines run on a stream of ours, so that they need not wait for each other.
+
+        Without cuda-python or pycuda they have none, and take arrays of the host only.
+        """
+        if is_installed():
+            self.cuda = open_cuda(index)
+            self._options["user_compute_stream"] = str(self.cuda.stream)
 
 
 class OnnxRuntimeEngine:
     """A stage in an ONNX Runtime session, see `Engine`."""
 
-    def __init__(self, ort: Any, session: Any, spec: StageSpec, shrink: bool, mapped: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        spec: StageSpec,
+        shrink: bool,
+        mapped: Sequence[Path],
+        place: tuple[str, int],
+    ) -> None:
         self.spec = spec
         self._session = session
         self._mapped = mapped
+        self._place = place
+        self._queued = ort.RunOptions()
+        if place[0] != "cpu":
+            # Otherwise every run waits for the GPU.
+            self._queued.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._run_options = ort.RunOptions()
         if shrink:
             # Otherwise each session keeps the most scratch memory that it ever used. For a whole open bundle
@@ -160,6 +200,41 @@ class OnnxRuntimeEngine:
                 )
         return dict(zip(names, arrays, strict=True))
 
+    def enqueue(self, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> None:
+        """Queue one run on tensors of the device, see `DeviceEngine.enqueue`.
+
+        On the CPU, addresses are those of the host, and the run is done when the call returns.
+        """
+        if self._session is None:
+            raise BackendError(f"stage {self.spec.name} was closed")
+        check_tensors(self.spec, inputs, outputs)
+        try:
+            binding = self._session.io_binding()
+            for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+                for name, one in tensors.items():
+                    bind(name, *self._place, np.dtype(one.dtype), one.shape, one.address)
+            self._session.run_with_iobinding(binding, self._queued)
+        # Its exceptions share no base but Exception.
+        except Exception as error:
+            raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
+        finally:
+            if self._mapped:
+                release_pages(self._mapped)
+
+    def scratch(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Return 0: ONNX Runtime manages its scratch memory itself."""
+        return 0
+
+    def keep(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing, see `can_be_recorded`."""
+
+    def release(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing, see `can_be_recorded`."""
+
+    def can_be_recorded(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Return False: ONNX Runtime records runs itself, and only if inputs never move."""
+        return False
+
     def close(self) -> None:
         """Free the session."""
         self._session = None
@@ -176,7 +251,7 @@ def examine(onnxruntime: Any) -> Health:
 
 def _provider(device: str) -> tuple[str, dict[str, str]]:
     if device == "cpu":
-        return "CPUExecutionProvider", {}
+        return _CPU, {}
     # Without this the provider multiplies float32 in TF32, whose mantissa of 10 bits is only that of fp16.
     return "CUDAExecutionProvider", {"device_id": str(device_index(device)), "use_tf32": "0"}
 

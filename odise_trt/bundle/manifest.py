@@ -124,6 +124,8 @@ class Parity:
         check: what ran, "onnx" (ONNX Runtime on the exported graph), "network" (a parsed network), or the
             name of the backend that ran the exported graph.
         sizes: axis sizes of the inputs.
+        relative_l2: distance to the reference. For integers, the share of elements that differ although
+            rounding does not decide them.
     """
 
     stage: str

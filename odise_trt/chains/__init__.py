@@ -1,6 +1,6 @@
 """What happens between a resized picture and its results: by numpy and engines, or by engines alone."""
 
 from .base import Chain, Job, Outcome, Pending, Picture
-from .host import HostChain
+from .choose import open_chain
 
-__all__ = ["Chain", "HostChain", "Job", "Outcome", "Pending", "Picture"]
+__all__ = ["Chain", "Job", "Outcome", "Pending", "Picture", "open_chain"]

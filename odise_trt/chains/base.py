@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..task import Task
@@ -54,10 +54,13 @@ class Outcome:
     Attributes:
         fields: fields of a `Result`: "panoptic" and "segments", or "semantic", or "instances".
         seconds: name of a part -> its wall time in seconds.
+        notes: what was done otherwise than asked for, for the provenance of a result: "windows per run" and
+            "rows per run", where a GPU had too little memory for more. The numbers are the same.
     """
 
     fields: Mapping[str, Any]
     seconds: Mapping[str, float]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Pending(Protocol):

@@ -27,7 +27,12 @@ class HostChain:
     """Runs pictures one after the other, see `Chain`."""
 
     def __init__(
-        self, bundle: Bundle, executor: Executor, constants: Mapping[str, np.ndarray], windows_per_run: int
+        self,
+        bundle: Bundle,
+        executor: Executor,
+        constants: Mapping[str, np.ndarray],
+        windows_per_run: int,
+        hint: str | None = None,
     ) -> None:
         """Make the chain of a bundle.
 
@@ -36,8 +41,10 @@ class HostChain:
             executor: its engines. Whoever opened it closes it.
             constants: those of the bundle, see `Bundle.constants`.
             windows_per_run: windows per run of the captioner and the features.
+            hint: what a chain without numpy would need, for `describe`.
         """
         self.depth = 1
+        self._hint = hint
         self._bundle = bundle
         self._executor = executor
         self._constants = constants
@@ -71,7 +78,8 @@ class HostChain:
 
     def describe(self) -> dict[str, str]:
         """Return what runs the engines, and that numpy does the rest."""
-        return {**self._executor.backend.describe(), "between engines": "numpy"}
+        hint = {} if self._hint is None else {"hint": self._hint}
+        return {**self._executor.backend.describe(), "between engines": "numpy", **hint}
 
     def _classify(
         self, table: TextTable, heads: Mapping[str, np.ndarray], clip_mask_embed: np.ndarray

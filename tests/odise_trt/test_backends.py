@@ -15,7 +15,8 @@ import pytest
 from onnx import helper
 
 from odise_trt.backends import available_threads, base, host_os, open_backend
-from odise_trt.backends.cuda import Buffer, Device, _CudaPython, device_index
+from odise_trt.backends.cuda import Buffer, Device, device_index
+from odise_trt.backends.cuda_python import open_cuda_python
 from odise_trt.backends.engine_mismatch import engine_mismatch
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import StageEntry
@@ -213,7 +214,7 @@ class TwoGpus:
 
 def test_work_for_a_gpu_goes_there_and_leaves_the_current_one_as_it_was() -> None:
     runtime = TwoGpus()
-    first, second = (_CudaPython(runtime, index) for index in (0, 1))
+    first, second = (open_cuda_python(runtime, index) for index in (0, 1))
     assert (first.stream, second.stream) == (5, 6)
     assert runtime.now == 0
     runtime.now = 1  # the host program, for its own work
@@ -351,6 +352,9 @@ def test_a_buffer_grows_and_never_shrinks() -> None:
             self.calls += 1
             self.held[self.calls * 256] = size
             return self.calls * 256
+
+        def synchronize(self) -> None:
+            """Nothing is queued."""
 
         def free(self, address: int) -> None:
             del self.held[address]

@@ -1,0 +1,253 @@
+"""The chain of a bundle whose engines run on a GPU. Between upload and download, the host does nothing.
+
+One stream runs the engines, two others copy. What a picture needs on its way up and down is its own, see
+`slot`. The memory between the steps belongs to all pictures, since the stream runs them in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+
+import numpy as np
+
+from ..backends.cuda import Cuda
+from ..backends.device import DeviceBackend, DeviceEngine
+from ..bundle import Bundle
+from ..errors import BackendError, DeviceMemoryError, DeviceMemoryWarning, notify
+from ..executor import Clock, Executor, is_about_memory
+from ..pipeline import Pipeline
+from ..task import Task
+from .base import Job, Outcome, Pending, Picture
+from .programs import Programs, Ready
+from .read_back import check_finite, fields_of
+from .resident import Resident, Residents
+from .slot import Slot
+from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
+
+#: Sizes of pictures whose vectors stay on the device.
+_MOST_SIZES = 8
+
+
+class DeviceChain:
+    """Runs `Manifest.pipeline` on a GPU, see `Chain`. It is closed with the executor."""
+
+    def __init__(
+        self, bundle: Bundle, executor: Executor, windows_per_run: int, device: tuple[DeviceBackend, Cuda]
+    ) -> None:
+        """Load the engines of the pipeline.
+
+        Args:
+            bundle: a bundle with a pipeline.
+            executor: its engines.
+            windows_per_run: the most windows per run.
+            device: the executor's backend, and its device, see `on_device`.
+
+        Raises:
+            BackendError: an engine cannot be loaded.
+        """
+        self.depth = 2
+        manifest = bundle.manifest
+        self._model = manifest.model
+        self._backend, self._cuda = device
+        self._pipeline = Pipeline(
+            manifest.pipeline, {entry.spec.name: entry.spec for entry in manifest.stages}
+        )
+        engines: dict[str, DeviceEngine] = {}
+        for step in manifest.pipeline:
+            executor.load(step.stage)
+            # The backend has a device, so its engines take tensors of it.
+            engines[step.stage] = executor.engine(step.stage)  # type: ignore[assignment]
+        self._in_flight: deque[_OnItsWay] = deque()
+        self._begun = self._done = 0
+        with self._cuda.current():
+            at_once = {"windows": windows_per_run, "rows": _most_rows(self._pipeline)}
+            self._programs = Programs(self._pipeline, engines, device, at_once)
+            self._residents = Residents(self._cuda, _MOST_SIZES)
+            self._slots = [Slot(self._cuda, number) for number in range(self.depth)]
+        self._unused = list(reversed(self._slots))
+        self._open = True
+        executor.before_close(self.close)
+
+    def begin(self, picture: Picture, job: Job) -> Pending:
+        """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first."""
+        if not self._open:
+            raise BackendError("the segmenter was closed")
+        with self._cuda.current():
+            if not self._unused:
+                self._settle(self._in_flight[0])
+            self._sweep()
+            slot = self._unused.pop()
+            try:
+                pending = self._begin(picture, job, slot)
+            except BaseException:
+                self._drain()
+                self._unused.append(slot)
+                raise
+            self._in_flight.append(pending)
+            return pending
+
+    def finish(self, one: _OnItsWay) -> None:
+        """Wait for a picture that was begun, if it was not waited for already."""
+        if one in self._in_flight:
+            with self._cuda.current():
+                self._settle(one)
+
+    def describe(self) -> dict[str, str]:
+        """Return what runs the engines, and that engines do the rest, too."""
+        refusal, most = self._programs.recordings.refusal, self._programs.at_once
+        return {
+            **self._backend.describe(),
+            "between engines": "engines",
+            "at once": f"up to {most['windows']} windows, {most['rows']} rows",
+            "CUDA graphs": "from the third picture of a size" if refusal is None else f"not used: {refusal}",
+        }
+
+    def close(self) -> None:
+        """Free everything on the device. Pictures on their way are waited for. Closing twice is allowed."""
+        if not self._open:
+            return
+        self._open = False
+        with self._cuda.current():
+            for one in list(self._in_flight):
+                self._settle(one)
+            self._drain()
+            self._programs.close()
+            self._residents.close()
+            for slot in self._slots:
+                slot.close()
+
+    def _begin(self, picture: Picture, job: Job, slot: Slot) -> _OnItsWay:
+        clock = Clock()
+        with clock("queue"):
+            number = self._begun + 1
+            queued = self._queue(picture, job, slot, number)
+        self._begun = number
+        return _OnItsWay(self, job, picture.size[1], slot, number, queued, clock)
+
+    def _queue(
+        self, picture: Picture, job: Job, slot: Slot, number: int
+    ) -> tuple[Ready, tuple[Resident, ...]]:
+        """Queue a picture's upload, steps and download. With less at once, if memory runs out meanwhile."""
+        while True:
+            shared = self._shared(picture, job)
+            thresholds = request_tensors(job.object_mask_threshold, job.overlap_threshold)
+            own = self._needed({"picture.picture": picture.resized, **thresholds}, job)
+            ready = self._programs.ready(job.tasks, own, shared, slot)
+            for one in shared:
+                one.last_use = number
+            try:
+                slot.upload(ready.takes, own)
+                self._programs.queue(ready, number)
+                slot.download()
+                return ready, shared
+            except BackendError as error:
+                known = isinstance(error, DeviceMemoryError) or not is_about_memory(error.message)
+                if known or not self._programs.take_less(ready.plan):
+                    raise
+                self._drain()
+                most = self._programs.at_once
+                notify(
+                    DeviceMemoryWarning(
+                        f"memory ran out on the GPU ({error.message}): up to {most['windows']} windows and"
+                        f" {most['rows']} rows run at once from now on",
+                        "close what else uses the GPU, and open the bundle again",
+                    )
+                )
+
+    def _shared(self, picture: Picture, job: Job) -> tuple[Resident, Resident]:
+        """Return the vectors of the picture's size, and the vocabulary, on the device."""
+        model = self._model
+        height, width = picture.resized.shape[:2]
+        size = PictureSize(
+            picture=(height, width),
+            padded=(height + -height % model.divisor, width + -width % model.divisor),
+            output=picture.size,
+            window=model.window,
+            clip_side=model.clip_image_size,
+        )
+        vectors = self._residents.of_size((size, job.tasks), lambda: self._needed(picture_tensors(size), job))
+        table = self._residents.of_table(
+            job.table, lambda: vocabulary_tensors(job.table, model.alpha, model.beta)
+        )
+        return vectors, table
+
+    def _needed(self, arrays: Mapping[str, np.ndarray], job: Job) -> dict[str, np.ndarray]:
+        """Return what the steps of a job take."""
+        taken = {one for step in self._pipeline.for_tasks(job.tasks) for one in step.inputs.values()}
+        return {name: array for name, array in arrays.items() if name in taken}
+
+    def _settle(self, one: _OnItsWay) -> None:
+        """Wait for a picture, read what it left, and give its memory to the next one."""
+        self._in_flight.remove(one)
+        try:
+            with one.clock("wait"):
+                arrays = one.slot.wait()
+            check_finite(arrays)
+            for task in one.job.tasks:
+                own = Clock()
+                with own("read"):
+                    fields = fields_of(task, arrays, one.job.table.vocabulary, one.width)
+                one.made[task] = Outcome(fields, one.clock.seconds | own.seconds, one.notes)
+        except BackendError as error:
+            one.error = error
+        except BaseException:
+            one.error = BackendError("waiting for this picture was interrupted", "segment it again")
+            # Its memory goes to the next picture.
+            self._drain()
+            raise
+        finally:
+            self._done = max(self._done, one.number)
+            for resident in one.shared:
+                resident.arrived()
+            self._unused.append(one.slot)
+
+    def _sweep(self) -> None:
+        """Free what no picture needs any more."""
+        gone = self._residents.sweep(self._done)
+        self._programs.forget(gone, {slot.number: slot.moved for slot in self._slots})
+        self._programs.recordings.sweep(self._done)
+
+    def _drain(self) -> None:
+        """Wait for all streams. What is queued after a failure must not meet what comes next."""
+        for stream in (self._cuda.uploads, self._cuda.stream, self._cuda.downloads):
+            event = self._cuda.event()
+            self._cuda.record(event, stream)
+            with suppress(BackendError):
+                self._cuda.wait_for(event)
+            self._cuda.free_event(event)
+
+
+def _most_rows(pipeline: Pipeline) -> int:
+    """Return the most rows that a run of any step takes."""
+    stages = [pipeline.stages[step.stage] for step in pipeline.steps if step.repeat == "rows"]
+    return max((stage.axis("rows").maximum for stage in stages), default=1)
+
+
+class _OnItsWay:
+    """A picture on its way, see `Pending`."""
+
+    def __init__(
+        self,
+        chain: DeviceChain,
+        job: Job,
+        width: int,
+        slot: Slot,
+        number: int,
+        queued: tuple[Ready, tuple[Resident, ...]],
+        clock: Clock,
+    ) -> None:
+        ready, self.shared = queued
+        self.job, self.width, self.slot, self.number, self.clock = job, width, slot, number, clock
+        self.notes = {f"{axis} per run": count for axis, count in ready.plan.reduced.items()}
+        self.made: dict[Task, Outcome] = {}
+        self.error: BackendError | None = None
+        self._chain = chain
+
+    def outcomes(self) -> Mapping[Task, Outcome]:
+        """Wait for the picture, see `Pending.outcomes`."""
+        self._chain.finish(self)
+        if self.error is not None:
+            raise self.error
+        return self.made

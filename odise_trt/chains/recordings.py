@@ -1,0 +1,105 @@
+"""Recorded CUDA graphs: one launch instead of some hundred."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..backends.cuda import Cuda
+from ..errors import BackendError
+from .program import Program
+
+
+@dataclass
+class _Recording:
+    program: Program
+    graph: int | None = None
+    last_use: int = 0
+
+
+class Recordings:
+    """Programs that were recorded. Those that were used least recently make room.
+
+    A program is recorded after it ran once more with contexts of its own, see `DeviceEngine.keep`.
+
+    Attributes:
+        refusal: why nothing is recorded. None: programs are.
+    """
+
+    def __init__(self, cuda: Cuda, most: int) -> None:
+        self._cuda = cuda
+        self._most = most
+        self._kept: OrderedDict[Hashable, _Recording] = OrderedDict()
+        self._retired: list[_Recording] = []
+        self.refusal = None if cuda.can_record else f"{cuda.through} has none"
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def run(self, key: Hashable, program: Program, picture: int, ran_before: bool) -> None:
+        """Queue a program, from its recording if there is one.
+
+        Args:
+            key: names the program and all its addresses.
+            program: what is queued if it is not recorded.
+            picture: the number of the picture.
+            ran_before: whether a picture of this size ran before. If not, more of its size may never come.
+
+        Raises:
+            BackendError: an engine could not be queued.
+        """
+        one = self._kept.get(key)
+        if one is not None and one.graph is not None:
+            self._cuda.launch(one.graph)
+            one.last_use = picture
+            self._kept.move_to_end(key)
+            return
+        if one is None and ran_before and self.refusal is None:
+            program.keep()
+            self._kept[key] = one = _Recording(program, last_use=picture)
+        program.queue(self._cuda)
+        if one is not None and self.refusal is None and program.can_be_recorded():
+            self._record(one)
+        while len(self._kept) > self._most:
+            self._retired.append(self._kept.popitem(last=False)[1])
+
+    def drop(self, wrong: Callable[[Hashable], bool]) -> None:
+        """Forget the recordings whose keys are wrong now."""
+        for key in [key for key in self._kept if wrong(key)]:
+            self._retired.append(self._kept.pop(key))
+
+    def sweep(self, done: int) -> None:
+        """Free what was forgotten, if the pictures that used it are done."""
+        for one in self._retired:
+            if one.last_use <= done:
+                self._free(one)
+        self._retired = [one for one in self._retired if one.last_use > done]
+
+    def close(self) -> None:
+        """Free everything. No picture may be on its way."""
+        for one in (*self._kept.values(), *self._retired):
+            self._free(one)
+        self._kept.clear()
+        self._retired.clear()
+
+    def _record(self, one: _Recording) -> None:
+        """Record a program that has just been queued. Recording runs nothing."""
+        try:
+            self._cuda.begin_recording()
+            try:
+                one.program.queue(self._cuda)
+            except BaseException:
+                with suppress(BackendError):
+                    self._cuda.free_graph(self._cuda.end_recording())
+                raise
+            one.graph = self._cuda.end_recording()
+        except BackendError as error:
+            # An engine did what a graph cannot hold. All goes on without graphs, and `describe` says so.
+            self.refusal = error.message
+
+    def _free(self, one: _Recording) -> None:
+        if one.graph is not None:
+            self._cuda.free_graph(one.graph)
+        one.program.release()

@@ -1,0 +1,258 @@
+"""Programs of small stages: repeats, carried sums and parts, in ONNX Runtime and on the stand-in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from odise_trt.backends import open_backend
+from odise_trt.backends.device import DeviceTensor, on_device
+from odise_trt.backends.tensorrt import TensorRTBackend
+from odise_trt.bundle.manifest import StageEntry
+from odise_trt.chains.plan import make_plan
+from odise_trt.chains.program import Copy, Launch, Program, bind
+from odise_trt.errors import BackendError
+from odise_trt.pipeline import Pipeline, Step
+from odise_trt.stage_spec import Axis, StageSpec, Tensor
+from tests.odise_trt import toy_bundle
+from tests.stand_in.host import HostMemory
+from tests.stand_in.tensorrt import Machine, engine_file
+
+
+def spec(name: str, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> StageSpec:
+    axes = {d for shape in (*inputs.values(), *outputs.values()) for d in shape if isinstance(d, str)}
+    return StageSpec(
+        name,
+        tuple(Tensor(n, "float32", shape) for n, shape in inputs.items()),
+        tuple(Tensor(n, "float32", shape) for n, shape in outputs.items()),
+        tuple(Axis(axis, 1, 8, 1000) for axis in sorted(axes)),
+        (),
+    )
+
+
+PIPELINE = Pipeline(
+    (
+        Step("double", {"x": "picture.x"}),
+        Step(
+            "running",
+            {"part": "double.y", "one": "picture.one"},
+            repeat="rows",
+            carried={"total": "total_so_far"},
+        ),
+        Step("join", {"whole": "running.more", "total": "running.total"}),
+    ),
+    {
+        "double": spec("double", {"x": ("height", 3)}, {"y": ("height", 3)}),
+        "running": spec(
+            "running",
+            {"part": ("rows", 3), "one": (1,), "total_so_far": (3,)},
+            {"more": ("rows", 3), "total": (3,)},
+        ),
+        "join": spec("join", {"whole": ("height", 3), "total": (3,)}, {"z": ("height", 3)}),
+    },
+)
+GRAPHS = {
+    "double": [helper.make_node("Add", ["x", "x"], ["y"])],
+    "running": [
+        helper.make_node("Add", ["part", "one"], ["more"]),
+        helper.make_node("ReduceSum", ["part", "axis"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["sum", "total_so_far"], ["total"]),
+    ],
+    "join": [helper.make_node("Add", ["whole", "total"], ["z"])],
+}
+X = np.arange(300, dtype=np.float32).reshape(100, 3)
+EXPECTED = 2 * X + 1 + (2 * X).sum(axis=0)
+
+
+class OnDevice:
+    """A backend with the engines, and memory for what the host gives."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        entries = {}
+        for name, stage in PIPELINE.stages.items():
+            constants = {"axis": np.array([0])} if name == "running" else {}
+            onnx.save(toy_bundle.model(stage, GRAPHS[name], **constants), folder / f"{name}.onnx")
+            file = f"{name}.onnx"
+            if kind == "stand-in":
+                file = f"{name}.engine"
+                (folder / file).write_bytes(engine_file(folder / f"{name}.onnx", stage))
+            entries[name] = StageEntry(stage, file, (file,), "", 0.0, 0)
+        self.machine = Machine()
+        self.cuda: Any
+        if kind == "stand-in":
+            self.cuda = self.machine.cuda()
+            self.backend: Any = TensorRTBackend("tensorrt", self.machine.module(), self.cuda)
+        else:
+            self.cuda, self.backend = HostMemory(), open_backend("onnxruntime")
+        with self.cuda.current():
+            self.engines = {name: self.backend.open_stage(folder, entry) for name, entry in entries.items()}
+            self.tensors = {
+                "picture.x": self.upload(X),
+                "picture.one": self.upload(np.ones(1, np.float32)),
+                "join.z": DeviceTensor(self.cuda.allocate(X.nbytes), "float32", X.shape),
+            }
+
+    def upload(self, array: np.ndarray) -> DeviceTensor:
+        there = DeviceTensor(self.cuda.allocate(array.nbytes), str(array.dtype), array.shape)
+        self.cuda.upload(there.address, array)
+        return there
+
+    def program(self, at_once: Mapping[str, int], budget: int = 2**30) -> Program:
+        given = {name: one.shape for name, one in self.tensors.items() if name != "join.z"}
+        plan = make_plan(PIPELINE, ("panoptic",), given, ["join.z"], self.engines, at_once, budget)
+        self.backend.reserve_scratch(plan.most_scratch)
+        arena = self.cuda.allocate(plan.arena.bytes)
+        return bind(plan, self.engines, arena, self.tensors)
+
+    def run(self, program: Program) -> np.ndarray:
+        program.queue(self.cuda)
+        found = np.empty_like(X)
+        self.cuda.download(found, self.tensors["join.z"].address)
+        self.cuda.synchronize()
+        return found
+
+
+@pytest.fixture(params=["stand-in", "onnxruntime"])
+def there(request: pytest.FixtureRequest, tmp_path: Path):
+    made = OnDevice(request.param, tmp_path)
+    with made.cuda.current():
+        yield made
+
+
+@pytest.mark.parametrize("rows", [100, 64, 50, 33, 7, 1])
+def test_blocks_of_any_size_give_the_same(there: OnDevice, rows: int) -> None:
+    program = there.program({"rows": rows})
+    launches = [one for one in program.operations if isinstance(one, Launch)]
+    assert len(launches) == 2 + -(-100 // rows)
+    for _ in range(2):  # the carried total begins at zero again
+        np.testing.assert_array_equal(there.run(program), EXPECTED)
+
+
+def test_parts_at_aligned_addresses_are_not_copied(there: OnDevice) -> None:
+    assert [one for one in there.program({"rows": 64}).operations if isinstance(one, Copy)] != []
+    assert [one for one in there.program({"rows": 100}).operations if isinstance(one, Copy)] == []
+
+
+def test_an_engine_of_onnxruntime_says_what_is_wrong(tmp_path: Path) -> None:
+    there = OnDevice("onnxruntime", tmp_path)
+    engine, x = there.engines["double"], there.tensors["picture.x"]
+    with pytest.raises(BackendError, match="output y has room for nothing"):
+        engine.enqueue({"x": x}, {})
+    engine.close()
+    with pytest.raises(BackendError, match="stage double was closed"):
+        engine.enqueue({"x": x}, {"y": there.tensors["join.z"]})
+
+
+def test_what_is_recorded_runs_again(tmp_path: Path) -> None:
+    there = OnDevice("stand-in", tmp_path)
+    with there.cuda.current():
+        program = there.program({"rows": 33})
+        there.run(program)
+        program.keep()
+        assert not program.can_be_recorded()
+        there.run(program)
+        assert program.can_be_recorded()
+        there.cuda.begin_recording()
+        program.queue(there.cuda)
+        graph = there.cuda.end_recording()
+        other = there.upload(X + 1)
+        there.cuda.copy(there.tensors["picture.x"].address, other.address, X.nbytes)
+        there.cuda.launch(graph)
+        found = np.empty_like(X)
+        there.cuda.download(found, there.tensors["join.z"].address)
+        there.cuda.synchronize()
+    np.testing.assert_array_equal(found, EXPECTED + 2 + 200)
+
+
+def test_with_less_memory_fewer_rows_run_at_once(tmp_path: Path) -> None:
+    there = OnDevice("stand-in", tmp_path)
+    there.machine.scratch = 1000.0
+    given = {"picture.x": X.shape, "picture.one": (1,)}
+    pipeline = Pipeline(PIPELINE.steps[1:2], PIPELINE.stages)
+    given = {"double.y": X.shape, "picture.one": (1,)}
+    with there.cuda.current():
+        plans = [
+            make_plan(pipeline, ("panoptic",), given, [], there.engines, {"rows": 100}, budget)
+            for budget in (2**30, 700_000, 1000)
+        ]
+    assert [plan.per_run["running"] for plan in plans] == [100, 50, 1]
+    assert [plan.reduced for plan in plans] == [{}, {"rows": 50}, {"rows": 1}]
+
+
+class OnnxRuntimeOnGpu:
+    """`onnxruntime` with the CUDA provider: what a session is opened with, and what is bound to it."""
+
+    __version__ = "1.32.0"
+    SessionOptions = staticmethod(lambda: SimpleNamespace(add_session_config_entry=lambda *entry: None))
+    GraphOptimizationLevel = SimpleNamespace(ORT_ENABLE_ALL=1, ORT_ENABLE_EXTENDED=2)
+
+    def __init__(self) -> None:
+        self.opened: Any = None
+        self.entries: list[tuple[str, str]] = []
+        self.bound: list[tuple[Any, ...]] = []
+
+    def get_available_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"]
+
+    def RunOptions(self) -> Any:
+        return SimpleNamespace(add_run_config_entry=lambda *entry: self.entries.append(entry))
+
+    def InferenceSession(self, path: str, options: Any, providers: Any) -> Any:
+        self.opened = providers
+        x, y = (SimpleNamespace(name=name, type="tensor(float)") for name in "xy")
+        binding = SimpleNamespace(
+            bind_input=lambda *given: self.bound.append(given),
+            bind_output=lambda *given: self.bound.append(given),
+        )
+        return SimpleNamespace(
+            get_providers=lambda: ["CUDAExecutionProvider"],
+            get_inputs=lambda: [x],
+            get_outputs=lambda: [y],
+            io_binding=lambda: binding,
+            run_with_iobinding=lambda given, options: self.bound.append(("ran", given is binding)),
+        )
+
+
+def test_onnxruntime_on_a_gpu_runs_on_our_stream_by_addresses_and_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, machine = OnnxRuntimeOnGpu(), Machine()
+    monkeypatch.setitem(sys.modules, "onnxruntime", package)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", machine.cuda)
+    (tmp_path / "double.onnx").write_bytes(b"graph")
+    backend = open_backend("onnxruntime", device="cuda:1")
+    found = on_device(backend)
+    assert found == (backend, machine.gpus[0])
+    assert machine.gpus[0].index == 1
+
+    engine = backend.open_stage(
+        tmp_path, StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
+    )
+    stream = str(machine.gpus[0].stream)
+    assert package.opened == [
+        ("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0", "user_compute_stream": stream})
+    ]
+    assert ("disable_synchronize_execution_providers", "1") in package.entries
+    x, y = DeviceTensor(4096, "float32", (5, 3)), DeviceTensor(8192, "float32", (5, 3))
+    engine.enqueue({"x": x}, {"y": y})  # type: ignore[attr-defined]
+    assert package.bound == [
+        ("x", "cuda", 1, np.dtype("float32"), (5, 3), 4096),
+        ("y", "cuda", 1, np.dtype("float32"), (5, 3), 8192),
+        ("ran", True),
+    ]
+
+
+def test_onnxruntime_on_a_gpu_without_cuda_python_takes_arrays_of_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", OnnxRuntimeOnGpu())
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.is_installed", lambda: False)
+    assert on_device(open_backend("onnxruntime", device="cuda")) is None

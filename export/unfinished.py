@@ -197,14 +197,14 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
         parity=tuple(rows),
         precision_map=_precision_map(tuple(entries), target.precision),
         tools=bundle.tools,
-        pipeline=_pipeline(model.preset, entries),
+        pipeline=pipeline_of(model.preset, entries),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     with bundle.writer.file(MANIFEST):
         manifest.write(folder)
 
 
-def _pipeline(preset: Preset, entries: Collection[str]) -> tuple[Step, ...]:
+def pipeline_of(preset: Preset, entries: Collection[str]) -> tuple[Step, ...]:
     """Return the steps of a bundle. None if it lacks one of their stages."""
     found = steps(preset)
     return found if all(step.stage in entries for step in found) else ()

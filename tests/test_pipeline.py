@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from export.stages import steps
+from export.unfinished import pipeline_of
 from odise_trt import Segmenter, Vocabulary
+from odise_trt.bundle.manifest import Manifest
 from odise_trt.chains.vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
+from odise_trt.cli import app
 from odise_trt.preprocess import load_image, resize_shortest
 from odise_trt.segments import Instance, Segment
 from odise_trt.text_table import TextTable
+from reference.preset import DEMO
 from reference.scenes import SCENE_VOCABULARY, make_scene
 from tests.pipeline_interpreter import Arrays, Interpreter
 
@@ -143,3 +149,21 @@ def test_a_photo_through_the_pipeline_is_as_through_the_segmenter(
     segmenter: Segmenter, interpreter: Interpreter
 ) -> None:
     check(load_image(PHOTO), Vocabulary.of("coco"), segmenter, interpreter)
+
+
+def test_inspect_shows_the_steps_of_a_bundle(demo_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    shown = CliRunner().invoke(app, ["inspect", str(demo_bundle)])
+    assert shown.exit_code == 0
+    table = shown.stdout.partition("pipeline\n")[2].partition("parity with")[0]
+    words = [line.split() for line in table.splitlines()]
+    numbers = [line for line in words if line and line[0].isdigit()]
+    assert [line[1] for line in numbers] == [step.stage for step in Manifest.read(demo_bundle).pipeline]
+    assert "rows, adding up column_counts, whole" in table
+    assert "vocabulary: isthing" in table
+
+
+def test_a_bundle_that_lacks_a_step_has_no_pipeline() -> None:
+    names = [step.stage for step in steps(DEMO)]
+    assert pipeline_of(DEMO, names) == steps(DEMO)
+    assert pipeline_of(DEMO, names[1:]) == ()

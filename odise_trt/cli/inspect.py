@@ -36,7 +36,7 @@ def inspect(
         typer.echo(dumps(asdict(manifest), indent=1, ensure_ascii=False))
     else:
         out = console.output()
-        for table in (_summary(manifest), _stages(manifest), _parity(manifest), _files(manifest)):
+        for table in _tables(manifest):
             if table.row_count:
                 out.print(table)
                 out.print()
@@ -56,6 +56,11 @@ def _table(title: str, left: tuple[str, ...], right: tuple[str, ...] = ()) -> Ta
     for heading in right:
         table.add_column(heading, justify="right")
     return table
+
+
+def _tables(manifest: Manifest) -> tuple[Table, ...]:
+    parts = (_summary, _stages, _pipeline, _parity, _files)
+    return tuple(part(manifest) for part in parts)
 
 
 def _summary(manifest: Manifest) -> Table:
@@ -95,6 +100,25 @@ def _stages(manifest: Manifest) -> Table:
             _tensors(entry.spec.outputs),
             f"{entry.build_seconds:.1f}",
             f"{entry.peak_memory_bytes / 1e9:.1f}",
+        )
+    return table
+
+
+def _pipeline(manifest: Manifest) -> Table:
+    from rich.markup import escape
+
+    from ..pipeline.diagram import few, sources
+
+    table = _table("pipeline", ("", "step", "inputs from", "repeated over", "tasks"))
+    for number, step in enumerate(manifest.pipeline, start=1):
+        taken = (f"{source}: {', '.join(few(names))}" for source, names in sources(step).items())
+        carried = f", adding up {', '.join(step.carried)}" if step.carried else ""
+        table.add_row(
+            str(number),
+            escape(step.stage),
+            escape("\n".join(taken)),
+            escape(f"{step.repeat}{carried}" if step.repeat else ""),
+            escape(", ".join(step.tasks) or "all"),
         )
     return table
 

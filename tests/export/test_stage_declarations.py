@@ -7,14 +7,26 @@ import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from export.stages import STAGES
+from export.stages import STAGES, steps
 from export.stages.examples import images, mask_logits, tokens
 from odise_trt.backends.base import choose_profile
+from odise_trt.chains.vectors import (
+    PictureSize,
+    picture_tensors,
+    request_tensors,
+    stitch_tensors,
+    vocabulary_tensors,
+)
 from odise_trt.files.typed_json import read_as
-from odise_trt.stage_spec import StageSpec, Tensor
+from odise_trt.pipeline import Pipeline
+from odise_trt.pipeline.step import HOST
+from odise_trt.stage_spec import PRECISIONS, StageSpec, Tensor
+from odise_trt.task import Task
+from odise_trt.windows import Grid
 from reference.preset import DEMO, ODISE_CAPTION, ODISE_LABEL, PRESETS
 
 WINDOWS = Tensor("windows", "float32", ("windows", 3, "side", "side"))
@@ -32,6 +44,7 @@ def pyramid(batch: int | str, height: str, width: str) -> tuple[Tensor, ...]:
     )
 
 
+#: Of the stages with weights. The others are held against the pipeline's wiring, and against numpy.
 CONTRACT = {
     "captioner": ((WINDOWS,), COND),
     "features": ((WINDOWS, *COND), pyramid("windows", "side", "side")),
@@ -58,8 +71,94 @@ CONTRACT = {
 
 
 def test_the_official_caption_model_declares_the_contract() -> None:
-    specs = {name: wrapper.declare(ODISE_CAPTION).at("fp16") for name, wrapper in STAGES.items()}
+    specs = {name: STAGES[name].declare(ODISE_CAPTION).at("fp16") for name in CONTRACT}
     assert {name: (spec.inputs, spec.outputs) for name, spec in specs.items()} == CONTRACT
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_every_step_is_given_what_its_stage_takes(preset, precision: str) -> None:  # type: ignore[no-untyped-def]
+    stages = {name: stage.declare(preset).at(stage.computes_in(precision)) for name, stage in STAGES.items()}
+    found = Pipeline(steps(preset), stages)
+    found.check()
+    assert [step.stage for step in found.steps] == [name for name in STAGES if name != "text_encoder"]
+
+
+def test_each_task_runs_its_own_steps_after_those_that_all_need() -> None:
+    found = Pipeline(steps(DEMO), {})
+    shared = ["cut", "captioner", "features", "stitch", "mask_head", "clip_pool", "classify"]
+    own: dict[Task, list[str]] = {
+        "panoptic": ["panoptic", "assign", "paint"],
+        "semantic": ["semantic"],
+        "instance": ["top_instances", "instances"],
+    }
+    for task, stages in own.items():
+        assert [step.stage for step in found.for_tasks([task])] == [*shared, *stages]
+
+
+def test_host_tensors_are_those_that_the_steps_take() -> None:
+    size = PictureSize((250, 300), (256, 320), (100, 77), DEMO.window, DEMO.clip.image_size)
+    table = SimpleNamespace(
+        starts=np.array([0, 2]),
+        row_to_category=np.array([0, 0, 1]),
+        unit_text_embed=np.zeros((3, DEMO.head.mask_dim), np.float32),
+        unit_clip_text_embed=np.zeros((3, DEMO.clip.embed_dim), np.float32),
+        seen=np.array([True, False]),
+        isthing=np.array([True, False]),
+    )
+    given = {
+        "picture.picture": np.zeros((250, 300, 3), np.uint8),
+        **picture_tensors(size),
+        **vocabulary_tensors(table, 0.3, 0.7),  # type: ignore[arg-type]
+        **request_tensors(0.0, 0.8),
+    }
+    taken = set()
+    for step in steps(DEMO):
+        inputs = {tensor.name: tensor for tensor in STAGES[step.stage].declare(DEMO).inputs}
+        for name, source in step.inputs.items():
+            if source.partition(".")[0] in HOST:
+                taken.add(source)
+                array, tensor = given[source], inputs[name]
+                assert array.dtype == np.dtype(tensor.dtype)
+                assert array.flags.c_contiguous
+                fixed = [(a, b) for a, b in zip(array.shape, tensor.shape, strict=True) if isinstance(b, int)]
+                assert all(a == b for a, b in fixed)
+    assert taken == set(given)
+
+
+@pytest.mark.parametrize("preset", [DEMO, ODISE_LABEL], ids=lambda preset: preset.name)
+def test_profiles_hold_results_of_any_size(preset) -> None:  # type: ignore[no-untyped-def]
+    masks = {"height": 64, "width": preset.max_side}
+    for width in (1, 8, 640, 4000, 12000, 32768):
+        for name in ("panoptic", "semantic", "paint"):
+            spec = STAGES[name].declare(preset)
+            for categories in (1, 133, 20000):
+                sizes = {**masks, "rows": 1, "output_width": width, "categories": categories}
+                choose_profile(spec, sizes)
+        choose_profile(
+            STAGES["instances"].declare(preset), {**masks, "rows": 1, "padded_width": 8 * -(-width // 8)}
+        )
+    for vocabulary in ((1, 1, 1), (60000, 20000, 8), (300, 20, 200), (20000, 20000, 1)):
+        sizes = dict(zip(("texts", "categories", "synonyms"), vocabulary, strict=True))
+        choose_profile(STAGES["classify"].declare(preset), sizes)
+
+
+@pytest.mark.parametrize("preset", [DEMO, ODISE_LABEL], ids=lambda preset: preset.name)
+def test_profiles_hold_all_windows_of_a_picture_at_once(preset) -> None:  # type: ignore[no-untyped-def]
+    sides = range(64, preset.max_side + 1, 64)
+    for height, width in itertools.product(sides, sides):
+        if min(height, width) <= preset.short_side:
+            grid = Grid.over(height, width, preset.window)
+            taps = len(stitch_tensors(grid)["tap_block"]) if preset is DEMO else 4
+            sizes = {
+                "windows": len(grid),
+                "side": grid.side,
+                "picture_height": height,
+                "picture_width": width,
+            }
+            choose_profile(STAGES["cut"].declare(preset), sizes)
+            sizes = {"windows": len(grid), "side": grid.side, "height": height, "width": width, "taps": taps}
+            choose_profile(STAGES["stitch"].declare(preset), sizes)
 
 
 def test_label_models_have_no_foreground_logits() -> None:

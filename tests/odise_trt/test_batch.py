@@ -16,7 +16,7 @@ from PIL import Image
 
 from odise_trt import Segmenter, Vocabulary
 from odise_trt.batch import PATIENCE, Outcome, find_images, segment_files
-from odise_trt.chains import HostChain
+from odise_trt.chains.host import HostChain
 from odise_trt.errors import (
     ArgumentError,
     BackendError,

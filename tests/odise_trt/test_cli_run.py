@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from odise_trt import Segmenter
-from odise_trt.chains import HostChain
+from odise_trt.chains.host import HostChain
 from odise_trt.cli import app
 from odise_trt.cli.places import folder as folder_option
 from odise_trt.errors import OutputError

@@ -29,7 +29,8 @@ from odise_trt import (
     VocabularyError,
 )
 from odise_trt.batch import find_images
-from odise_trt.chains import Chain, HostChain, Job, Outcome, Pending, Picture
+from odise_trt.chains import Chain, Job, Outcome, Pending, Picture
+from odise_trt.chains.host import HostChain
 from odise_trt.streaming import OpenStreams, Reader, Stream
 from odise_trt.task import Task
 from tests.odise_trt import toy_bundle

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 def stages_like(incomplete: str) -> list[str]:
     """List the stages with this prefix, for --stage."""
-    # The list of the runtime, because the list of the exporter imports torch, which takes seconds.
-    from odise_trt.executor import IMAGE_STAGES
-    from odise_trt.text_table import TEXT_ENCODER
+    from .stages import stage_names
 
-    names = (*IMAGE_STAGES, TEXT_ENCODER, *optional_stages_like(""))
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in stage_names() if name.startswith(incomplete)]
 
 
 def optional_stages_like(incomplete: str) -> list[str]:

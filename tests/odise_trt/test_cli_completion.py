@@ -71,7 +71,7 @@ def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None
         ("odise-trt run --vocab coco+ade", ["coco+ade150", "coco+ade847"]),
         ("odise-trt vocab pc", ["pc59", "pc459"]),
         ("odise-trt build --preset ", ["odise-label", "odise-caption", "demo", "demo-caption"]),
-        ("odise-trt build --stage c", ["captioner", "clip_pool"]),
+        ("odise-trt build --stage c", ["captioner", "classify", "clip_pool", "cut"]),
         ("odise-trt build --backend tensorrt", ["tensorrt", "tensorrt_rtx"]),
         ("odise-trt train --preset odise-c", ["odise-caption"]),
         ("odise-trt eval --dataset scenes-", ["scenes-names", "scenes-synonyms"]),

@@ -155,7 +155,7 @@ def test_inspect_shows_the_steps_of_a_bundle(demo_bundle: Path, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "160")
     shown = CliRunner().invoke(app, ["inspect", str(demo_bundle)])
     assert shown.exit_code == 0
-    table = shown.stdout.partition("pipeline\n")[2].partition("parity with")[0]
+    table = shown.stdout.partition("\npipeline")[2].partition("parity with")[0]
     words = [line.split() for line in table.splitlines()]
     numbers = [line for line in words if line and line[0].isdigit()]
     assert [line[1] for line in numbers] == [step.stage for step in Manifest.read(demo_bundle).pipeline]

@@ -190,17 +190,20 @@ class Classify(ChainStage):
             nothing = F.softmax(pred_logits[0], dim=-1)[:, 1:]
         category, clip = F.log_softmax(category, dim=-1), F.log_softmax(clip, dim=-1)
         fused = (1 - clip_weight) * category + clip_weight * clip
-        # The official model adds 1e-8 before a logarithm, and takes the softmax of that once more.
-        something, nothing = F.softmax(fused, dim=-1) * (1 - nothing) + 1e-8, nothing + 1e-8
-        total = something.sum(-1, keepdim=True) + nothing
-        probabilities, nothing = something / total, nothing / total
-        best = probabilities.amax(-1)
+        # The official model adds 1e-8 to K + 1 probabilities before a logarithm, and takes the softmax of that.
+        # So it divides them by their sum, which is known. TensorRT for RTX 1.7 does not build every size of
+        # vocabulary if a softmax, a sum and a maximum follow each other along one axis.
+        total = 1 + 1e-8 * (torch.ones_like(clip_weight).sum() + 1)
+        probabilities = (F.softmax(fused, dim=-1) * (1 - nothing) + 1e-8) / total
+        nothing = (nothing + 1e-8) / total
+        by_category = probabilities.T
+        best = by_category.amax(0)
         competes = (best >= nothing[:, 0]) & (best > object_mask_threshold)
         numbers = (pred_masks, mask_embed, clip_mask_embed, probabilities)
         return (
             probabilities,
             torch.where(competes, best, -1.0),
-            first_largest(probabilities, best, 1),
+            first_largest(by_category, best, 0),
             torch.stack([not_finite(each) for each in numbers]),
         )
 
@@ -208,4 +211,4 @@ class Classify(ChainStage):
 def _best_name(unit: Array, text: Array, synonyms: Array) -> Array:
     """Cosines of masks (Q, D) with the best name of each category, (Q, K)."""
     cosine = torch.matmul(text, unit.T)
-    return cosine.index_select(0, synonyms.flatten()).unflatten(0, synonyms.shape).amax(1).T
+    return F.embedding(synonyms, cosine).amax(1).T

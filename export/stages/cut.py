@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor as Array
+from torch.nn import functional as F
 
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import Axis, Profile, StageSpec, Tensor
@@ -107,7 +108,7 @@ class Cut(ChainStage):
         """See the class."""
         pixels = picture.to(torch.float32) / 255
         index = window_rows[:, :, None] + window_columns[:, None, :]
-        windows = pixels.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
+        windows = F.embedding(index, pixels.flatten(0, 1))
         inside = row_inside[:, :, None] * column_inside[:, None, :]
         small = _mixed(pixels, 0, clip_rows, clip_row_weight[:, :, None, None])
         small = _mixed(small, 1, clip_columns, clip_column_weight[:, :, None])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor as Array
+from torch.nn import functional as F
 
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import StageSpec, Tensor
@@ -68,4 +69,4 @@ class Paint(ChainStage):
 
     def forward(self, code: Array, segment_of: Array) -> Array:
         """See the class."""
-        return segment_of.index_select(0, code.to(torch.int32).flatten()).unflatten(0, code.shape)
+        return F.embedding(code.to(torch.int32), segment_of[:, None])[..., 0]

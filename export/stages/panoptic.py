@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor as Array
+from torch.nn import functional as F
 
 from odise_trt.errors import ExportError
 from odise_trt.pipeline import Step
@@ -147,7 +148,7 @@ class Panoptic(ChainStage):
         value = _products(logits, score)
         best = value.amax(0)
         winner = first_largest(value, best, 0)
-        half = 0.5 * score.index_select(0, winner.flatten()).unflatten(0, winner.shape)
+        half = 0.5 * F.embedding(winner, score[:, None])[..., 0]
         code = 2 * winner.to(torch.float32) + (best >= half).to(torch.float32)
         # One-hot vectors of the two hexadecimal digits: their product counts all codes, without a scatter.
         high = torch.floor(code / 16)

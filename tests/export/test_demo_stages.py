@@ -7,19 +7,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
+import torch
 
 from export.builders.tensorrt import build_engine
 from export.checked_export import CheckedExport, Task, export_checked, load_model
+from export.onnx_export import export_stage
 from export.parity import check_sizes
 from export.plan import Request
 from export.stages import STAGES
 from export.stages.chain_stage import ChainStage
 from odise_trt.backends import find_backend
 from odise_trt.bundle import Bundle
-from reference.preset import DEMO
+from reference.preset import DEMO, ODISE_CAPTION, ODISE_LABEL, Preset
 
 REQUEST = Request("demo", "random:3")
 #: The first two take a minute in half precision. CLIP is in the text encoder, too.
@@ -152,3 +155,26 @@ def test_graphs_between_the_models_parts_have_common_operators_only(stage: str, 
         value.name for value in graph.output if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     }
     assert {node.op_type for node in graph.node if made & set(node.output)} <= {"Cast"}
+
+
+@pytest.mark.slow
+@needs_rtx
+@pytest.mark.parametrize("preset", [ODISE_LABEL, ODISE_CAPTION], ids=lambda preset: preset.name)
+@pytest.mark.parametrize("stage", BETWEEN)
+def test_a_stage_between_the_parts_of_the_papers_models_builds(
+    stage: str, preset: Preset, tmp_path: Path
+) -> None:
+    # They need no weights but two scales and the embedding of "nothing".
+    scale = SimpleNamespace(scale=lambda: torch.tensor(30.0))
+    model = SimpleNamespace(
+        preset=preset,
+        clip=scale,
+        mask_head=SimpleNamespace(predictor=SimpleNamespace(post_mask_embed=scale)),
+        category_head=SimpleNamespace(null=lambda: torch.ones(1, preset.head.mask_dim)),
+    )
+    wrapper = STAGES[stage]
+    precision = wrapper.computes_in("fp16")
+    spec = wrapper.declare(preset).at(precision)
+    graph = export_stage(wrapper(model).eval(), spec, tmp_path, precision=precision)  # type: ignore[arg-type]
+    build_engine(find_backend("tensorrt_rtx").load(), spec, graph.path, tmp_path / "engine")
+    assert (tmp_path / "engine").stat().st_size > graph.bytes

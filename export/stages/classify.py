@@ -190,7 +190,7 @@ class Classify(ChainStage):
             nothing = F.softmax(pred_logits[0], dim=-1)[:, 1:]
         category, clip = F.log_softmax(category, dim=-1), F.log_softmax(clip, dim=-1)
         fused = (1 - clip_weight) * category + clip_weight * clip
-        # The official model adds 1e-8 to K + 1 probabilities before a logarithm, and takes the softmax of that.
+        # The official model adds 1e-8 to K + 1 probabilities, and takes the softmax of their logarithms.
         # So it divides them by their sum, which is known. TensorRT for RTX 1.7 does not build every size of
         # vocabulary if a softmax, a sum and a maximum follow each other along one axis.
         total = 1 + 1e-8 * (torch.ones_like(clip_weight).sum() + 1)

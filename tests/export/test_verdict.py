@@ -29,7 +29,9 @@ def stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "how"), [(lambda: None, "PASSED"), (fails, "FAILED"), (stops, "STOPPED")], ids=str
+    ("work", "how"),
+    [(lambda: None, "PASSED"), (fails, "FAILED"), (stops, "STOPPED")],
+    ids=["passed", "failed", "stopped"],
 )
 def test_a_block_that_ends_is_said_to_have_passed_failed_or_stopped(
     work: Callable[[], None], how: str

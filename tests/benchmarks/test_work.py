@@ -27,7 +27,22 @@ from reference.model import ODISE
 from reference.preset import DEMO
 
 #: Nodes of the demo bundle for ONNX Runtime, fp32.
-NODES = {"captioner": 233, "features": 2057, "mask_head": 1162, "clip_pool": 216, "text_encoder": 103}
+NODES = {
+    "cut": 39,
+    "captioner": 233,
+    "features": 2057,
+    "stitch": 68,
+    "mask_head": 1162,
+    "clip_pool": 216,
+    "classify": 89,
+    "panoptic": 68,
+    "assign": 85,
+    "paint": 4,
+    "semantic": 43,
+    "top_instances": 16,
+    "instances": 46,
+    "text_encoder": 103,
+}
 #: FLOPs of the demo model for a square picture (four windows), in millions.
 MEGAFLOPS = {"captioner": 810, "features": 8334, "mask_head": 679, "clip_pool": 245}
 #: Bytes that leave each stage for a square picture.

@@ -63,6 +63,8 @@ LONGEST = (
     "test_ablation_features",
     "test_raw_features",
     "test_doors",
+    "test_device_chain",
+    "test_streaming",
     "test_convert",
     "test_official_layouts",
     "test_model",
@@ -73,6 +75,13 @@ LONGEST = (
     "test_training_loader",
     "test_train_command",
     "test_checkpoints",
+    "test_pipeline",
+    "test_cli",
+    "test_predictors",
+    "test_losses_step",
+    "test_batch",
+    "test_cli_completion",
+    "test_official",
 )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from .errors import BundleError
+from .errors import BackendError, BundleError
 from .files.typed_json import MisfitError, choice, within
 
 #: dtype of tensors that depend on the precision of the build, see `PRECISIONS`.
@@ -141,6 +141,37 @@ class StageSpec:
         for name, (least, typical, most) in ordered:
             if name not in axes or not least <= typical <= most:
                 raise MisfitError(self.name, f"has {name} from {least} to {most}, typically {typical}")
+
+
+def learn_sizes(spec: StageSpec, tensor: Tensor, shape: Sequence[int], sizes: dict[str, int]) -> None:
+    """Add the sizes of the axes of one input to those that are known.
+
+    Args:
+        spec: the declaration of the stage.
+        tensor: the declaration of the input.
+        shape: its shape.
+        sizes: axis -> size, from the inputs before it.
+
+    Raises:
+        BackendError: the shape does not fit the declaration, or contradicts `sizes`. The message says how.
+    """
+    if len(shape) != len(tensor.shape):
+        raise _misfit(spec, tensor, shape)
+    for found, dimension in zip(shape, tensor.shape, strict=True):
+        if isinstance(dimension, int):
+            if found != dimension:
+                raise _misfit(spec, tensor, shape)
+            continue
+        axis, divisor = split_dimension(dimension)
+        if sizes.setdefault(axis, found * divisor) != found * divisor:
+            raise _misfit(spec, tensor, shape, f"; {axis} is {sizes[axis]} in the inputs before it")
+
+
+def _misfit(spec: StageSpec, tensor: Tensor, shape: Sequence[int], why: str = "") -> BackendError:
+    declared = ", ".join(str(dimension) for dimension in tensor.shape)
+    return BackendError(
+        f"stage {spec.name}: input {tensor.name} has shape {tuple(shape)}, declared ({declared}){why}"
+    )
 
 
 def bytes_of(dtype: str, shape: Iterable[int]) -> int:

@@ -42,8 +42,10 @@ def draw(record: Mapping[str, Any]) -> Image.Image | None:
         _, y = place(0, value * 1e9)
         sheet.draw.line((_LEFT, y, _RIGHT, y), RULE, width=2)
         sheet.text(f"{value:g}", _LEFT - 12, y, color=FAINT, size=18, align=1)
-        x, _ = place(longest * step / 4, 0)
-        sheet.text(f"{longest * step / 4:.3g}", x, bottom + GAP, color=FAINT, size=18, align=0.5)
+    tick = round_up(longest / 6)
+    for number in range(int(longest / tick) + 1):
+        x, _ = place(number * tick, 0)
+        sheet.text(f"{number * tick:g}", x, bottom + GAP, color=FAINT, size=18, align=0.5)
     sheet.text(
         "GB of resident memory over seconds; a dot: opened, the picture begins", _LEFT, bottom + 2.3 * GAP
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor as Array
 
+from odise_trt.chains.vectors import TAPS
 from odise_trt.stage_spec import Tensor
 from reference.preset import Preset
-
-#: Elements of the masks that an element of the output is made of, along one axis: two resizes with two each.
-TAPS = 4
 
 
 def masks_tensor(preset: Preset) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor as Array
 from torch.nn import functional as F
 
+from odise_trt.chains.vectors import BLOCK
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
 from reference.preset import Preset
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from reference.model import ODISE
 
 
-#: Pixels along a side of the blocks that maps are put together from: one element of the coarsest map.
-BLOCK = max(STRIDES.values())
 _LARGEST = torch.finfo(torch.float32).max
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BackendError
-from ..stage_spec import StageSpec, Tensor, split_dimension
+from ..stage_spec import StageSpec, learn_sizes
 
 if TYPE_CHECKING:
     # `--help` reads the registry, and should not wait for numpy.
@@ -169,17 +169,10 @@ def check_inputs(spec: StageSpec, inputs: Mapping[str, Shaped]) -> dict[str, int
     for tensor in spec.inputs:
         array = inputs[tensor.name]
         if array.dtype != tensor.dtype:
-            raise BackendError(f"{_name(spec, tensor)} is {array.dtype}, declared {tensor.dtype}")
-        if array.ndim != len(tensor.shape):
-            raise _misfit(spec, tensor, array)
-        for found, dimension in zip(array.shape, tensor.shape, strict=True):
-            if isinstance(dimension, int):
-                if found != dimension:
-                    raise _misfit(spec, tensor, array)
-                continue
-            axis, divisor = split_dimension(dimension)
-            if sizes.setdefault(axis, found * divisor) != found * divisor:
-                raise _misfit(spec, tensor, array, f"{axis} is {sizes[axis]} in the inputs before it")
+            raise BackendError(
+                f"stage {spec.name}: input {tensor.name} is {array.dtype}, declared {tensor.dtype}"
+            )
+        learn_sizes(spec, tensor, array.shape, sizes)
     for axis, size in sizes.items():
         _check_axis(spec, axis, size)
     return sizes
@@ -213,13 +206,3 @@ def _check_axis(spec: StageSpec, name: str, size: int) -> None:
         raise BackendError(f"stage {spec.name}: {name} is {size}, it can be {axis.minimum} to {axis.maximum}")
     if size % axis.multiple:
         raise BackendError(f"stage {spec.name}: {name} is {size}, not a multiple of {axis.multiple}")
-
-
-def _name(spec: StageSpec, tensor: Tensor) -> str:
-    return f"stage {spec.name}: input {tensor.name}"
-
-
-def _misfit(spec: StageSpec, tensor: Tensor, array: Shaped, why: str = "") -> BackendError:
-    shape = ", ".join(str(dimension) for dimension in tensor.shape)
-    because = f"; {why}" if why else ""
-    return BackendError(f"{_name(spec, tensor)} has shape {array.shape}, declared ({shape}){because}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends.cuda import Cuda
 from ..backends.device import DeviceTensor
-from ..pipeline.arena import ALIGNMENT
+from ..pipeline.arena import aligned
 from ..text_table import TextTable
 
 _serials = itertools.count(1)
@@ -32,7 +32,7 @@ class Packed:
         at = 0
         for name, one in self.tensors.items():
             self.offsets[name] = at
-            at += -(-max(one.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+            at += aligned(one.nbytes)
         self.bytes = at
 
     def at(self, address: int) -> dict[str, DeviceTensor]:

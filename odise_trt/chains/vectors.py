@@ -16,7 +16,7 @@ from ..windows import Grid
 
 Size = tuple[int, int]
 
-#: Elements of the mask logits that an element of the output is made of, along one axis.
+#: Mask elements that an element of the output is made of, along one axis: two resizes with two each.
 TAPS = 4
 #: Pixels along the side of one element of the coarsest feature map.
 BLOCK = 32

@@ -17,6 +17,11 @@ from .sizes import SizedStep
 ALIGNMENT = 256
 
 
+def aligned(size: int) -> int:
+    """Return the room of so many bytes: the next multiple of the alignment, at least one."""
+    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+
+
 @dataclass(frozen=True)
 class Block:
     """A tensor that needs memory for some time.
@@ -35,7 +40,7 @@ class Block:
     @property
     def room(self) -> int:
         """Its size in the arena: a multiple of the alignment."""
-        return -(-max(self.bytes, 1) // ALIGNMENT) * ALIGNMENT
+        return aligned(self.bytes)
 
     def meets(self, other: Block) -> bool:
         """Whether some step uses both."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import BackendError
-from ..stage_spec import StageSpec, Tensor, split_dimension
+from ..stage_spec import StageSpec, Tensor, learn_sizes
 from .step import HOST, Pipeline, Step
 
 Shape = tuple[int, ...]
@@ -67,7 +67,7 @@ def size_steps(
             if wiring not in known:
                 source = "the host" if wiring.partition(".")[0] in HOST else "an earlier step"
                 raise BackendError(f"stage {spec.name} takes {wiring}, which {source} does not give")
-            _learn(spec, tensor, known[wiring], sizes)
+            learn_sizes(spec, tensor, known[wiring], sizes)
         one = SizedStep(step, spec, sizes)
         for tensor in spec.outputs:
             try:
@@ -78,24 +78,3 @@ def size_steps(
                 ) from error
         sized.append(one)
     return tuple(sized)
-
-
-def _learn(spec: StageSpec, tensor: Tensor, shape: Shape, sizes: dict[str, int]) -> None:
-    """Add the sizes of the axes of one input."""
-    if len(shape) != len(tensor.shape):
-        raise _misfit(spec, tensor, shape)
-    for found, dimension in zip(shape, tensor.shape, strict=True):
-        if isinstance(dimension, int):
-            if found != dimension:
-                raise _misfit(spec, tensor, shape)
-            continue
-        axis, divisor = split_dimension(dimension)
-        if sizes.setdefault(axis, found * divisor) != found * divisor:
-            raise _misfit(spec, tensor, shape, f"; {axis} is {sizes[axis]} in the inputs before it")
-
-
-def _misfit(spec: StageSpec, tensor: Tensor, shape: Shape, why: str = "") -> BackendError:
-    declared = ", ".join(str(dimension) for dimension in tensor.shape)
-    return BackendError(
-        f"stage {spec.name}: input {tensor.name} has shape {shape}, declared ({declared}){why}"
-    )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from odise_trt.pipeline import Pipeline, Step
 from odise_trt.pipeline.arena import ALIGNMENT, Block, lifetimes, place
 from odise_trt.pipeline.sizes import size_steps
-from odise_trt.stage_spec import Axis, StageSpec, Tensor
+from tests.odise_trt.small_stage import spec
 
 
 @st.composite
@@ -43,17 +43,6 @@ def test_an_arena_is_never_smaller_than_what_lives_at_once_nor_larger_than_every
 def test_tensors_that_never_meet_share_their_memory() -> None:
     chain = [Block(str(n), 1000, n, n + 1) for n in range(6)]
     assert place(chain).bytes == 2 * 1024
-
-
-def spec(name: str, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> StageSpec:
-    axes = {d for shape in (*inputs.values(), *outputs.values()) for d in shape if isinstance(d, str)}
-    return StageSpec(
-        name,
-        tuple(Tensor(n, "float32", shape) for n, shape in inputs.items()),
-        tuple(Tensor(n, "float32", shape) for n, shape in outputs.items()),
-        tuple(Axis(axis, 1, 8, 1000) for axis in sorted(axes)),
-        (),
-    )
 
 
 PIPELINE = Pipeline(

@@ -21,22 +21,10 @@ from odise_trt.chains.plan import make_plan
 from odise_trt.chains.program import Copy, Launch, Program, bind
 from odise_trt.errors import BackendError
 from odise_trt.pipeline import Pipeline, Step
-from odise_trt.stage_spec import Axis, StageSpec, Tensor
 from tests.odise_trt import toy_bundle
+from tests.odise_trt.small_stage import spec
 from tests.stand_in.host import HostMemory
 from tests.stand_in.tensorrt import Machine, engine_file
-
-
-def spec(name: str, inputs: dict[str, tuple], outputs: dict[str, tuple]) -> StageSpec:
-    axes = {d for shape in (*inputs.values(), *outputs.values()) for d in shape if isinstance(d, str)}
-    return StageSpec(
-        name,
-        tuple(Tensor(n, "float32", shape) for n, shape in inputs.items()),
-        tuple(Tensor(n, "float32", shape) for n, shape in outputs.items()),
-        tuple(Axis(axis, 1, 8, 1000) for axis in sorted(axes)),
-        (),
-    )
-
 
 PIPELINE = Pipeline(
     (

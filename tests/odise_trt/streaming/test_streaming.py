@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,94 +21,21 @@ from odise_trt import (
     ArgumentError,
     BackendError,
     ImageError,
-    OdiseError,
     Segmenter,
-    Streamed,
     VocabularyError,
 )
 from odise_trt.batch import find_images
-from odise_trt.chains import Chain, Job, Outcome, Pending, Picture
-from odise_trt.chains.host import HostChain
 from odise_trt.streaming import OpenStreams, Reader, Stream
-from odise_trt.task import Task
-from tests.odise_trt import toy_bundle
+from tests.odise_trt.streaming.parts import (
+    COLOURS,
+    LONG,
+    WORDS,
+    Slow,
+    colours_of,
+    found,
+    plain,
+)
 from tests.pages import Page
-
-COLOURS = ("red", "green", "blue")
-WORDS = "red; green; blue"
-#: Seconds after which a test that waits has failed.
-LONG = 30
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmenter]:
-    toy = toy_bundle.make(tmp_path_factory.mktemp("engines") / "toy")
-    with Segmenter.open(toy, threads=1, cache=False) as segmenter:
-        yield segmenter
-
-
-@pytest.fixture
-def segmenter(opened: Segmenter) -> Iterator[Segmenter]:
-    opened.vocabulary = WORDS
-    before = set(threading.enumerate())
-    yield opened
-    gc.collect()
-    assert set(threading.enumerate()) <= before
-
-
-@pytest.fixture(params=[1, 3])
-def deep(request: pytest.FixtureRequest, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
-    """The segmenter, whose chain takes one picture at a time or several, as on a GPU."""
-    if request.param > 1:
-        monkeypatch.setattr(segmenter, "_chain", Slow(segmenter._chain, request.param))
-    return segmenter
-
-
-class Slow:
-    """A chain of several slots: work begins at once and ends when somebody waits for it."""
-
-    def __init__(self, chain: Chain, depth: int) -> None:
-        self.depth = depth
-        self._chain = chain
-        self.on_their_way = 0
-        self.most = 0
-        self.begun = 0
-
-    def begin(self, picture: Picture, job: Job) -> Pending:
-        self.begun += 1
-        self.on_their_way += 1
-        self.most = max(self.most, self.on_their_way)
-        return _Later(self, self._chain, picture, job)
-
-    def finish(self) -> None:
-        self.on_their_way -= 1
-
-    def describe(self) -> dict[str, str]:
-        return self._chain.describe()
-
-
-class _Later:
-    def __init__(self, slots: Slow, chain: Chain, picture: Picture, job: Job) -> None:
-        self._slots, self._chain, self._given = slots, chain, (picture, job)
-
-    def outcomes(self) -> Mapping[Task, Outcome]:
-        self._slots.finish()
-        return self._chain.begin(*self._given).outcomes()
-
-
-def plain(colour: int | str, height: int = 40, width: int = 60) -> np.ndarray:
-    """A picture of one colour."""
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, :, COLOURS.index(colour) if isinstance(colour, str) else colour % 3] = 255
-    return image
-
-
-def found(one: Streamed) -> list[str]:
-    return [segment.name for segment in one.result.segments]
-
-
-def colours_of(items: Iterator[Streamed]) -> list[list[str]]:
-    return [found(one) for one in items]
 
 
 def test_results_are_those_of_calls_one_after_the_other(deep: Segmenter) -> None:
@@ -177,118 +102,6 @@ def test_no_pictures_are_no_results(deep: Segmenter) -> None:
     stream = deep.stream([])
     assert list(stream) == []
     assert list(stream) == []
-
-
-def test_pictures_that_cannot_be_read_have_errors_and_the_next_follow(
-    deep: Segmenter, tmp_path: Path
-) -> None:
-    cut = tmp_path / "cut.png"
-    cut.write_bytes(b"\x89PNG\r\n\x1a\n")
-    given = [plain("red"), tmp_path / "gone.jpg", cut, plain("blue"), plain("red").astype(float), None]
-    streamed = list(deep.stream(given))
-    assert [one.index for one in streamed] == list(range(6))
-    assert [type(one.error) for one in streamed] == [
-        type(None), ImageError, ImageError, type(None), ImageError, ImageError
-    ]  # fmt: skip
-    assert "gone.jpg" in str(streamed[1].error)
-    assert streamed[1].results == {}
-    assert found(streamed[3]) == ["blue"]
-    with pytest.raises(ImageError, match="must be uint8"):
-        _ = streamed[4].result
-
-
-def failing(chain: Chain, when: Callable[[Picture], Exception | None], late: bool) -> Chain:
-    """A chain that fails for some pictures, when it begins or when it is waited for."""
-
-    class Failing(Slow):
-        def begin(self, picture: Picture, job: Job) -> Pending:
-            error = when(picture)
-            if error is not None and not late:
-                raise error
-            pending = super().begin(picture, job)
-            return pending if error is None else _Fails(self, error)
-
-    return Failing(chain, 2)
-
-
-class _Fails:
-    def __init__(self, slots: Slow, error: Exception) -> None:
-        self._slots, self._error = slots, error
-
-    def outcomes(self) -> Mapping[Task, Outcome]:
-        self._slots.finish()
-        raise self._error
-
-
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize(
-    ("raised", "kind", "says"),
-    [
-        (BackendError("stage features failed", "rebuild"), BackendError, "picture 1 of the stream: stage"),
-        (MemoryError(), ImageError, "picture 1 of the stream needs more memory than there is"),
-        (KeyError("surprise"), OdiseError, "picture 1 of the stream could not be segmented: KeyError"),
-    ],
-)
-def test_an_engine_that_fails_is_the_error_of_its_picture(
-    late: bool,
-    raised: Exception,
-    kind: type[OdiseError],
-    says: str,
-    segmenter: Segmenter,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def when(picture: Picture) -> Exception | None:
-        return raised if picture.size == (9, 9) else None
-
-    monkeypatch.setattr(segmenter, "_chain", failing(segmenter._chain, when, late))
-    streamed = list(segmenter.stream([plain("red"), plain("red", 9, 9), plain("green"), plain("blue")]))
-    assert [type(one.error) for one in streamed] == [type(None), kind, type(None), type(None)]
-    assert says in str(streamed[1].error)
-    assert streamed[1].error.__cause__ is raised
-    assert colours_of(iter(streamed[2:])) == [["green"], ["blue"]]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"task": "panoptics"}, {"overlap_threshold": 5}, {"task": "semantic", "overlap_threshold": 0.5}]
-)
-def test_wrong_arguments_are_refused_before_anything_is_read(
-    wrong: dict[str, Any], segmenter: Segmenter
-) -> None:
-    asked = iter([plain("red")])
-    with pytest.raises(ArgumentError):
-        segmenter.stream(asked, **wrong)
-    assert next(asked) is not None
-
-
-def test_without_a_vocabulary_nothing_is_read(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmenter, "_table", None)
-    asked = iter([plain("red")])
-    with pytest.raises(VocabularyError):
-        segmenter.stream(asked)
-    assert next(asked) is not None
-
-
-@pytest.mark.parametrize(
-    ("one", "says"),
-    [
-        ("photos", "find_images"),
-        (Path("photo.jpg"), "find_images"),
-        (b"\x89PNG", "one bytes"),
-        (plain("red"), r"\(40, 60, 3\)"),
-        (Image.new("RGB", (4, 4)), "one Image"),
-        (None, "not NoneType"),
-        (7, "not int"),
-    ],
-)
-def test_one_picture_is_not_many(one: Any, says: str, segmenter: Segmenter) -> None:
-    with pytest.raises(ArgumentError, match=says):
-        segmenter.stream(one)
-
-
-def test_an_open_file_is_not_many_pictures(segmenter: Segmenter, tmp_path: Path) -> None:
-    (tmp_path / "a.png").touch()
-    with open(tmp_path / "a.png", "rb") as file, pytest.raises(ArgumentError, match="BufferedReader"):
-        segmenter.stream(file)
 
 
 def test_an_endless_stream_is_asked_a_few_pictures_ahead(deep: Segmenter) -> None:
@@ -404,127 +217,6 @@ def test_two_streams_can_be_taken_in_turns(deep: Segmenter) -> None:
     for one, other in zip(deep.stream(left), deep.stream(right), strict=True):
         assert found(one) == [COLOURS[one.index % 3]]
         assert found(other) == [COLOURS[(one.index + 1) % 3]]
-
-
-def reading_threads() -> list[str]:
-    return [one.name for one in threading.enumerate() if one.name.startswith("odise-trt")]
-
-
-def endless() -> Iterator[np.ndarray]:
-    return (plain(number) for number in itertools.count())
-
-
-def test_leaving_the_loop_stops_the_threads(deep: Segmenter) -> None:
-    for _ in deep.stream(endless()):
-        assert reading_threads()
-        break
-    assert reading_threads() == []
-    assert found(next(deep.stream([plain("green")]))) == ["green"]
-
-
-def test_pictures_of_a_stream_that_was_left_do_not_stay_in_the_chain(
-    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chain = Slow(segmenter._chain, 2)
-    monkeypatch.setattr(segmenter, "_chain", chain)
-    for _ in range(3):
-        for one in segmenter.stream([plain(n) for n in range(9)]):
-            if one.index == 3:
-                break
-        segmenter(plain("red"))
-    assert (chain.on_their_way, chain.most) == (0, 2)
-
-
-def test_a_closed_stream_gives_nothing_more(deep: Segmenter) -> None:
-    with deep.stream(endless()) as stream:
-        assert found(next(stream)) == ["red"]
-        stream.close()
-        stream.close()
-        assert reading_threads() == []
-        assert list(stream) == []
-
-
-def test_an_error_in_the_loop_stops_the_threads(deep: Segmenter) -> None:
-    stream = deep.stream(endless())
-
-    def work() -> None:
-        with stream:
-            for _ in stream:
-                raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        work()
-    assert reading_threads() == []
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_ctrl_c_in_an_engine_stops_the_threads(
-    stop: type[BaseException], segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = segmenter.stream(endless())
-    next(stream)
-
-    def begin(*_: object) -> None:
-        raise stop
-
-    monkeypatch.setattr(HostChain, "begin", begin)
-    with pytest.raises(stop):
-        next(stream)
-    assert reading_threads() == []
-    assert list(stream) == []
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")
-def test_ctrl_c_while_there_is_no_frame_ends_the_wait(
-    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("odise_trt.streaming.reader.PATIENCE", 0.01)
-    plugged = threading.Event()
-    main = threading.get_ident()
-
-    def camera() -> Iterator[np.ndarray]:
-        signal.pthread_kill(main, signal.SIGINT)
-        plugged.wait(LONG)
-        yield plain("red")
-
-    stream = segmenter.stream(camera())
-    with pytest.raises(KeyboardInterrupt):
-        next(stream)
-    plugged.set()
-    for thread in stream._reader._running:
-        thread.join(LONG)
-    assert list(stream) == []
-
-
-def test_a_segmenter_that_is_closed_stops_its_streams(opened: Segmenter) -> None:
-    with Segmenter.open(opened.bundle.folder, vocabulary=WORDS, cache=False, threads=1) as segmenter:
-        stream, idle = segmenter.stream(endless()), segmenter.stream(endless())
-        next(stream)
-    assert reading_threads() == []
-    for one in (stream, idle):
-        with pytest.raises(BackendError, match="was closed"):
-            next(one)
-    with pytest.raises(BackendError, match="was closed"):
-        segmenter.stream([])
-
-
-def test_a_camera_that_gives_nothing_does_not_hold_up_the_end(
-    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("odise_trt.streaming.reader.PATIENCE", 0.01)
-    plugged = threading.Event()
-
-    def camera() -> Iterator[np.ndarray]:
-        yield plain("red")
-        plugged.wait(LONG)
-
-    with segmenter.stream(camera()) as stream:
-        next(stream)
-    (left,) = (one for one in threading.enumerate() if one.name.startswith("odise-trt"))
-    assert left.daemon  # so that the process can end
-    plugged.set()
-    left.join(LONG)
-    assert reading_threads() == []
 
 
 def test_what_read_makes_of_the_sources_is_segmented(deep: Segmenter, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def count(name: str, value: Any, most: int) -> int:
     return number
 
 
+def name_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return one of `choices`.
+
+    Raises:
+        ArgumentError: the value is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, not {value!r:.80}")
+    return value
+
+
 def names(name: str, value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
     """Return one or several of `choices`, given as a text or an iterable of texts.
 
@@ -48,9 +59,6 @@ def names(name: str, value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
         ArgumentError: no name is given, or one that is not in `choices`.
     """
     given = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
-    for one in given:
-        if not isinstance(one, str) or one not in choices:
-            raise ArgumentError(f"{name} must be one of {', '.join(choices)}, not {one!r:.80}")
     if not given:
         raise ArgumentError(f"no {name} is given", f"there are {', '.join(choices)}")
-    return given
+    return tuple(name_of(name, one, choices) for one in given)

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from .errors import ImageError
 from .interpolate import resize_bilinear
 from .pictures import tiff
-from .pictures.array_like import DLPackArray, InterfaceArray, pixels_of
+from .pictures.array_like import CudaArray, DLPackArray, InterfaceArray, pixels_of
 from .pictures.image_file import WHITE_IS_ZERO, check_size, content_of, open_content, reading
 from .pictures.source import array_of, name_of, name_of_path, not_a_picture
 
@@ -43,6 +43,7 @@ ImageSource = (
     | np.ndarray
     | DLPackArray
     | InterfaceArray
+    | CudaArray
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, cast
 from . import arguments
 from .bundle import Bundle
 from .bundle.bundle import Verify
-from .chains import Chain, Job, Outcome, open_chain
+from .chains import PLACES, Chain, Job, Outcome, Place, open_chain
 from .errors import ArgumentError, BackendError, VocabularyError
 from .executor import Executor, windows_per_run
 from .extraction import extract
@@ -176,24 +176,28 @@ class Segmenter:
         *,
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
+        ids: Place = "host",
     ) -> Result:
         """Segment an image.
 
         Args:
             image: a path, an open binary file, the bytes of an image file, a Pillow image, or a uint8 array
-                (H, W, 3) in RGB, of numpy or of torch on the CPU.
+                (H, W, 3) in RGB of numpy, torch or another library. Where engines pass tensors on a GPU, an
+                array can lie there, too, with the size that the engines take: see docs/on-the-gpu.md.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
             overlap_threshold: for panoptic only. A query keeps its segment if it wins at least this share of
                 its mask, 0 to 1. None: the model's own threshold.
             object_mask_threshold: for panoptic only. Queries must score more than this. None: the model's own
                 threshold.
+            ids: "device" leaves the map of panoptic or semantic on the GPU, as `Result.ids`. Segments come as
+                ever.
 
         Returns:
             The result at the size of the image.
 
         Raises:
-            ArgumentError: the task does not exist, or a threshold is outside 0 to 1.
+            ArgumentError: the task does not exist, a threshold is outside 0 to 1, or ids cannot be on a GPU.
             VocabularyError: no vocabulary is set.
             ImageError: the image cannot be read.
             BackendError: the segmenter was closed, or an engine failed or gave numbers that are not finite.
@@ -203,6 +207,7 @@ class Segmenter:
             (task,),
             overlap_threshold=overlap_threshold,
             object_mask_threshold=object_mask_threshold,
+            ids=ids,
         )[task]
 
     def results(
@@ -212,11 +217,12 @@ class Segmenter:
         *,
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
+        ids: Place = "host",
     ) -> dict[Task, Result]:
         """Segment an image for several tasks. The engines, which take most of the time, run only once.
 
         Args:
-            image, overlap_threshold, object_mask_threshold: as for a call.
+            image, overlap_threshold, object_mask_threshold, ids: as for a call.
             tasks: one or several, as `task` of a call.
 
         Returns:
@@ -225,7 +231,7 @@ class Segmenter:
         Raises:
             ArgumentError, VocabularyError, ImageError, BackendError: as for a call.
         """
-        job = self._job(tasks, overlap_threshold, object_mask_threshold)
+        job = self._job(tasks, overlap_threshold, object_mask_threshold, ids)
         prepared = self._prepare(image)
         self._streams.settle()
         return self._results(prepared, job, self._chain.begin(prepared.picture, job).outcomes())
@@ -238,6 +244,7 @@ class Segmenter:
         read: Callable[[Any], ImageSource] | None = None,
         overlap_threshold: float | None = None,
         object_mask_threshold: float | None = None,
+        ids: Place = "host",
     ) -> Stream:
         """Segment many images: the results of calls one after the other, in less time.
 
@@ -252,7 +259,7 @@ class Segmenter:
             images: as for a call, or anything that `read` takes. An iterable may be endless. It is asked in
                 a thread, and only a few images ahead. What it raises is raised here, after the images before.
                 Arrays must not change before their results are there.
-            task, overlap_threshold, object_mask_threshold: as for a call. Several tasks are allowed.
+            task, overlap_threshold, object_mask_threshold, ids: as for a call. Several tasks are allowed.
             read: makes an image, as for a call, of what `images` gives. It is called in the threads, so it
                 can download or decode ahead.
 
@@ -265,7 +272,7 @@ class Segmenter:
             BackendError: the segmenter was closed, also from the iterator.
         """
         wanted = arguments.names("task", task, TASKS)
-        job = partial(self._job, wanted, overlap_threshold, object_mask_threshold)
+        job = partial(self._job, wanted, overlap_threshold, object_mask_threshold, ids)
         job()
         reading = self._prepare if read is None else partial(self._prepare_by, read)
         reader = Reader(sources_of(images), reading, self._chain.depth)
@@ -339,7 +346,9 @@ class Segmenter:
                 "the segmenter was closed", "use it inside its with block, or open the bundle again"
             )
 
-    def _job(self, tasks: Any, overlap_threshold: float | None, object_mask_threshold: float | None) -> Job:
+    def _job(
+        self, tasks: Any, overlap_threshold: float | None, object_mask_threshold: float | None, ids: Place
+    ) -> Job:
         """Check what is wanted of a picture, with the vocabulary that is set now."""
         wanted = cast(tuple[Task, ...], arguments.names("task", tasks, TASKS))
         model = self.bundle.manifest.model
@@ -347,22 +356,28 @@ class Segmenter:
             raise ArgumentError(
                 f"the thresholds are for the task panoptic, not for {', '.join(wanted)}", "leave them out"
             )
+        place = cast(Place, arguments.name_of("ids", ids, PLACES))
+        if place == "device" and wanted == ("instance",):
+            raise ArgumentError("the task instance has masks and no ids", "leave ids out")
         self._require_open()
         if self._table is None:
             raise VocabularyError(
                 "no vocabulary is set",
                 'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
             )
-        return Job(
+        job = Job(
             wanted,
             self._table,
             _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
             _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
+            place,
         )
+        self._chain.check(job)
+        return job
 
     def _prepare(self, image: ImageSource) -> Prepared:
         model = self.bundle.manifest.model
-        return prepare(image, model.short_side, model.max_side)
+        return prepare(image, self._chain, model.short_side, model.max_side)
 
     def _prepare_by(self, read: Callable[[Any], ImageSource], source: Any) -> Prepared:
         return self._prepare(read(source))
@@ -371,7 +386,7 @@ class Segmenter:
         provenance = self._provenance()
         return {
             task: Result(
-                image=prepared.picture.pixels,
+                image=cast(Any, prepared.picture.pixels),
                 vocabulary=job.table.vocabulary,
                 timings=_added({"preprocess": prepared.seconds}, outcome.seconds),
                 provenance={**provenance, **outcome.notes},

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .backends.device_array import DeviceArray
 from .task import Task
 
 if TYPE_CHECKING:
     from .vocabulary import Vocabulary
+
+_Class = TypeVar("_Class")
 
 #: x, y, width, height in pixels.
 Box = tuple[int, int, int, int]
@@ -72,9 +75,44 @@ class Instance:
     bbox: Box
 
 
+class _OnHost:
+    """A field that is set to an array of the host or of a GPU, or None, and read as one of the host.
+
+    An array of a GPU is copied when it is read first. The copy is kept.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._copy = name, f"{name} on the host"
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        fields = vars(instance)
+        if isinstance(fields[self._name], DeviceArray) and self._copy not in fields:
+            fields[self._copy] = fields[self._name].copy_to_host()
+        return fields.get(self._copy, fields[self._name])
+
+    def __set__(self, instance: object, value: Any) -> None:
+        vars(instance)[self._name] = value
+
+
+def read_on_host(*names: str) -> Callable[[type[_Class]], type[_Class]]:
+    """Let fields of a dataclass be set to arrays of a GPU, too. They are read as arrays of the host."""
+
+    def decorate(cls: type[_Class]) -> type[_Class]:
+        for name in names:
+            setattr(cls, name, _OnHost(name))
+        return cls
+
+    return decorate
+
+
+@read_on_host("image", "panoptic", "semantic")
 @dataclass(frozen=True)
 class SegmentedImage:
     """The data of a result. Of `panoptic`, `semantic` and `instances`, the one of the task that ran is set.
+
+    The image and the maps are arrays of the host. What lies on a GPU is copied when it is read first.
 
     Attributes:
         image: uint8 (H, W, 3), RGB, as segmented (after EXIF rotation).
@@ -102,9 +140,21 @@ class SegmentedImage:
     @property
     def task(self) -> Task:
         """The task that ran."""
-        if self.panoptic is not None:
+        fields = vars(self)
+        if fields["panoptic"] is not None:
             return "panoptic"
-        return "semantic" if self.semantic is not None else "instance"
+        return "semantic" if fields["semantic"] is not None else "instance"
+
+    @property
+    def ids(self) -> DeviceArray | None:
+        """The map `panoptic` or `semantic` on the GPU, if it was requested there: int32 (H, W).
+
+        Its memory is its own. It is freed when nothing holds this result any more, and nothing that was made
+        of the map. It may outlive the segmenter.
+        """
+        fields = vars(self)
+        found = fields["semantic"] if fields["panoptic"] is None else fields["panoptic"]
+        return found if isinstance(found, DeviceArray) else None
 
     def id_map(self) -> np.ndarray:
         """Return the ids of the panoptic PNG, int32 (H, W), 0 where there is nothing.

@@ -56,6 +56,8 @@ class Cuda(Protocol):
     """
 
     device: Device
+    #: Its index among the GPUs that CUDA sees.
+    index: int
     #: Handle of the stream that engines run on.
     stream: int
     #: Handles of two streams for copies that overlap with the engines.
@@ -112,6 +114,26 @@ class Cuda(Protocol):
         """Copy within the device, in order with the engines."""
         ...
 
+    def copy_rows(self, target: int, source: int, row: int, pitch: int, rows: int, stream: int) -> None:
+        """Copy rows within the device, on a stream. They follow each other without a gap at the target.
+
+        Args:
+            target, source: addresses.
+            row: bytes of a row.
+            pitch: bytes from one row to the next at the source.
+            rows: their number.
+            stream: a stream of this object.
+        """
+        ...
+
+    def fetch(self, array: np.ndarray, address: int) -> None:
+        """Copy from the device into a contiguous array, and wait for it. Also possible after `close`."""
+        ...
+
+    def gpu_of(self, address: int) -> int | None:
+        """Return the index of the GPU whose memory this is. None: it is no memory of a GPU."""
+        ...
+
     def clear(self, address: int, size: int) -> None:
         """Fill device memory with zeros, in order with the engines."""
         ...
@@ -125,7 +147,11 @@ class Cuda(Protocol):
         ...
 
     def record(self, event: int, stream: int) -> None:
-        """Let the event happen when the work that the stream has now is done."""
+        """Let the event happen when the work that the stream has now is done.
+
+        `stream` can also be one of another library, as the CUDA array interface names it: 1 is the legacy
+        default stream, 2 the thread's own, anything else a handle.
+        """
         ...
 
     def wait(self, stream: int, event: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +14,8 @@ from ..errors import BackendError
 from .cuda import NO_DRIVER, Cuda, Device, check_gpu, cuda_version, out_of_memory
 
 _NO_GRAPHS = "pycuda has no CUDA graphs"
+#: The driver's library, and its number of the attribute "index of the GPU".
+_DRIVER, _DEVICE_ORDINAL = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1", 9
 
 
 def open_pycuda(driver: Any, index: int) -> Cuda:
@@ -30,7 +34,7 @@ class _PyCuda:
     can_record = False
 
     def __init__(self, driver: Any, index: int) -> None:
-        self._driver = driver
+        self._driver, self.index = driver, index
         try:
             driver.init()
         except driver.Error as error:
@@ -90,6 +94,25 @@ class _PyCuda:
     def copy(self, target: int, source: int, size: int) -> None:
         self._try(self._driver.memcpy_dtod_async, target, source, size, self._on(None))
 
+    def copy_rows(self, target: int, source: int, row: int, pitch: int, rows: int, stream: int) -> None:
+        copy = self._driver.Memcpy2D()
+        copy.set_src_device(source)
+        copy.src_pitch = pitch
+        copy.set_dst_device(target)
+        copy.dst_pitch = copy.width_in_bytes = row
+        copy.height = rows
+        self._try(copy, self._on(stream))
+
+    def fetch(self, array: np.ndarray, address: int) -> None:
+        self._try(self._driver.memcpy_dtoh, array, address)
+
+    def gpu_of(self, address: int) -> int | None:
+        # pycuda does not have this function of the driver, which it has loaded.
+        index = ctypes.c_int(-1)
+        place = ctypes.c_void_p(address)
+        status = ctypes.CDLL(_DRIVER).cuPointerGetAttribute(ctypes.byref(index), _DEVICE_ORDINAL, place)
+        return index.value if status == 0 else None
+
     def clear(self, address: int, size: int) -> None:
         self._try(self._driver.memset_d8_async, address, 0, size, self._on(None))
 
@@ -102,6 +125,10 @@ class _PyCuda:
         return id(event)
 
     def record(self, event: int, stream: int) -> None:
+        if stream not in self._streams:
+            # pycuda has no streams of other libraries. Waiting for the whole GPU includes them.
+            self._try(self._driver.Context.synchronize)
+            stream = self.stream
         self._try(self._events[event].record, self._on(stream))
 
     def wait(self, stream: int, event: int) -> None:

@@ -29,7 +29,7 @@ class _CudaPython:
     can_record = True
 
     def __init__(self, runtime: Any, index: int) -> None:
-        self._runtime, self._index = runtime, index
+        self._runtime, self.index = runtime, index
         check_gpu(index, self._call("cudaGetDeviceCount", hint=NO_DRIVER))
         properties = self._call("cudaGetDeviceProperties", index)
         self.device = Device(
@@ -48,7 +48,7 @@ class _CudaPython:
     @contextmanager
     def current(self) -> Iterator[None]:
         before = self._call("cudaGetDevice")
-        self._call("cudaSetDevice", self._index)
+        self._call("cudaSetDevice", self.index)
         try:
             yield
         finally:
@@ -82,6 +82,20 @@ class _CudaPython:
     def copy(self, target: int, source: int, size: int) -> None:
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self._copy(target, source, size, kind, None)
+
+    def copy_rows(self, target: int, source: int, row: int, pitch: int, rows: int, stream: int) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call("cudaMemcpy2DAsync", target, row, source, pitch, row, rows, kind, stream)
+
+    def fetch(self, array: np.ndarray, address: int) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call("cudaMemcpy", array.ctypes.data, address, array.nbytes, kind)
+
+    def gpu_of(self, address: int) -> int | None:
+        found = self._call("cudaPointerGetAttributes", address)
+        kinds = self._runtime.cudaMemoryType
+        is_there = found.type in (kinds.cudaMemoryTypeDevice, kinds.cudaMemoryTypeManaged)
+        return int(found.device) if is_there else None
 
     def clear(self, address: int, size: int) -> None:
         self._call("cudaMemsetAsync", address, 0, size, self.stream)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..task import Task
 from ..text_table import TextTable
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..backends.device_array import DeviceArray
+
+#: Where the id map of a result can be: an array of the host, or one of the GPU.
+Place = Literal["host", "device"]
+PLACES: tuple[Place, ...] = ("host", "device")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +25,12 @@ class Picture:
 
     Attributes:
         pixels: uint8 (H, W, 3), RGB. Results have its size.
-        resized: uint8 (h, w, 3), as `preprocess.resize_shortest` makes it from `pixels`.
+        resized: uint8 (h, w, 3), as `preprocess.resize_shortest` makes it from `pixels`. A picture that lies
+            on a GPU has this size already.
     """
 
-    pixels: np.ndarray
-    resized: np.ndarray
+    pixels: np.ndarray | DeviceArray
+    resized: np.ndarray | DeviceArray
 
     @property
     def size(self) -> tuple[int, int]:
@@ -39,12 +46,14 @@ class Job:
         tasks: one or several.
         table: the vocabulary. It stays that of the job, whatever vocabulary is set meanwhile.
         object_mask_threshold, overlap_threshold: for the task panoptic, 0 to 1.
+        ids: where the maps of the tasks panoptic and semantic go.
     """
 
     tasks: tuple[Task, ...]
     table: TextTable
     object_mask_threshold: float
     overlap_threshold: float
+    ids: Place = "host"
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,8 @@ class Outcome:
     """What a chain made for one task.
 
     Attributes:
-        fields: fields of a `Result`: "panoptic" and "segments", or "semantic", or "instances".
+        fields: fields of a `Result`: "panoptic" and "segments", or "semantic", or "instances". Maps are where
+            the job wants them.
         seconds: name of a part -> its wall time in seconds.
         notes: what was done otherwise than asked for, for the provenance of a result: "windows per run" and
             "rows per run", where a GPU had too little memory for more. The numbers are the same.
@@ -81,6 +91,21 @@ class Chain(Protocol):
     @property
     def depth(self) -> int:
         """How many pictures can be on their way before waiting for the first one saves time. At least 1."""
+        ...
+
+    def check(self, job: Job) -> None:
+        """Raise ArgumentError if the chain does not give what is wanted."""
+        ...
+
+    def adopt(self, image: object) -> Picture | None:
+        """Take an image that lies in the memory of the chain's GPU, from the thread that made it.
+
+        None: it lies elsewhere, or the chain takes pictures of the host only.
+
+        Raises:
+            ImageError: it is on another GPU, or is no uint8 (H, W, 3) of the size that the engines take.
+            BackendError: the chain was closed, or the GPU failed.
+        """
         ...
 
     def begin(self, picture: Picture, job: Job) -> Pending:

@@ -6,28 +6,36 @@ One stream runs the engines, two others copy. What a picture needs on its way up
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 
 from ..backends.cuda import Cuda
 from ..backends.device import DeviceBackend, DeviceEngine
+from ..backends.device_array import DeviceArray
+from ..backends.exchange import is_on_gpu
 from ..bundle import Bundle
 from ..errors import BackendError, DeviceMemoryError, DeviceMemoryWarning, notify
 from ..executor import Clock, Executor, is_about_memory
 from ..pipeline import Pipeline
-from ..task import Task
-from .base import Job, Outcome, Pending, Picture
-from .programs import Programs, Ready
-from .read_back import check_finite, fields_of
+from .base import Job, Pending, Picture
+from .device_maps import DeviceMaps
+from .device_picture import picture_of
+from .on_its_way import OnItsWay, Queued
+from .programs import Programs
+from .read_back import MAPS
 from .resident import Resident, Residents
 from .slot import Slot
 from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
 
 #: Sizes of pictures whose vectors stay on the device.
 _MOST_SIZES = 8
+
+_Array = TypeVar("_Array", np.ndarray, np.ndarray | DeviceArray)
 
 
 class DeviceChain:
@@ -59,21 +67,35 @@ class DeviceChain:
             executor.load(step.stage)
             # The backend has a device, so its engines take tensors of it.
             engines[step.stage] = executor.engine(step.stage)  # type: ignore[assignment]
-        self._in_flight: deque[_OnItsWay] = deque()
+        self._in_flight: deque[OnItsWay] = deque()
         self._begun = self._done = 0
         with self._cuda.current():
             at_once = {"windows": windows_per_run, "rows": _most_rows(self._pipeline)}
             self._programs = Programs(self._pipeline, engines, device, at_once)
             self._residents = Residents(self._cuda, _MOST_SIZES)
+            self._maps = DeviceMaps(self._cuda)
             self._slots = [Slot(self._cuda, number) for number in range(self.depth)]
         self._unused = list(reversed(self._slots))
         self._open = True
+        # Pictures are adopted in other threads, too.
+        self._closing = threading.Lock()
         executor.before_close(self.close)
+
+    def check(self, job: Job) -> None:
+        """Do nothing: the chain gives everything, see `Chain.check`."""
+
+    def adopt(self, image: object) -> Picture | None:
+        """Take an image that lies on the GPU, see `Chain.adopt`. It may be called in any thread."""
+        if not is_on_gpu(image):
+            return None
+        with self._closing:
+            self._require_open()
+            with self._cuda.current():
+                return picture_of(image, self._cuda, self._model.short_side, self._model.max_side)
 
     def begin(self, picture: Picture, job: Job) -> Pending:
         """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first."""
-        if not self._open:
-            raise BackendError("the segmenter was closed")
+        self._require_open()
         with self._cuda.current():
             if not self._unused:
                 self._settle(self._in_flight[0])
@@ -88,7 +110,7 @@ class DeviceChain:
             self._in_flight.append(pending)
             return pending
 
-    def finish(self, one: _OnItsWay) -> None:
+    def finish(self, one: OnItsWay) -> None:
         """Wait for a picture that was begun, if it was not waited for already."""
         if one in self._in_flight:
             with self._cuda.current():
@@ -106,42 +128,44 @@ class DeviceChain:
 
     def close(self) -> None:
         """Free everything on the device. Pictures on their way are waited for. Closing twice is allowed."""
-        if not self._open:
+        with self._closing:
+            was_open, self._open = self._open, False
+        if not was_open:
             return
-        self._open = False
         with self._cuda.current():
             for one in list(self._in_flight):
                 self._settle(one)
             self._drain()
             self._programs.close()
             self._residents.close()
+            self._maps.close()
             for slot in self._slots:
                 slot.close()
 
-    def _begin(self, picture: Picture, job: Job, slot: Slot) -> _OnItsWay:
+    def _begin(self, picture: Picture, job: Job, slot: Slot) -> OnItsWay:
         clock = Clock()
         with clock("queue"):
             number = self._begun + 1
             queued = self._queue(picture, job, slot, number)
         self._begun = number
-        return _OnItsWay(self, job, picture.size[1], slot, number, queued, clock)
+        return OnItsWay(self, picture, job, slot, number, queued, clock)
 
-    def _queue(
-        self, picture: Picture, job: Job, slot: Slot, number: int
-    ) -> tuple[Ready, tuple[Resident, ...]]:
+    def _queue(self, picture: Picture, job: Job, slot: Slot, number: int) -> Queued:
         """Queue a picture's upload, steps and download. With less at once, if memory runs out meanwhile."""
         while True:
             shared = self._shared(picture, job)
             thresholds = request_tensors(job.object_mask_threshold, job.overlap_threshold)
-            own = self._needed({"picture.picture": picture.resized, **thresholds}, job)
+            own = self._needed({**thresholds, "picture.picture": picture.resized}, job)
             ready = self._programs.ready(job.tasks, own, shared, slot)
             for one in shared:
                 one.last_use = number
             try:
                 slot.upload(ready.takes, own)
                 self._programs.queue(ready, number)
-                slot.download()
-                return ready, shared
+                kept = [task for task in job.tasks if task in MAPS and job.ids == "device"]
+                maps = {task: self._maps.copy_of(slot.gives[MAPS[task]]) for task in kept}
+                slot.download(without=[MAPS[task] for task in kept])
+                return Queued(ready, shared, maps)
             except BackendError as error:
                 known = isinstance(error, DeviceMemoryError) or not is_about_memory(error.message)
                 if known or not self._programs.take_less(ready.plan):
@@ -173,23 +197,16 @@ class DeviceChain:
         )
         return vectors, table
 
-    def _needed(self, arrays: Mapping[str, np.ndarray], job: Job) -> dict[str, np.ndarray]:
+    def _needed(self, arrays: Mapping[str, _Array], job: Job) -> dict[str, _Array]:
         """Return what the steps of a job take."""
         taken = {one for step in self._pipeline.for_tasks(job.tasks) for one in step.inputs.values()}
         return {name: array for name, array in arrays.items() if name in taken}
 
-    def _settle(self, one: _OnItsWay) -> None:
+    def _settle(self, one: OnItsWay) -> None:
         """Wait for a picture, read what it left, and give its memory to the next one."""
         self._in_flight.remove(one)
         try:
-            with one.clock("wait"):
-                arrays = one.slot.wait()
-            check_finite(arrays)
-            for task in one.job.tasks:
-                own = Clock()
-                with own("read"):
-                    fields = fields_of(task, arrays, one.job.table.vocabulary, one.width)
-                one.made[task] = Outcome(fields, one.clock.seconds | own.seconds, one.notes)
+            one.read()
         except BackendError as error:
             one.error = error
         except BaseException:
@@ -199,15 +216,21 @@ class DeviceChain:
             raise
         finally:
             self._done = max(self._done, one.number)
-            for resident in one.shared:
+            for resident in one.queued.shared:
                 resident.arrived()
+            one.picture = None
             self._unused.append(one.slot)
 
     def _sweep(self) -> None:
         """Free what no picture needs any more."""
+        self._maps.sweep()
         gone = self._residents.sweep(self._done)
         self._programs.forget(gone, {slot.number: slot.moved for slot in self._slots})
         self._programs.recordings.sweep(self._done)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise BackendError("the segmenter was closed")
 
     def _drain(self) -> None:
         """Wait for all streams. What is queued after a failure must not meet what comes next."""
@@ -223,31 +246,3 @@ def _most_rows(pipeline: Pipeline) -> int:
     """Return the most rows that a run of any step takes."""
     stages = [pipeline.stages[step.stage] for step in pipeline.steps if step.repeat == "rows"]
     return max((stage.axis("rows").maximum for stage in stages), default=1)
-
-
-class _OnItsWay:
-    """A picture on its way, see `Pending`."""
-
-    def __init__(
-        self,
-        chain: DeviceChain,
-        job: Job,
-        width: int,
-        slot: Slot,
-        number: int,
-        queued: tuple[Ready, tuple[Resident, ...]],
-        clock: Clock,
-    ) -> None:
-        ready, self.shared = queued
-        self.job, self.width, self.slot, self.number, self.clock = job, width, slot, number, clock
-        self.notes = {f"{axis} per run": count for axis, count in ready.plan.reduced.items()}
-        self.made: dict[Task, Outcome] = {}
-        self.error: BackendError | None = None
-        self._chain = chain
-
-    def outcomes(self) -> Mapping[Task, Outcome]:
-        """Wait for the picture, see `Pending.outcomes`."""
-        self._chain.finish(self)
-        if self.error is not None:
-            raise self.error
-        return self.made

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..classify import classify
-from ..errors import BackendError
+from ..errors import ArgumentError, BackendError
 from ..executor import Clock, Executor
 from ..masks import MaskTiles
 from ..postprocess import class_probabilities, instances, panoptic
@@ -50,12 +50,24 @@ class HostChain:
         self._constants = constants
         self._windows_per_run = windows_per_run
 
+    def check(self, job: Job) -> None:
+        """Raise ArgumentError for ids on a GPU: they are made on the host."""
+        if job.ids == "device":
+            raise ArgumentError(
+                f'ids="device" needs engines that pass tensors on a GPU; {self._bundle.folder} makes ids on'
+                " the host",
+                self._hint or "leave it out: ids are numpy arrays then",
+            )
+
+    def adopt(self, image: object) -> None:
+        """Return None: pictures are read on the host. There, one that lies on a GPU is an error."""
+
     def begin(self, picture: Picture, job: Job) -> Pending:
         """Run the engines on a picture, see `Chain.begin`. The outcomes are made at once."""
         model = self._bundle.manifest.model
         clock = Clock()
         with clock("preprocess"):
-            planes = to_planes(picture.resized)
+            planes = to_planes(np.asarray(picture.resized))
             padded = pad(planes, model.divisor)
         maps = self._executor.features(padded, self._windows_per_run, clock)
         with clock("mask_head"):

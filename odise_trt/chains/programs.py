@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backends.cuda import Buffer, Cuda
 from ..backends.device import DeviceBackend, DeviceEngine
+from ..backends.device_array import DeviceArray
 from ..errors import DeviceMemoryError, DeviceMemoryWarning, notify
 from ..pipeline import Pipeline
 from ..pipeline.sizes import Shape
@@ -85,7 +86,7 @@ class Programs:
     def ready(
         self,
         tasks: tuple[Task, ...],
-        own: Mapping[str, np.ndarray],
+        own: Mapping[str, np.ndarray | DeviceArray],
         shared: Iterable[Resident],
         slot: Slot,
     ) -> Ready:
@@ -93,7 +94,7 @@ class Programs:
 
         Args:
             tasks: those that are wanted.
-            own: "source.tensor" -> what goes up with the picture.
+            own: "source.tensor" -> what goes up with the picture, or is on the device elsewhere.
             shared: what is on the device already.
             slot: the picture's memory.
 

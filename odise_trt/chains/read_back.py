@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.device_array import DeviceArray
 from ..executor import not_finite
 from ..segments import Box, Instance, Segment
 from ..task import Task
 from ..vocabulary import Vocabulary
 
+#: Task -> its id map. Maps that stay on the device come last among what the host reads, so that the rest is
+#: one piece.
+MAPS: Mapping[Task, str] = {"panoptic": "paint.panoptic", "semantic": "semantic.semantic"}
 #: What the host reads, of those that the tasks of a picture make.
 READS = (
     "stitch.maps_not_finite",
     "classify.numbers_not_finite",
     "classify.score",
     "assign.segments",
-    "paint.panoptic",
-    "semantic.semantic",
     "top_instances.instance_score",
     "top_instances.instance_category",
     "top_instances.instance_query",
@@ -27,6 +29,7 @@ READS = (
     "instances.instance_row_counts",
     "instances.instance_column_counts",
     "instances.instance_total",
+    *MAPS.values(),
 )
 #: What the counts of numbers that are not finite are about.
 _MAPS = (("features", "s2"), ("features", "s3"), ("features", "s4"), ("features", "s5"))
@@ -52,21 +55,24 @@ def check_finite(arrays: Arrays) -> None:
                 raise not_finite(stage, tensor)
 
 
-def fields_of(task: Task, arrays: Arrays, vocabulary: Vocabulary, width: int) -> dict[str, Any]:
+def fields_of(
+    task: Task, arrays: Arrays, maps: Mapping[Task, DeviceArray], vocabulary: Vocabulary, width: int
+) -> dict[str, Any]:
     """Return fields of a `Result`.
 
     Args:
         task: the task.
         arrays: what was read. They are copied.
+        maps: the id maps that stay on the device.
         vocabulary: the picture's.
         width: columns of the result. Packed masks have as many as fill whole bytes.
     """
+    if task == "instance":
+        return {"instances": _instances(arrays, vocabulary, width)}
+    fields: dict[str, Any] = {task: maps[task] if task in maps else arrays[MAPS[task]].copy()}
     if task == "panoptic":
-        segments = _segments(arrays["assign.segments"], arrays["classify.score"], vocabulary)
-        return {"panoptic": arrays["paint.panoptic"].copy(), "segments": segments}
-    if task == "semantic":
-        return {"semantic": arrays["semantic.semantic"].copy()}
-    return {"instances": _instances(arrays, vocabulary, width)}
+        fields["segments"] = _segments(arrays["assign.segments"], arrays["classify.score"], vocabulary)
+    return fields
 
 
 def _segments(table: np.ndarray, score: np.ndarray, vocabulary: Vocabulary) -> list[Segment]:

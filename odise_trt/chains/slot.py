@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from ..backends.cuda import Buffer, Cuda
 from ..backends.device import DeviceTensor
+from ..backends.device_array import DeviceArray
 from .resident import Packed
 
 
@@ -20,6 +21,7 @@ class Slot:
     Attributes:
         number: no other slot has it.
         moved: how often its device memory moved.
+        gives: the tensors on the device that come down.
     """
 
     def __init__(self, cuda: Cuda, number: int) -> None:
@@ -30,6 +32,7 @@ class Slot:
         self._pinned: dict[str, np.ndarray] = {}
         self._there, self._computed, self._back = (cuda.event() for _ in range(3))
         self._reads = Packed({})
+        self.gives: dict[str, DeviceTensor] = {}
 
     @property
     def size(self) -> int:
@@ -57,19 +60,39 @@ class Slot:
                     self._cuda.free_pinned(self._pinned.pop(name))
                 self._pinned[name] = self._cuda.allocate_pinned(max(packed.bytes, 1))
         self._reads = gives
-        return takes.at(self._up.reserve(takes.bytes)), gives.at(self._down.reserve(gives.bytes))
+        self.gives = gives.at(self._down.reserve(gives.bytes))
+        return takes.at(self._up.reserve(takes.bytes)), self.gives
 
-    def upload(self, takes: Packed, arrays: Mapping[str, np.ndarray]) -> None:
-        """Queue the upload. The engines' stream waits for it, and for earlier uploads."""
-        pinned = self._pinned["up"]
-        for name, view in takes.views(pinned).items():
-            view[...] = arrays[name]
-        self._cuda.upload(self._up.reserve(takes.bytes), pinned[: takes.bytes], self._cuda.uploads)
-        self._cuda.record(self._there, self._cuda.uploads)
+    def upload(self, takes: Packed, arrays: Mapping[str, np.ndarray | DeviceArray]) -> None:
+        """Queue the upload. The engines' stream waits for it, and for earlier uploads.
+
+        Args:
+            takes: where everything goes.
+            arrays: those of the host first. Those of the GPU are copied there, and must live until the
+                download is there.
+        """
+        pinned, address, uploads = self._pinned["up"], self._up.reserve(takes.bytes), self._cuda.uploads
+        size = takes.bytes
+        views = takes.views(pinned)
+        for name, array in arrays.items():
+            if isinstance(array, DeviceArray):
+                array.copy_to(address + takes.offsets[name], uploads)
+                size = min(size, takes.offsets[name])
+            else:
+                views[name][...] = array
+        if size:
+            self._cuda.upload(address, pinned[:size], uploads)
+        self._cuda.record(self._there, uploads)
         self._cuda.wait(self._cuda.stream, self._there)
 
-    def download(self) -> None:
-        """Queue the download, after what the engines' stream has to do now."""
+    def download(self, without: Collection[str] = ()) -> None:
+        """Queue the download, after what the engines' stream has to do now.
+
+        Args:
+            without: tensors that are left out. They are the last ones.
+        """
+        read = {name: one for name, one in self._reads.tensors.items() if name not in without}
+        self._reads = Packed({name: (one.shape, one.dtype) for name, one in read.items()})
         self._cuda.record(self._computed, self._cuda.stream)
         self._cuda.wait(self._cuda.downloads, self._computed)
         pinned = self._pinned["down"][: self._reads.bytes]

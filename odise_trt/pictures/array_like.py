@@ -29,6 +29,13 @@ class InterfaceArray(Protocol):
     def __array_interface__(self) -> Any: ...
 
 
+class CudaArray(Protocol):
+    """An array that describes memory of a GPU by `__cuda_array_interface__`."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any: ...
+
+
 def pixels_of(source: object) -> np.ndarray | None:
     """Return the pixels of an array of another library, uint8 (H, W, 3). None: it is no array.
 

@@ -22,6 +22,7 @@ class Runtime:
     cudaMemcpyKind = SimpleNamespace(
         cudaMemcpyHostToDevice="up", cudaMemcpyDeviceToHost="down", cudaMemcpyDeviceToDevice="there"
     )
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="own")
 
     def __init__(self) -> None:
@@ -82,6 +83,23 @@ def test_copies_go_to_the_stream_they_are_given(cuda: Cuda, runtime: Runtime) ->
     ]
 
 
+def test_rows_are_copied_on_a_stream_and_what_is_fetched_is_there(cuda: Cuda, runtime: Runtime) -> None:
+    array = np.zeros(5, np.float32)
+    cuda.copy_rows(8192, 4096, 384, 512, 128, cuda.uploads)
+    cuda.fetch(array, 4096)
+    assert runtime.calls == [
+        ("cudaMemcpy2DAsync", 8192, 384, 4096, 512, 384, 128, "there", cuda.uploads),
+        ("cudaMemcpy", array.ctypes.data, 4096, 20, "down"),
+    ]
+
+
+def test_memory_tells_its_gpu(cuda: Cuda, runtime: Runtime) -> None:
+    assert cuda.index == 0
+    for kind, gpu in ((0, None), (1, None), (2, 3), (3, 3)):
+        runtime.returns["cudaPointerGetAttributes"] = SimpleNamespace(type=kind, device=3)
+        assert cuda.gpu_of(4096) == gpu
+
+
 def test_events_order_streams(cuda: Cuda, runtime: Runtime) -> None:
     event = cuda.event()
     cuda.record(event, cuda.uploads)
@@ -140,6 +158,9 @@ def test_the_real_cuda_python_has_all_these_functions_and_takes_integers() -> No
     assert mode.cudaStreamCaptureModeThreadLocal is not None
     for call in (
         module.cudaEventRecord(5, 7),
+        module.cudaMemcpy2DAsync(5, 3, 7, 4, 3, 2, kind.cudaMemcpyDeviceToDevice, 9),
+        module.cudaMemcpy(5, 7, 3, kind.cudaMemcpyDeviceToHost),
+        module.cudaPointerGetAttributes(5),
         module.cudaStreamWaitEvent(7, 5, 0),
         module.cudaEventCreateWithFlags(module.cudaEventDisableTiming),
         module.cudaGraphInstantiate(5, 0),
@@ -160,6 +181,19 @@ class Driver:
         pass
 
     event_flags = SimpleNamespace(DISABLE_TIMING=2)
+
+    class Memcpy2D:
+        def set_src_device(self, address: int) -> None:
+            self.source = address
+
+        def set_dst_device(self, address: int) -> None:
+            self.target = address
+
+        def __call__(self, stream: Any) -> None:
+            self.stream = stream.handle
+            Driver.copied = vars(self)
+
+    copied: Any = None
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -211,6 +245,13 @@ class Driver:
     def memcpy_dtod_async(self, target: int, source: int, size: int, stream: Any) -> None:
         self.calls.append(("copy", target, source, size, stream.handle))
 
+    def memcpy_dtoh(self, array: np.ndarray, address: int) -> None:
+        self.calls.append(("fetch", address))
+
+    @property
+    def Context(self) -> Any:
+        return SimpleNamespace(synchronize=lambda: self.calls.append(("wait for all",)))
+
     def memset_d8_async(self, address: int, value: int, size: int, stream: Any) -> None:
         self.calls.append(("set", address, value, size, stream.handle))
 
@@ -232,6 +273,19 @@ def test_pycuda_does_the_same_without_graphs() -> None:
     cuda.wait_for(event)
     cuda.free_event(event)
     cuda.synchronize()
+    cuda.fetch(array, 3)
+    cuda.copy_rows(8192, 4096, 384, 512, 128, cuda.uploads)
+    assert Driver.copied == {
+        "source": 4096,
+        "target": 8192,
+        "src_pitch": 512,
+        "dst_pitch": 384,
+        "width_in_bytes": 384,
+        "height": 128,
+        "stream": 2,
+    }
+    # A stream of another library.
+    cuda.record(cuda.event(), 77)
     assert (cuda.stream, cuda.uploads, cuda.downloads) == (1, 2, 3)
     assert driver.calls == [
         ("up", 1, 2),
@@ -242,6 +296,9 @@ def test_pycuda_does_the_same_without_graphs() -> None:
         ("wait", 1),
         ("wait for",),
         ("synchronize", 1),
+        ("fetch", 3),
+        ("wait for all",),
+        ("record", 1),
     ]
     assert cuda.free_memory() == 700
     with pytest.raises(DeviceMemoryError, match="out of memory"):

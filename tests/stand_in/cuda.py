@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 from odise_trt.backends.cuda import Device, out_of_memory
 from odise_trt.errors import BackendError
 
-from .memory import POISON, Access, AddressSpace, DeviceFaultError
+from .memory import POISON, Access, AddressSpace, DeviceFaultError, number_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class StandInCuda:
         self.pinned: dict[int, np.ndarray] = {}
         self.events: dict[int, tuple[int, int, dict[int, int]] | None] = {}
         self.graphs: dict[int, list[Item]] = {}
-        self.is_current = False
+        self._threads = threading.local()
+        # Pictures that lie on the GPU are adopted in other threads.
+        self._lock = threading.RLock()
         self.broken: BackendError | None = None
         self.claims_free: int | None = None
         self._handles = 100 * index
@@ -67,16 +70,32 @@ class StandInCuda:
         self.streams = {one: Stream() for one in (self.stream, self.uploads, self.downloads)}
         self._host: dict[int, int] = {}
         self._recording: list[Item] | None = None
+        self._recorder = 0
         if gpus is not None:
             gpus.append(self)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the current one of this thread."""
+        return getattr(self._threads, "is_current", False)
+
+    def free_foreign(self, address: int, stream: int) -> None:
+        """Free memory of another library, which waits for nobody but its own stream."""
+        self.space.free(address, self._host | {stream: len(self.streams[stream].items)})
+
     @contextmanager
     def current(self) -> Iterator[None]:
-        before, self.is_current = self.is_current, True
+        before, self._threads.is_current = self.is_current, True
         try:
             yield
         finally:
-            self.is_current = before
+            self._threads.is_current = before
+
+    def foreign_stream(self) -> int:
+        """A stream of another library."""
+        handle = self._handle()
+        self.streams[handle] = Stream()
+        return handle
 
     def free_memory(self) -> int:
         self._check()
@@ -134,6 +153,29 @@ class StandInCuda:
 
         self.queue(work, reads=[(source, size)], writes=[(target, size)])
 
+    def copy_rows(self, target: int, source: int, row: int, pitch: int, rows: int, stream: int) -> None:
+        if stream not in (self.stream, self.uploads, self.downloads) or row > pitch:
+            raise DeviceFaultError(f"rows of {row} bytes at every {pitch}, on stream {stream}")
+
+        def work() -> None:
+            for number in range(rows):
+                content = self.space.read(source + number * pitch, row).copy()
+                self.space.write(target + number * row, content, row)
+
+        reads = [(source + number * pitch, row) for number in range(rows)]
+        self.queue(work, reads=reads, writes=[(target, row * rows)], stream=stream)
+
+    def fetch(self, array: np.ndarray, address: int) -> None:
+        # A copy that is waited for does not wait for what these streams have to do.
+        self._check(records=False)
+        self.space.claim([Access(address, address + array.nbytes, False)], self._host, self._host)
+        array.reshape(-1).view(np.uint8)[...] = self.space.peek(address, array.nbytes)
+        self.counts.downloaded += array.nbytes
+
+    def gpu_of(self, address: int) -> int | None:
+        self._check()
+        return number_of(address)
+
     def clear(self, address: int, size: int) -> None:
         self.queue(lambda: self.space.write(address, 0, size), writes=[(address, size)])
 
@@ -151,8 +193,9 @@ class StandInCuda:
 
     def record(self, event: int, stream: int) -> None:
         self._check(records=False)
-        one = self.streams[stream]
-        self.events[event] = (stream, len(one.items), one.clock | {stream: len(one.items)})
+        with self._lock:
+            one = self.streams[stream]
+            self.events[event] = (stream, len(one.items), one.clock | {stream: len(one.items)})
 
     def wait(self, stream: int, event: int) -> None:
         self._check(records=False)
@@ -160,10 +203,11 @@ class StandInCuda:
         if happened is None:
             raise DeviceFaultError("a stream waits for an event that was never recorded")
         other, number, clock = happened
-        one = self.streams[stream]
-        one.items.append(Item(waits_for=(other, number)))
-        for key, value in clock.items():
-            one.clock[key] = max(one.clock.get(key, 0), value)
+        with self._lock:
+            one = self.streams[stream]
+            one.items.append(Item(waits_for=(other, number)))
+            for key, value in clock.items():
+                one.clock[key] = max(one.clock.get(key, 0), value)
 
     def wait_for(self, event: int) -> None:
         self._check(records=False)
@@ -179,7 +223,7 @@ class StandInCuda:
 
     def begin_recording(self) -> None:
         self._check(records=False)
-        self._recording = []
+        self._recording, self._recorder = [], threading.get_ident()
 
     def end_recording(self) -> int:
         recorded, self._recording = self._recording, None
@@ -233,6 +277,10 @@ class StandInCuda:
         }
 
     def _append(self, handle: int, item: Item) -> None:
+        with self._lock:
+            self._append_alone(handle, item)
+
+    def _append_alone(self, handle: int, item: Item) -> None:
         stream = self.streams[handle]
         number = len(stream.items) + 1
         clock = stream.clock | {handle: number}
@@ -257,12 +305,13 @@ class StandInCuda:
 
     def _finish(self, handle: int, number: int, clock: dict[int, int]) -> None:
         """Let the host wait for an item. Like CUDA's, an error of the work comes again with every wait."""
-        try:
-            self._reach(handle, number)
-        except BackendError as error:
-            self.broken = error
-        finally:
-            self._learn(clock)
+        with self._lock:
+            try:
+                self._reach(handle, number)
+            except BackendError as error:
+                self.broken = error
+            finally:
+                self._learn(clock)
         if self.broken is not None:
             raise self.broken
 
@@ -273,7 +322,8 @@ class StandInCuda:
     def _check(self, records: bool = True) -> None:
         if not self.is_current:
             raise DeviceFaultError(f"work for GPU {self.index} while it is not the current one")
-        if self._recording is not None and not records:
+        # Other threads may do as they like while this one records.
+        if self._recording is not None and not records and self._recorder == threading.get_ident():
             self._recording = None
             raise BackendError("CUDA: operation not permitted when stream is capturing")
 

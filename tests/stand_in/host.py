@@ -17,6 +17,7 @@ class HostMemory:
     through = "this machine"
     can_record = False
     device = Device("CPU", "", "", 2**31)
+    index = 0
     stream = uploads = downloads = 0
 
     def __init__(self) -> None:
@@ -52,6 +53,16 @@ class HostMemory:
 
     def copy(self, target: int, source: int, size: int) -> None:
         ctypes.memmove(target, source, size)
+
+    def copy_rows(self, target: int, source: int, row: int, pitch: int, rows: int, stream: int) -> None:
+        for number in range(rows):
+            ctypes.memmove(target + number * row, source + number * pitch, row)
+
+    def fetch(self, array: np.ndarray, address: int) -> None:
+        ctypes.memmove(array.ctypes.data, address, array.nbytes)
+
+    def gpu_of(self, address: int) -> int | None:
+        return 0
 
     def clear(self, address: int, size: int) -> None:
         ctypes.memset(address, 0, size)

@@ -9,6 +9,8 @@ import numpy as np
 
 #: Far from any address of this process, so that a host address is never taken for one of the device.
 _FIRST = 0x7_0000_0000_0000
+#: Addresses that one device has.
+_RANGE = 0x100_0000_0000
 #: Float NaN, and far outside of every index.
 POISON = 0xFF
 
@@ -48,6 +50,11 @@ class Allocation:
         return self.start + len(self.data)
 
 
+def number_of(address: int) -> int | None:
+    """The device whose memory this is. None: that of no device."""
+    return (address - _FIRST) // _RANGE if address >= _FIRST else None
+
+
 class AddressSpace:
     """All allocations of one device."""
 
@@ -55,7 +62,7 @@ class AddressSpace:
         self.limit = limit
         self.live: dict[int, Allocation] = {}
         self._freed: list[tuple[int, int]] = []
-        self._next = _FIRST + number * 0x100_0000_0000
+        self._next = _FIRST + number * _RANGE
 
     @property
     def used(self) -> int:
@@ -97,6 +104,11 @@ class AddressSpace:
         if not one.written[part].all():
             raise DeviceFaultError(f"read {size} bytes at {address:#x} that were never written")
         return one.data[part]
+
+    def peek(self, address: int, size: int) -> np.ndarray:
+        """The bytes, whether written or not: what lies between the rows of a picture may be anything."""
+        one = self.find(address, size)
+        return one.data[address - one.start : address - one.start + size]
 
     def write(self, address: int, content: np.ndarray | int, size: int) -> None:
         one = self.find(address, size)

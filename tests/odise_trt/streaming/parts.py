@@ -30,6 +30,12 @@ class Slow:
         self.most = 0
         self.begun = 0
 
+    def check(self, job: Job) -> None:
+        self._chain.check(job)
+
+    def adopt(self, image: object) -> Picture | None:
+        return self._chain.adopt(image)
+
     def begin(self, picture: Picture, job: Job) -> Pending:
         self.begun += 1
         self.on_their_way += 1

@@ -3,150 +3,21 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from odise_trt import Segmenter
-from odise_trt.bundle.manifest import Manifest
-from odise_trt.chains import Job, Picture
-from odise_trt.chains.device import DeviceChain
 from odise_trt.chains.vectors import PictureSize, picture_tensors
 from odise_trt.errors import BackendError, DeviceMemoryError, DeviceMemoryWarning
-from odise_trt.preprocess import load_image, resize_shortest
 from odise_trt.result import Result
 from odise_trt.task import TASKS, Task
+from tests.odise_trt.device.on_stand_in import OTHER_WORDS, WORDS, OnStandIn, assert_same
 from tests.stand_in import bundle as stand_in
-from tests.stand_in.cuda import StandInCuda
 from tests.stand_in.host import HostMemory
 from tests.stand_in.memory import DeviceFaultError
 from tests.stand_in.tensorrt import Machine
-
-ROOT = Path(__file__).resolve().parents[2]
-WORDS = "cup, mug; table; bag, handbag, purse; floor; wall"
-OTHER_WORDS = "sky; mountain"
-
-
-class OnStandIn:
-    """A segmenter of the demo bundle on a machine of its own."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, **options: object) -> None:
-        self.machine = Machine(**options)
-        stand_in.install(patch, self.machine)
-        self.folder = folder
-        self.segmenter = self.open()
-
-    def open(self, device: str | None = None) -> Segmenter:
-        cache = self.folder.parent / "tables"
-        return Segmenter.open(self.folder, vocabulary=WORDS, verify="size", cache=cache, device=device)
-
-    @property
-    def cuda(self) -> StandInCuda:
-        return self.machine.gpus[0]
-
-    @property
-    def chain(self) -> DeviceChain:
-        assert isinstance(self.segmenter._chain, DeviceChain)
-        return self.segmenter._chain
-
-    def picture(self, pixels: np.ndarray) -> Picture:
-        model = self.segmenter.bundle.manifest.model
-        return Picture(pixels, resize_shortest(pixels, model.short_side, model.max_side))
-
-    def job(self, *tasks: Task) -> Job:
-        table = self.segmenter._table
-        assert table is not None
-        return Job(tasks or ("panoptic",), table, 0.0, 0.8)
-
-
-@pytest.fixture(scope="module")
-def source(demo_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo bundle, whose pictures are resized to 128 pixels and not to 256: one or two windows."""
-    model = replace(Manifest.read(demo_bundle).model, short_side=128, max_side=256)
-    return stand_in.copy(demo_bundle, tmp_path_factory.mktemp("engines") / "host", model=model)
-
-
-@pytest.fixture(scope="module")
-def folder(source: Path) -> Path:
-    return stand_in.make(source, source.parent / "stand-in")
-
-
-@pytest.fixture(scope="module")
-def gpu(folder: Path) -> Iterator[OnStandIn]:
-    with pytest.MonkeyPatch.context() as patch:
-        made = OnStandIn(folder, patch)
-        with made.segmenter:
-            yield made
-
-
-@pytest.fixture
-def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnStandIn]:
-    """One that a test may break."""
-    made = OnStandIn(folder, monkeypatch)
-    with made.segmenter:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def host(source: Path) -> Iterator[Segmenter]:
-    with Segmenter.open(source, vocabulary=WORDS, verify="size", cache=source.parent / "tables") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def photo() -> np.ndarray:
-    return load_image(ROOT / "assets" / "photo.jpg")
-
-
-@pytest.fixture(scope="module")
-def small(photo: np.ndarray) -> np.ndarray:
-    """A picture that takes little time: one window, and few pixels of results."""
-    return np.asarray(Image.fromarray(photo).crop((100, 0, 500, 400)).resize((90, 90)))
-
-
-@pytest.fixture(scope="module")
-def wide(photo: np.ndarray) -> np.ndarray:
-    """Two windows, side by side."""
-    return np.asarray(Image.fromarray(photo).crop((0, 0, 600, 300)).resize((180, 90)))
-
-
-@pytest.fixture(scope="module")
-def expected(host: Segmenter, small: np.ndarray) -> dict[Task, Result]:
-    """What the small picture is on the CPU."""
-    return host.results(small, TASKS)
-
-
-def assert_same(
-    found: dict[Task, Result], expected: dict[Task, Result], tasks: Sequence[Task] = TASKS
-) -> None:
-    """The same ids and categories but for ties, the same names and boxes, and scores within rounding."""
-    assert found.keys() == expected.keys() & set(tasks)
-    if "panoptic" in found:
-        a, b = found["panoptic"], expected["panoptic"]
-        assert (a.panoptic == b.panoptic).mean() >= 0.9999
-        assert a.panoptic.dtype == b.panoptic.dtype == np.int32
-        assert [(s.id, s.name, s.isthing, s.bbox) for s in a.segments] == [
-            (s.id, s.name, s.isthing, s.bbox) for s in b.segments
-        ]
-        for one, other in zip(a.segments, b.segments, strict=True):
-            assert one.score == pytest.approx(other.score, abs=1e-5)
-            assert one.area == int((a.panoptic == one.id).sum())
-    if "semantic" in found:
-        assert (found["semantic"].semantic == expected["semantic"].semantic).mean() >= 0.9999
-        assert found["semantic"].semantic.dtype == np.int32
-    if "instance" in found:
-        a, b = found["instance"].instances, expected["instance"].instances
-        assert [one.name for one in a] == [other.name for other in b]
-        for one, other in zip(a, b, strict=True):
-            assert one.score == pytest.approx(other.score, abs=1e-5)
-            assert one.area == one.mask.sum()
-            assert abs(one.area - other.area) <= 1 + one.area // 1000
-            assert one.bbox == pytest.approx(other.bbox, abs=1)
-            assert (one.mask == other.mask).mean() >= 0.9999
 
 
 @pytest.mark.parametrize("crop", [(0, 0, 600, 400), (60, 10, 211, 390), (0, 0, 37, 23)])

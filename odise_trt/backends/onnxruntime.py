@@ -29,6 +29,8 @@ _DAMAGED = "damaged: it has no InferenceSession"
 #: demo preset's features it would cost an eighth of the speed and save only 0.15 of 0.5 GB.
 _SHRINK_FROM = 32 * 2**20
 _CPU = "CPUExecutionProvider"
+#: Of so many queued runs of a stage, one is waited for, see `OnnxRuntimeEngine.enqueue`.
+_WAIT_EVERY = 256
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -36,6 +38,8 @@ _TYPES = {
     "tensor(int32)": "int32",
     "tensor(uint8)": "uint8",
 }
+#: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
+_UNSETTLED: list[Any] = []
 
 
 class OnnxRuntimeBackend:
@@ -89,6 +93,9 @@ class OnnxRuntimeBackend:
         )
         path = folder / entry.file
         weights = [folder / name for name in entry.files if name != entry.file]
+        if not on_cpu:
+            # Weights are as large as they are. The arena for scratch memory grows in powers of two.
+            options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         if on_cpu and weights:
             # Weights in files of their own are mapped. Copies in the layout that products prefer
             # ("prepacking") would double them, and save no time where there is work for minutes.
@@ -145,6 +152,9 @@ class OnnxRuntimeBackend:
 
         Without cuda-python or pycuda they have none, and take arrays of the host only.
         """
+        # The log of the whole process: a warning per session, and an error for each algorithm of a
+        # convolution that does not fit this GPU. What fails for good is an exception.
+        self._ort.set_default_logger_severity(4)
         if is_installed():
             self.cuda = open_cuda(index)
             self._options["user_compute_stream"] = str(self.cuda.stream)
@@ -166,11 +176,15 @@ class OnnxRuntimeEngine:
         self._session = session
         self._mapped = mapped
         self._place = place
-        self._queued = ort.RunOptions()
+        self._run_options = ort.RunOptions()
+        self._queued = self._run_options
+        # How many runs were queued, and the shapes of the last one's inputs.
+        self._runs = 0
+        self._shapes: dict[str, tuple[int, ...]] = {}
         if place[0] != "cpu":
             # Otherwise every run waits for the GPU.
+            self._queued = ort.RunOptions()
             self._queued.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        self._run_options = ort.RunOptions()
         if shrink:
             # Otherwise each session keeps the most scratch memory that it ever used. For a whole open bundle
             # these are gigabytes, although only one stage runs at a time.
@@ -213,7 +227,11 @@ class OnnxRuntimeEngine:
             for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
                 for name, one in tensors.items():
                     bind(name, *self._place, np.dtype(one.dtype), one.shape, one.address)
-            self._session.run_with_iobinding(binding, self._queued)
+            self._runs += 1
+            self._shapes = {name: one.shape for name, one in inputs.items()}
+            # Pinned memory of the host that a run used is given back only by a run that is waited for.
+            waits = self._runs % _WAIT_EVERY == 0
+            self._session.run_with_iobinding(binding, self._run_options if waits else self._queued)
         # Its exceptions share no base but Exception.
         except Exception as error:
             raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
@@ -237,7 +255,26 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """Free the session."""
+        if self._session is not None and self._runs and self._place[0] != "cpu":
+            self._settle()
         self._session = None
+
+    def _settle(self) -> None:
+        """Run once more and wait, so that nothing of a queued run is left.
+
+        A session that has pinned memory to give back does so in a callback of CUDA. There, freeing its last
+        memory is not allowed, and ends the process (seen in onnxruntime-gpu 1.31).
+        """
+        binding = self._session.io_binding()
+        try:
+            for tensor in self.spec.inputs:
+                binding.bind_cpu_input(tensor.name, np.zeros(self._shapes[tensor.name], tensor.dtype))
+            for tensor in self.spec.outputs:
+                binding.bind_output(tensor.name, *self._place)
+            self._session.run_with_iobinding(binding)
+        except Exception:  # Its exceptions share no base but Exception.
+            # There is no memory for the run. A session that stays costs less than the process.
+            _UNSETTLED.append(self._session)
 
 
 def examine(onnxruntime: Any) -> Health:
@@ -252,8 +289,13 @@ def examine(onnxruntime: Any) -> Health:
 def _provider(device: str) -> tuple[str, dict[str, str]]:
     if device == "cpu":
         return _CPU, {}
-    # Without this the provider multiplies float32 in TF32, whose mantissa of 10 bits is only that of fp16.
-    return "CUDAExecutionProvider", {"device_id": str(device_index(device)), "use_tf32": "0"}
+    return "CUDAExecutionProvider", {
+        "device_id": str(device_index(device)),
+        # Otherwise float32 is multiplied in TF32, whose mantissa of 10 bits is only that of fp16.
+        "use_tf32": "0",
+        # Otherwise scratch memory doubles when it has to grow.
+        "arena_extend_strategy": "kSameAsRequested",
+    }
 
 
 def _check_declaration(path: Path, spec: StageSpec, session: Any) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,39 +27,35 @@ _OTHER_FILES = 2 * 10**6
 _BYTES = {"float32": 4, "float16": 2}
 
 
-def require_room(targets: Iterable[Target], preset: Preset, names: Sequence[str]) -> None:
-    """Raise OutputError unless every target has room for the weights of the stages `names`.
+def require_room(needs: Sequence[tuple[Target, Collection[str]]], preset: Preset) -> None:
+    """Raise OutputError unless every target has room for the weights of the stages to be built for it.
 
     Raises:
         OutputError: a disk is too full. The estimate is a lower bound, because it counts weights only and not
             the graphs around them.
     """
-    places = [
-        (
-            real_place(target.folder).parent,
-            _BYTES[PRECISIONS[target.precision]],
-            target.builder is None,
-        )
-        for target in targets
-    ]
     # Counting all weights of the modules takes no time. Finding the weights that a stage uses takes seconds.
-    if _short(places, _weights(preset, names, _held)) is None:
+    names = list(dict.fromkeys(name for _, some in needs for name in some))
+    if _short(needs, _weights(preset, names, _held)) is None:
         return
-    if (short := _short(places, _weights(preset, names, _used))) is not None:
+    if (short := _short(needs, _weights(preset, names, _used))) is not None:
         raise short
 
 
 def _short(
-    places: Iterable[tuple[Path, int, bool]], weights: Sequence[Mapping[int, int]]
+    needs: Iterable[tuple[Target, Collection[str]]], weights: Mapping[str, Mapping[int, int]]
 ) -> OutputError | None:
-    # Graphs keep what several stages read once. Every engine has its own copy.
-    once = sum({key: count for stage in weights for key, count in stage.items()}.values())
-    every = sum(sum(stage.values()) for stage in weights)
     needed: Counter[int] = Counter()
-    for place, size, graphs in places:
+    for target, names in needs:
+        place = real_place(target.folder).parent
+        counts = [weights[name] for name in names]
+        # Graphs keep what several stages read once. Every engine has its own copy.
+        once = sum({key: count for stage in counts for key, count in stage.items()}.values())
+        every = sum(sum(stage.values()) for stage in counts)
         with writing(place):
             disk, free = place.stat().st_dev, shutil.disk_usage(place).free
-        needed[disk] += (once if graphs else every) * size + _OTHER_FILES
+        size = _BYTES[PRECISIONS[target.precision]]
+        needed[disk] += (once if target.builder is None else every) * size + _OTHER_FILES
         if needed[disk] > free:
             return OutputError(
                 f"{place} has {_size(free)} of free space, the build needs at least {_size(needed[disk])}",
@@ -75,13 +70,12 @@ def _size(count: int) -> str:
 
 def _weights(
     preset: Preset, names: Iterable[str], count: Callable[[StageWrapper, Preset], Mapping[int, int]]
-) -> list[Mapping[int, int]]:
+) -> dict[str, Mapping[int, int]]:
     from reference.model import ODISE
 
     with torch.device("meta"), torch.no_grad(), SkipInitialisation():
         model = ODISE(preset)
-        stages = [all_stages()[name](model).eval() for name in names]
-        return [count(stage, preset) for stage in stages]
+        return {name: count(all_stages()[name](model).eval(), preset) for name in names}
 
 
 def _held(stage: StageWrapper, preset: Preset) -> dict[int, int]:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
-from reference.checkpoint import WeightsDescription, describe_weights
+from reference.checkpoint import WeightsDescription
 from reference.model.deformable_attention import Lowering
-from reference.preset import Preset
 
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
 from .engine_check import opens_engines
-from .exclusive import exclusively, graph_folder
-from .finished import clear_finished, finished_folder
+from .exclusive import exclusively, graph_folder, has_leftovers
+from .finished import clear_finished
+from .forecast import require_memory
 from .model_spec import require_finite
-from .options import check
-from .plan import Request, Target, existing, plan, stage_keys, tools, up_to_date
+from .plan import Request, Target, stage_keys, tools, up_to_date
+from .prepared import Prepared, prepare
 from .reporter import Reporter
-from .shared_weights import readers
-from .stages import OPTIONAL_STAGES, STAGES
+from .stages import STAGES
 from .unfinished import StageResult, Unfinished, add, finish, keep, save
 
 
@@ -69,33 +68,26 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 
 
 def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
-    preset = check(request)
-    weights = describe_weights(preset, request.weights)
-    targets = plan(request)
-    request = _with_readers(_with_optional_stages(request, targets, weights), targets, weights)
+    ready = prepare(request)
+    request, weights, targets = ready.request, ready.weights, ready.targets
     done: dict[Path, Unfinished] = {}
     waiting = [
         target
         for target in targets
-        if finished_folder(target.folder).exists() or not up_to_date(target, request, weights)
+        if has_leftovers(target.folder) or not up_to_date(target, request, weights)
     ]
     with exclusively([target.folder for target in waiting], reporter.note):
         # A build that this one waited for may have built the same bundles.
         due = [target for target in waiting if not up_to_date(target, request, weights)]
         if due:
-            done = _build_due(due, request, preset, weights, reporter)
+            done = _build_due(due, ready, reporter)
         for target in waiting:
             clear_finished(target.folder)
         return tuple(_built(target, done.get(target.folder), weights["seeded"]) for target in targets)
 
 
-def _build_due(
-    due: Sequence[Target],
-    request: Request,
-    preset: Preset,
-    weights: WeightsDescription,
-    reporter: Reporter,
-) -> dict[Path, Unfinished]:
+def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> dict[Path, Unfinished]:
+    request, weights = ready.request, ready.weights
     with ExitStack() as stack:
         unfinished = [
             Unfinished(
@@ -109,7 +101,8 @@ def _build_due(
         ]
         for bundle in unfinished:
             bundle.kept = keep(bundle, request, weights)
-        require_room([(bundle.target, bundle.lacking()) for bundle in unfinished], preset)
+        needs = [(bundle.target, bundle.lacking()) for bundle in unfinished]
+        require_memory(ready, require_room(needs, ready.preset))
         with _saying_what_stays(unfinished, reporter):
             _build_stages(unfinished, request, weights, reporter, stack)
     return {bundle.target.folder: bundle for bundle in unfinished}
@@ -171,27 +164,6 @@ def _graph(target: Target) -> tuple[str, frozenset[str], str | None, Lowering]:
     """Return what graphs of a stage differ in, as `Task` has it."""
     compared_in = target.name if target.entry.checks else None
     return target.precision, target.entry.lacks, compared_in, target.sampling
-
-
-def _with_optional_stages(
-    request: Request, targets: Sequence[Target], weights: WeightsDescription
-) -> Request:
-    """Add the optional stages of older bundles to a request for all stages."""
-    if request.stages:
-        return request
-    manifests = [existing(target, request, weights) for target in targets]
-    have = {entry.spec.name for manifest in manifests if manifest for entry in manifest.stages}
-    return replace(request, extra=tuple(n for n in OPTIONAL_STAGES if n in have or n in request.extra))
-
-
-def _with_readers(request: Request, targets: Sequence[Target], weights: WeightsDescription) -> Request:
-    """Add the stages of older bundles that read weights from the files of the requested ones."""
-    asked = request.stage_names()
-    found: set[str] = set()
-    for target in targets:
-        if manifest := existing(target, request, weights):
-            found |= readers([(entry.spec.name, entry.files) for entry in manifest.stages], asked)
-    return replace(request, stages=(*asked, *sorted(found)), extra=()) if found else request
 
 
 def _line(exported: CheckedExport) -> str:

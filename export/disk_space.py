@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from odise_trt.bundle.place import real_place
 from odise_trt.errors import OutputError
 from odise_trt.files.writing import writing
 from odise_trt.stage_spec import PRECISIONS
-from reference.model.allocation import SkipInitialisation
 from reference.preset import Preset
 
-from .onnx_export import trace_sizes
 from .plan import Target
-from .stages import StageWrapper, all_stages
+from .stage_work import held, used, weights_of
 
 #: Bytes of tokenizer, constants, report and manifest.
 _OTHER_FILES = 2 * 10**6
 _BYTES = {"float32": 4, "float16": 2}
 
 
-def require_room(needs: Sequence[tuple[Target, Collection[str]]], preset: Preset) -> None:
+def require_room(needs: Sequence[tuple[Target, Collection[str]]], preset: Preset) -> int:
     """Raise OutputError unless every target has room for the weights of the stages to be built for it.
+
+    Returns:
+        The bytes of all weights of these stages in float32, used or not.
 
     Raises:
         OutputError: a disk is too full. The estimate is a lower bound, because it counts weights only and not
@@ -36,10 +32,12 @@ def require_room(needs: Sequence[tuple[Target, Collection[str]]], preset: Preset
     """
     # Counting all weights of the modules takes no time. Finding the weights that a stage uses takes seconds.
     names = list(dict.fromkeys(name for _, some in needs for name in some))
-    if _short(needs, _weights(preset, names, _held)) is None:
-        return
-    if (short := _short(needs, _weights(preset, names, _used))) is not None:
-        raise short
+    whole = weights_of(preset, names, held)
+    if _short(needs, whole) is not None:
+        short = _short(needs, weights_of(preset, names, used))
+        if short is not None:
+            raise short
+    return 4 * sum({key: count for stage in whole.values() for key, count in stage.items()}.values())
 
 
 def _short(
@@ -66,58 +64,3 @@ def _short(
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
-
-
-def _weights(
-    preset: Preset, names: Iterable[str], count: Callable[[StageWrapper, Preset], Mapping[int, int]]
-) -> dict[str, Mapping[int, int]]:
-    from reference.model import ODISE
-
-    with torch.device("meta"), torch.no_grad(), SkipInitialisation():
-        model = ODISE(preset)
-        return {name: count(all_stages()[name](model).eval(), preset) for name in names}
-
-
-def _held(stage: StageWrapper, preset: Preset) -> dict[int, int]:
-    """Count the numbers in all modules of a stage, used or not. A stage may use only half of a CLIP."""
-    return {key: value.numel() for key, value in _tensors(stage).items()}
-
-
-def _used(stage: StageWrapper, preset: Preset) -> dict[int, int]:
-    """Count the numbers in the parameters and buffers that a stage uses."""
-    spec, held = stage.declare(preset).at("fp32"), _tensors(stage)
-    sizes = trace_sizes(spec)
-    inputs = [torch.zeros(t.resolve(sizes), dtype=getattr(torch, t.dtype)) for t in spec.inputs]
-    with _Uses(held) as uses:
-        try:
-            stage(*inputs)
-        except RuntimeError:  # some operators do not run without numbers
-            return _held(stage, preset)
-    return {key: held[key].numel() for key in uses.found}
-
-
-def _tensors(stage: StageWrapper) -> dict[int, Tensor]:
-    return {id(value): value for value in (*stage.parameters(), *stage.buffers())}
-
-
-class _Uses(TorchFunctionMode):
-    """Records which of the given tensors are used."""
-
-    def __init__(self, tensors: Mapping[int, Tensor]) -> None:
-        super().__init__()
-        self._tensors = tensors
-        self.found: set[int] = set()
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        self._look((*args, *kwargs.values()))
-        return func(*args, **kwargs)
-
-    def _look(self, values: Iterable[Any]) -> None:
-        for value in values:
-            if isinstance(value, list | tuple):
-                self._look(value)
-            elif id(value) in self._tensors:
-                self.found.add(id(value))

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from odise_trt.bundle import Bundle
+from odise_trt.bundle.bundle import Verify
 from odise_trt.bundle.manifest import MANIFEST, Manifest, StageEntry
 from odise_trt.bundle.place import real_place
 from odise_trt.files.writing import writing
@@ -52,7 +53,9 @@ def keep_finished(bundle: Path, folder: Path, manifest: Manifest) -> None:
             (place / left).unlink()
 
 
-def usable(donor: Bundle, keys: Mapping[str, str], hashes: Mapping[str, str]) -> tuple[StageEntry, ...]:
+def usable(
+    donor: Bundle, keys: Mapping[str, str], hashes: Mapping[str, str], verify: Verify = "full"
+) -> tuple[StageEntry, ...]:
     """Return the stages of a bundle that another build can take over.
 
     A stage is usable if it has the wanted key, all its files are intact, and the weights that it reads from
@@ -62,13 +65,14 @@ def usable(donor: Bundle, keys: Mapping[str, str], hashes: Mapping[str, str]) ->
         donor: the bundle.
         keys: name of a stage -> the key that is wanted.
         hashes: file name -> SHA-256 of the files that the other build has already.
+        verify: see `Bundle.open`.
     """
     entries = {
         entry.spec.name: entry
         for entry in donor.manifest.stages
         if entry.key is not None and keys.get(entry.spec.name) == entry.key
     }
-    for name in donor.stages_of(donor.damage(tuple(entries))):
+    for name in donor.stages_of(donor.damage(tuple(entries), verify)):
         entries.pop(name, None)
     theirs = {name: str(facts["sha256"]) for name, facts in donor.manifest.files.items()}
     while True:

@@ -68,6 +68,10 @@ class JsonReporter:
                 seeded=bundle.seeded,
             )
 
+    def plan(self, data: dict[str, Any]) -> None:
+        """Write what would be built, see `export.dry_run.as_data`."""
+        self._event("plan", **data)
+
     def end(self, how: str, command: str) -> None:
         """Write the last event. `how`: "PASSED", "FAILED" or "STOPPED"."""
         self._event(how.lower(), command=command)

@@ -46,6 +46,7 @@ class Request:
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        anyway: build even if memory or disk are estimated not to suffice.
     """
 
     preset: str
@@ -61,6 +62,7 @@ class Request:
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
+    anyway: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
         """The requested stages, in the order they run.

@@ -21,6 +21,8 @@ def show(console: Console, found: Forecast) -> None:
         # A table's title would break a long path into lines.
         plain(console, f"{bundle.folder} ({bundle.backend})")
         console.print(_table(bundle))
+        for stage in bundle.stages:
+            plain(console, f"  {stage.spec.name} takes {_shapes(stage.spec)}")
         need, free = _size(bundle.disk_bytes), _size(bundle.free_bytes)
         plain(console, f"disk: about {need or 'nothing'}, {free} are free")
     if not found.seconds[1]:
@@ -83,13 +85,12 @@ def _table(bundle: BundleForecast) -> Table:
     table = Table()
     table.add_column("stage", no_wrap=True)
     table.add_column("in", no_wrap=True)
-    table.add_column("shapes")
     for heading in ("ONNX", *(["engine"] if engines else []), "time", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage in bundle.stages:
         sizes = [stage.onnx_bytes, *([stage.engine_bytes or 0] if engines else [])]
         costs = ("kept", "") if stage.kept else (_time(stage.seconds), _size(stage.peak_bytes))
-        cells = (stage.spec.name, stage.precision, _shapes(stage.spec), *map(_size, sizes), *costs)
+        cells = (stage.spec.name, stage.precision, *map(_size, sizes), *costs)
         table.add_row(*map(escape, cells))
     return table
 
@@ -99,7 +100,7 @@ def _shapes(spec: StageSpec) -> str:
     axes = ", ".join(
         f"{axis.name} {axis.minimum}-{axis.maximum}" for axis in spec.axes if axis.minimum < axis.maximum
     )
-    return f"{axes}; {len(spec.profiles)} profiles" if len(spec.profiles) > 1 else axes
+    return f"{axes} in {len(spec.profiles)} profiles" if len(spec.profiles) > 1 else axes
 
 
 def _machine(found: Forecast) -> str:

@@ -18,6 +18,7 @@ from onnx.external_data_helper import set_external_data
 from export.checked_export import CheckedExport, Task
 from export.onnx_export import OnnxFile
 from export.plan import Request
+from export.stage_work import work_of
 from export.stages import all_stages
 from odise_trt.bundle.manifest import Manifest, Parity
 from reference.checkpoint import load_weights
@@ -72,6 +73,7 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("export.build.export_all", made_up)
     patch.setattr("export.build.require_room", lambda needs, preset: 0)
     patch.setattr("export.build.require_finite", lambda model: None)
+    patch.setattr("export.forecast.work_of", cache(work_of))
     patch.setattr("export.unfinished.write_tokenizer", lambda path: path.write_text("{}"))
     patch.setattr("export.unfinished.check_tokenizer", lambda path, texts: None)
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
-from reference.checkpoint import WeightsDescription, describe_weights
+from reference.checkpoint import WeightsDescription
 from reference.model.deformable_attention import Lowering
 
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
-from .exclusive import exclusively, graph_folder
+from .engine_check import opens_engines
+from .exclusive import exclusively, graph_folder, has_leftovers
+from .finished import clear_finished
+from .forecast import require_memory
 from .model_spec import require_finite
-from .options import check
-from .plan import Request, Target, existing, plan, tools, up_to_date
+from .plan import Request, Target, stage_keys, tools, up_to_date
+from .prepared import Prepared, prepare
 from .reporter import Reporter
-from .shared_weights import readers
-from .stages import OPTIONAL_STAGES, STAGES
-from .unfinished import StageResult, Unfinished, add, finish, keep, opens_engines
+from .stages import STAGES
+from .unfinished import StageResult, Unfinished, add, finish, keep, save
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class BuiltBundle:
 
     Attributes:
         stages: the stages built now. Empty if the bundle was up to date.
+        kept: the requested stages that an earlier build had finished, if the bundle was not up to date.
         missing: the stages it lacks. A bundle that lacks any cannot segment. Optional stages do not count.
         seeded: its weights are random numbers, not a trained model.
     """
@@ -39,15 +42,18 @@ class BuiltBundle:
     stages: tuple[StageResult, ...]
     missing: tuple[str, ...]
     seeded: bool
+    kept: tuple[str, ...] = ()
 
 
 def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
     """Build the bundles of a request, except those that are up to date.
 
     A bundle appears in its place complete or not at all. Stages that were not requested are kept from an
-    older bundle of the same weights and backend, if there is one. A build of all stages also builds the
-    optional stages that the older bundle has, so that they are not kept as old code made them. If two builds
-    write the same bundle, the second waits for the first and then continues from its result.
+    older bundle of the same weights and backend, if there is one. Requested stages are kept, too, if the
+    older bundle or a build that was stopped has them just as requested, see `export.stage_key`. A build of
+    all stages also builds the optional stages that the older bundle has, so that they are not kept as old
+    code made them. If two builds write the same bundle, the second waits for the first and then continues
+    from its result.
 
     Raises:
         BundleError: a stage to be kept differs from what was built. Raised before any work.
@@ -62,30 +68,26 @@ def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 
 
 def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
-    preset = check(request)
-    weights = describe_weights(preset, request.weights)
-    targets = plan(request)
-    request = _with_readers(_with_optional_stages(request, targets, weights), targets, weights)
-    results: dict[Path, tuple[StageResult, ...]] = {}
-    due = [target for target in targets if not up_to_date(target, request, weights)]
-    with exclusively([target.folder for target in due], reporter.note):
+    ready = prepare(request)
+    request, weights, targets = ready.request, ready.weights, ready.targets
+    done: dict[Path, Unfinished] = {}
+    waiting = [
+        target
+        for target in targets
+        if has_leftovers(target.folder) or not up_to_date(target, request, weights)
+    ]
+    with exclusively([target.folder for target in waiting], reporter.note):
         # A build that this one waited for may have built the same bundles.
-        due = [target for target in due if not up_to_date(target, request, weights)]
+        due = [target for target in waiting if not up_to_date(target, request, weights)]
         if due:
-            require_room(due, preset, request.stage_names())
-            results = _build_due(due, request, weights, reporter)
-        return tuple(_built(target, results, weights["seeded"]) for target in targets)
+            done = _build_due(due, ready, reporter)
+        for target in waiting:
+            clear_finished(target.folder)
+        return tuple(_built(target, done.get(target.folder), weights["seeded"]) for target in targets)
 
 
-def _build_due(
-    due: Sequence[Target], request: Request, weights: WeightsDescription, reporter: Reporter
-) -> dict[Path, tuple[StageResult, ...]]:
-    graphs = dict.fromkeys(_graph(target) for target in due)
-    engines = sum(target.builder is not None for target in due)
-    tasks = [Task(name, *graph) for name in request.stage_names() for graph in graphs]
-    if request.jobs > len(tasks):
-        reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
-    reporter.begin(1 + len(tasks) + len(request.stage_names()) * engines)
+def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> dict[Path, Unfinished]:
+    request, weights = ready.request, ready.weights
     with ExitStack() as stack:
         unfinished = [
             Unfinished(
@@ -93,56 +95,75 @@ def _build_due(
                 stack.enter_context(BundleWriter(target.folder)),
                 opens_engines(target, reporter),
                 tools(request, target),
+                stage_keys(request, target, weights),
             )
             for target in due
         ]
         for bundle in unfinished:
-            keep(bundle, request, weights)
-        reporter.step(f"loading weights {request.weights}")
-        model = load_model(request)
-        require_finite(model)
-        work = stack.enter_context(graph_folder(due[0].folder))
-        exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
-        for task in tasks:
-            where = f" for {task.backend}" if task.backend else ""
-            reporter.step(f"{task.stage} {task.precision}{where}: exporting and comparing with the reference")
-            exported = next(exports)
-            reporter.note(_line(exported))
-            for bundle in unfinished:
-                if (task.stage, *_graph(bundle.target)) == task:
-                    add(bundle, exported, reporter)
-            for file in exported.graph.files:
-                file.unlink()
+            bundle.kept = keep(bundle, request, weights)
+        needs = [(bundle.target, bundle.lacking()) for bundle in unfinished]
+        require_memory(ready, require_room(needs, ready.preset))
+        with _saying_what_stays(unfinished, reporter):
+            _build_stages(unfinished, request, weights, reporter, stack)
+    return {bundle.target.folder: bundle for bundle in unfinished}
+
+
+@contextmanager
+def _saying_what_stays(unfinished: Sequence[Unfinished], reporter: Reporter) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
         for bundle in unfinished:
-            finish(bundle, model, weights, request.preset)
-    return {bundle.target.folder: tuple(bundle.results) for bundle in unfinished}
+            if built := [result.stage for result in bundle.results]:
+                reporter.note(f"{bundle.target.folder}: the next build goes on after {', '.join(built)}")
+        raise
+
+
+def _build_stages(
+    unfinished: Sequence[Unfinished],
+    request: Request,
+    weights: WeightsDescription,
+    reporter: Reporter,
+    stack: ExitStack,
+) -> None:
+    graphs = dict.fromkeys(_graph(bundle.target) for bundle in unfinished)
+    tasks = [
+        Task(name, *graph)
+        for name in request.stage_names()
+        for graph in graphs
+        if any(name in bundle.lacking() for bundle in unfinished if _graph(bundle.target) == graph)
+    ]
+    if request.jobs > len(tasks) > 0:
+        reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
+    engines = sum(len(bundle.lacking()) for bundle in unfinished if bundle.target.builder is not None)
+    reporter.begin(1 + sum(len(bundle.kept) for bundle in unfinished) + len(tasks) + engines)
+    for bundle in unfinished:
+        for name in bundle.kept:
+            reporter.step(f"{name} {bundle.target.precision} for {bundle.target.name}: kept")
+    reporter.step(f"loading weights {request.weights}")
+    model = load_model(request)
+    require_finite(model)
+    work = stack.enter_context(graph_folder(unfinished[0].target.folder))
+    exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
+    for task in tasks:
+        where = f" for {task.backend}" if task.backend else ""
+        reporter.step(f"{task.stage} {task.precision}{where}: exporting and comparing with the reference")
+        exported = next(exports)
+        reporter.note(_line(exported))
+        for bundle in unfinished:
+            if task.stage in bundle.lacking() and (task.stage, *_graph(bundle.target)) == task:
+                add(bundle, exported, reporter)
+                save(bundle, model, weights, request.preset)
+        for file in exported.graph.files:
+            file.unlink()
+    for bundle in unfinished:
+        finish(bundle, model, weights, request.preset)
 
 
 def _graph(target: Target) -> tuple[str, frozenset[str], str | None, Lowering]:
     """Return what graphs of a stage differ in, as `Task` has it."""
     compared_in = target.name if target.entry.checks else None
     return target.precision, target.entry.lacks, compared_in, target.sampling
-
-
-def _with_optional_stages(
-    request: Request, targets: Sequence[Target], weights: WeightsDescription
-) -> Request:
-    """Add the optional stages of older bundles to a request for all stages."""
-    if request.stages:
-        return request
-    manifests = [existing(target, request, weights) for target in targets]
-    have = {entry.spec.name for manifest in manifests if manifest for entry in manifest.stages}
-    return replace(request, extra=tuple(n for n in OPTIONAL_STAGES if n in have or n in request.extra))
-
-
-def _with_readers(request: Request, targets: Sequence[Target], weights: WeightsDescription) -> Request:
-    """Add the stages of older bundles that read weights from the files of the requested ones."""
-    asked = request.stage_names()
-    found: set[str] = set()
-    for target in targets:
-        if manifest := existing(target, request, weights):
-            found |= readers([(entry.spec.name, entry.files) for entry in manifest.stages], asked)
-    return replace(request, stages=(*asked, *sorted(found)), extra=()) if found else request
 
 
 def _line(exported: CheckedExport) -> str:
@@ -155,7 +176,9 @@ def _line(exported: CheckedExport) -> str:
     )
 
 
-def _built(target: Target, results: Mapping[Path, tuple[StageResult, ...]], seeded: bool) -> BuiltBundle:
+def _built(target: Target, done: Unfinished | None, seeded: bool) -> BuiltBundle:
     have = {entry.spec.name for entry in Manifest.read(target.folder).stages}
     missing = tuple(name for name in STAGES if name not in have)
-    return BuiltBundle(target.folder, results.get(target.folder, ()), missing, seeded)
+    if done is None:
+        return BuiltBundle(target.folder, (), missing, seeded)
+    return BuiltBundle(target.folder, tuple(done.results), missing, seeded, done.kept)

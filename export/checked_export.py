@@ -150,7 +150,7 @@ def export_all(
     Tracing uses one core, so only more processes make it faster. Each process holds its own model.
     """
     jobs = min(request.jobs, len(tasks))
-    if jobs == 1:
+    if jobs <= 1:
         return (export_checked(model, task, request, work) for task in tasks)
     threads = max(1, available_threads() // jobs)
     return run_in_workers(_export_in_worker, [(task, request, work, threads) for task in tasks], jobs)

@@ -26,6 +26,8 @@ _BUILD_AHEAD = ", ".join(name for name, entry in BACKENDS.items() if entry.build
 if TYPE_CHECKING:
     from reference.model.deformable_attention import Lowering
 
+    from .plan import Request
+
     BackendName = str
 else:
     #: Choices of --backend.
@@ -104,6 +106,13 @@ def build(
         int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be built, and what it takes; build nothing.")
+    ] = False,
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Build even if memory or disk are estimated not to suffice."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the progress as JSON, an object per line.")
     ] = False,
@@ -118,7 +127,8 @@ def build(
     weights = _default_weights(preset) if weights is None else weights
     console = Console(quiet=json)
     if weights == OFFICIAL:
-        _provide(preset, accept_licenses)
+        if not dry_run:
+            _provide(preset, accept_licenses)
     elif accept_licenses:
         raise ExportError("--accept-licenses is for --weights official", "leave it out")
     # Torch takes seconds to import: --help and wrong options do not wait for it.
@@ -145,8 +155,12 @@ def build(
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
+        anyway=anyway,
     )
     command = command_line()
+    if dry_run:
+        _forecast(request, console, command, json)
+        return
     if json:
         events = JsonReporter(typer.echo)
         with verdict(lambda how, _: events.end(how, command)), ends_soon(clear_held):
@@ -156,6 +170,34 @@ def build(
         with ends_soon(clear_held), ConsoleReporter(console) as reporter:
             bundles = build_bundles(request, reporter)
         show(console, bundles)
+
+
+def _forecast(request: Request, console: Console, command: str, json: bool) -> None:
+    """Say what a build would do."""
+    from odise_trt.cli.console import plain
+
+    from .dry_run import as_data, show
+    from .forecast import forecast, require_fit
+    from .json_lines import JsonReporter
+    from .prepared import prepare
+    from .verdict import verdict
+
+    events = JsonReporter(typer.echo)
+
+    def end(how: str, seconds: float) -> None:
+        if json:
+            events.end(how, command)
+        else:
+            plain(console, f"{how} | {seconds:.0f} s | {command}")
+
+    with verdict(end):
+        found = forecast(prepare(request))
+        if json:
+            events.plan(as_data(found))
+        else:
+            show(console, found)
+        if not request.anyway:
+            require_fit(found)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:

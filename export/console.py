@@ -74,7 +74,7 @@ class ConsoleReporter:
 def show(console: Console, bundles: Sequence[BuiltBundle]) -> None:
     """Print the summary of a build."""
     for bundle in bundles:
-        if bundle.stages:
+        if bundle.stages or bundle.kept:
             # A table's title would break a long path into lines.
             plain(console, str(bundle.folder))
             console.print(_table(bundle))
@@ -102,4 +102,6 @@ def _table(bundle: BuiltBundle) -> Table:
             f"{stage.worst.tolerance:.0e}",
             f"{stage.peak_bytes / 1e9:.1f}",
         )
+    for name in bundle.kept:
+        table.add_row(name, "", "", "kept", "", "", "")
     return table

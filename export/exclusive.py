@@ -2,12 +2,13 @@
 
 While a build holds the lock of a bundle NAME, no other process writes that bundle. Every temporary folder
 beside it (`.NAME.partial-...`, `.NAME.retired-...`, `.NAME.onnx-...`) is then its own or that of a build that
-was killed.
+was killed. The finished stages of that build, in `.NAME.stages`, are kept (`export.finished`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +20,9 @@ from reference.alone import alone
 
 #: Folder of unfinished graphs, beside their bundle. They become its files by a link, without a copy.
 _GRAPHS = ".onnx-"
+
+#: What a build makes beside its bundle, after `.NAME.`.
+_LEFT = re.compile(r"(partial-|retired-|onnx-|stages$|lock$|holder$)")
 
 _held: set[Path] = set()
 
@@ -54,6 +58,14 @@ def graph_folder(bundle: Path) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent, ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
+
+
+def has_leftovers(bundle: Path) -> bool:
+    """Whether a build of this bundle runs now, or was killed and left something beside it."""
+    place = real_place(bundle)
+    hidden = f".{place.name}."
+    names = os.listdir(place.parent) if place.parent.is_dir() else []
+    return any(name.startswith(hidden) and _LEFT.match(name, len(hidden)) for name in names)
 
 
 def clear_held() -> None:

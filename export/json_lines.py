@@ -15,7 +15,7 @@ class JsonReporter:
 
     Every event has "event" and "seconds" since the start. Further keys: "steps" of `begin`; "what", "step"
     and "steps" of `step`; "name", "done" and "total" of `phase`; "text" of `note`; the attributes of
-    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "missing" and "seeded" of `bundle`;
+    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing" and "seeded" of `bundle`;
     "command" of the last one, which is `passed`, `failed` or `stopped`.
     """
 
@@ -62,10 +62,15 @@ class JsonReporter:
             self._event(
                 "bundle",
                 folder=str(bundle.folder),
-                up_to_date=not bundle.stages,
+                up_to_date=not bundle.stages and not bundle.kept,
+                kept=list(bundle.kept),
                 missing=list(bundle.missing),
                 seeded=bundle.seeded,
             )
+
+    def plan(self, data: dict[str, Any]) -> None:
+        """Write what would be built, see `export.dry_run.as_data`."""
+        self._event("plan", **data)
 
     def end(self, how: str, command: str) -> None:
         """Write the last event. `how`: "PASSED", "FAILED" or "STOPPED"."""

@@ -17,10 +17,12 @@ from odise_trt.stage_spec import PRECISIONS
 from reference.checkpoint import WeightsDescription
 from reference.model.deformable_attention import Lowering
 from reference.names import require_known
+from reference.preset import find_preset
 
 from .builders import Builder, open_builder
 from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
+from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages
 
 #: Packages whose versions may change a graph or an engine.
@@ -44,6 +46,7 @@ class Request:
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        anyway: build even if memory or disk are estimated not to suffice.
     """
 
     preset: str
@@ -59,6 +62,7 @@ class Request:
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
+    anyway: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
         """The requested stages, in the order they run.
@@ -142,9 +146,33 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
 
 def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
+    return {
+        "odise-trt": odise_trt.__version__,
+        **_versions_and_options(request, target),
+        "source": source_digest(),
+    }
+
+
+def _versions_and_options(request: Request, target: Target) -> dict[str, str]:
     versions = {name: package_version(name) for name in _TOOLS}
-    options = {"opset": str(request.opset), "sampling": target.sampling}
-    return {"odise-trt": odise_trt.__version__, **versions, **options, "source": source_digest()}
+    return {**versions, "opset": str(request.opset), "sampling": target.sampling}
+
+
+def stage_keys(request: Request, target: Target, weights: WeightsDescription) -> dict[str, str]:
+    """Return the keys of the requested stages: name -> key, see `export.stage_key`.
+
+    Args:
+        weights: the weights of the request, as from `describe_weights`.
+    """
+    preset = find_preset(request.preset)
+    build = {
+        "weights": weights["sha256"],
+        "backend": dict(target.backend),
+        "lacks": sorted(target.entry.lacks),
+        "compared in": target.name if target.entry.checks else None,
+        "tools": _versions_and_options(request, target),
+    }
+    return {name: stage_key(name, preset, target.precision, build) for name in request.stage_names()}
 
 
 def up_to_date(target: Target, request: Request, weights: WeightsDescription) -> bool:
@@ -156,18 +184,24 @@ def up_to_date(target: Target, request: Request, weights: WeightsDescription) ->
     manifest = existing(target, request, weights)
     if manifest is None or request.force or dict(manifest.tools) != tools(request, target):
         return False
-    have = {entry.spec.name for entry in manifest.stages}
-    if not have.issuperset(request.stage_names()):
+    have = {entry.spec.name: entry.key for entry in manifest.stages}
+    if any(have.get(name) != key for name, key in stage_keys(request, target, weights).items()):
         return False
     # Sizes are compared first: if a file is missing, the contents need not be read.
     bundle = Bundle(target.folder, manifest)
     return not bundle.damage(verify="size") and not bundle.damage()
 
 
-def existing(target: Target, request: Request, weights: WeightsDescription) -> Manifest | None:
-    """Return the manifest of the bundle of the same model, weights and backend, if there is one."""
+def existing(
+    target: Target, request: Request, weights: WeightsDescription, folder: Path | None = None
+) -> Manifest | None:
+    """Return the manifest of the bundle of the same model, weights and backend, if there is one.
+
+    Args:
+        folder: where to look. None: in the folder of the target.
+    """
     try:
-        manifest = Manifest.read(target.folder)
+        manifest = Manifest.read(folder or target.folder)
     except BundleError:
         return None
     same = (

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from .stages import stage_names
+
 _ROOT = Path(__file__).resolve().parent.parent
+_STAGES = "export/stages"
 
 #: Files that decide a graph, its parity, or another file of a bundle.
 _DECIDES = (
@@ -37,13 +41,20 @@ _DECIDES_NOTHING = frozenset(
         "build_engines",
         "cli",
         "console",
+        "cost_model",
         "disk_space",
+        "dry_run",
         "exclusive",
+        "forecast",
+        "machine_memory",
         "measure",
         "completion",
+        "json_lines",
         "options",
         "reporter",
+        "stage_work",
         "stopping",
+        "verdict",
         "workers",
     )
 )
@@ -58,9 +69,35 @@ def sources(root: Path = _ROOT) -> Iterator[str]:
                 yield name
 
 
-def source_digest(root: Path = _ROOT) -> str:
-    """Return the SHA-256 of the files that count, with their names."""
+def source_digest(root: Path = _ROOT, stage: str | None = None) -> str:
+    """Return the SHA-256 of the files that count, with their names.
+
+    Args:
+        root: the checkout.
+        stage: only what counts for this stage. The modules of other stages count if it imports them.
+    """
+    others = set() if stage is None else _modules(stage_names()) - _reached(f"{_STAGES}/{stage}.py", root)
     digest = hashlib.sha256()
     for name in sources(root):
-        digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")
+        if name not in others:
+            digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _modules(stages: tuple[str, ...]) -> set[str]:
+    return {f"{_STAGES}/{name}.py" for name in stages}
+
+
+def _reached(module: str, root: Path) -> set[str]:
+    """Return a module of a stage, and those beside it that it imports, directly or through others."""
+    found, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not (root / name).is_file():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((root / name).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                beside = [node.module] if node.module else [alias.name for alias in node.names]
+                waiting += [f"{_STAGES}/{one}.py" for one in beside]
+    return found

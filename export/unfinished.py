@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from odise_trt.backends import open_backend
-from odise_trt.backends.cuda import open_cuda
 from odise_trt.bundle import Bundle, BundleWriter
-from odise_trt.bundle.bundle import sha256_of_files
+from odise_trt.bundle.bundle import sha256_of, sha256_of_files
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
-from odise_trt.errors import BackendError, BundleError
+from odise_trt.errors import BundleError
 from odise_trt.files.writing import writing
 from odise_trt.pipeline import Step
 from reference.checkpoint import WeightsDescription
 from reference.preset import Preset
 
 from .checked_export import CheckedExport
+from .engine_check import open_engine
+from .finished import clear_finished, finished_folder, keep_finished, usable
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
 from .parity_report import FILE as REPORT
@@ -58,7 +57,10 @@ class Unfinished:
     Attributes:
         opens_engines: its engines can be opened on this machine.
         tools: versions, options and code of the build.
+        keys: the keys of the requested stages, see `export.stage_key`.
         entries, rows, results: the stages so far, their comparisons, and the time and memory of their builds.
+        hashes: file name -> SHA-256 of the files of these stages.
+        kept: the requested stages that an earlier build had finished.
         weights: where the weights of its stages lie.
     """
 
@@ -66,39 +68,70 @@ class Unfinished:
     writer: BundleWriter
     opens_engines: bool
     tools: Mapping[str, str]
+    keys: Mapping[str, str]
     entries: dict[str, StageEntry] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
     rows: list[Parity] = field(default_factory=list)
     results: list[StageResult] = field(default_factory=list)
+    kept: tuple[str, ...] = ()
     weights: SharedWeights = field(init=False)
 
     def __post_init__(self) -> None:
         self.weights = SharedWeights(self.writer.folder)
 
+    def lacking(self) -> tuple[str, ...]:
+        """Return the requested stages that it does not have yet."""
+        return tuple(name for name in self.keys if name not in self.entries)
 
-def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> None:
-    """Take the stages that are not built now from the older bundle.
+
+def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> tuple[str, ...]:
+    """Take the stages that need not be built: those not requested, and those that are as requested already.
+
+    The latter come from a build that was stopped, or from the older bundle.
+
+    Returns:
+        The requested stages that were taken over.
 
     Raises:
-        BundleError: a stage differs from what was built. A new hash in the manifest would hide the damage.
+        BundleError: a stage that is not requested differs from what was built. A new hash in the manifest
+            would hide the damage.
     """
     target, asked = bundle.target, request.stage_names()
-    manifest = existing(target, request, weights)
-    if manifest is None:
-        return
-    kept = [entry for entry in manifest.stages if entry.spec.name not in asked]
-    old = Bundle(target.folder, manifest)
+    if manifest := existing(target, request, weights):
+        _keep_others(bundle, Bundle(target.folder, manifest), asked)
+    others = set(bundle.entries)
+    if request.force:
+        clear_finished(target.folder)
+        return ()
+    for folder in (finished_folder(target.folder), target.folder):
+        if manifest := existing(target, request, weights, folder):
+            wanted = {name: key for name, key in bundle.keys.items() if name not in bundle.entries}
+            donor = Bundle(folder, manifest)
+            _adopt(bundle, donor, usable(donor, wanted, bundle.hashes))
+    return tuple(name for name in asked if name in bundle.entries and name not in others)
+
+
+def _keep_others(bundle: Unfinished, old: Bundle, asked: Collection[str]) -> None:
+    kept = [entry for entry in old.manifest.stages if entry.spec.name not in asked]
     if damage := old.damage(entry.spec.name for entry in kept):
         options = " ".join(f"--stage {name}" for name in old.stages_of(damage))
         raise BundleError("\n".join(damage.values()), f"it would be kept: build it again too, add {options}")
-    for file in dict.fromkeys(file for entry in kept for file in entry.files):
-        bundle.writer.adopt(target.folder / file)
-    for entry in kept:
-        if target.builder is None:
+    _adopt(bundle, old, kept)
+    if kept:
+        bundle.tools = _joined(bundle.tools, old.manifest.tools)
+
+
+def _adopt(bundle: Unfinished, donor: Bundle, entries: Sequence[StageEntry]) -> None:
+    """Take stages of a bundle, with their comparisons as they are on record."""
+    for file in dict.fromkeys(file for entry in entries for file in entry.files):
+        if file not in bundle.hashes:
+            bundle.writer.adopt(donor.folder / file)
+            bundle.hashes[file] = str(donor.manifest.files[file]["sha256"])
+    for entry in entries:
+        if bundle.target.builder is None:
             bundle.weights.know(bundle.writer.folder / entry.file)
         bundle.entries[entry.spec.name] = entry
-        bundle.rows += [row for row in manifest.parity if row.stage == entry.spec.name]
-    if kept:
-        bundle.tools = _joined(bundle.tools, manifest.tools)
+        bundle.rows += [row for row in donor.manifest.parity if row.stage == entry.spec.name]
 
 
 def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None:
@@ -118,14 +151,18 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
             f"{spec.name}: {target.name} engine of {files[0].stat().st_size / 1e6:.1f} MB in"
             f" {building.seconds:.1f} s, peak {building.peak_bytes / 1e9:.1f} GB"
         )
+    bundle.hashes |= {file.name: sha256_of(file) for file in files if file.name not in bundle.hashes}
     entry = StageEntry(
         spec=spec,
         file=files[0].name,
         files=tuple(file.name for file in files),
-        onnx_sha256=sha256_of_files(files if target.builder is None else graph.files),
+        onnx_sha256=sha256_of_files(files, bundle.hashes)
+        if target.builder is None
+        else sha256_of_files(graph.files),
         build_seconds=round(seconds, 2),
         peak_memory_bytes=peak,
         precision=exported.precision if exported.precision != target.precision else None,
+        key=bundle.keys[spec.name],
     )
     # Weights that lie in another stage's file count there.
     size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))
@@ -133,38 +170,23 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     bundle.rows += exported.rows
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
-        _open_engine(target, bundle.writer.folder, entry)
+        open_engine(target, bundle.writer.folder, entry)
 
 
-def opens_engines(target: Target, reporter: Reporter) -> bool:
-    """Whether this machine can open engines of the target, to compare them with their declaration."""
-    if target.builder is None:
-        return False
-    try:
-        if target.entry.needs_gpu:
-            open_cuda().close()
-    except BackendError as error:
-        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {error.message}")
-        return False
-    backend = open_backend(target.name, precision=target.precision)
-    why = backend.mismatch(target.backend)
-    backend.close()
-    if why is not None:
-        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {why}")
-    return why is None
-
-
-def _open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
-    """Open an engine as the runtime does, which compares it with its declaration.
+def save(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
+    """Keep the requested stages so far for the next build, in case this one does not end well.
 
     Raises:
-        BackendError: the engine does not open, or differs from its declaration.
+        OutputError: the disk is full, or the like.
     """
-    backend = open_backend(target.name, precision=target.precision)
-    try:
-        backend.open_stage(folder, entry).close()
-    finally:
-        backend.close()
+    names = [name for name in bundle.entries if name in bundle.keys]
+    files = {file for name in names for file in bundle.entries[name].files}
+    facts = {
+        name: {"sha256": bundle.hashes[name], "bytes": (bundle.writer.folder / name).stat().st_size}
+        for name in files
+    }
+    manifest = _manifest(bundle, names, facts, model, weights, preset)
+    keep_finished(bundle.target.folder, bundle.writer.folder, manifest)
 
 
 def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
@@ -175,9 +197,8 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
         OutputError: a file cannot be written.
     """
     target, folder = bundle.target, bundle.writer.folder
-    entries, rows = bundle.entries, bundle.rows
     order = list(all_stages())
-    rows.sort(key=lambda row: order.index(row.stage))
+    bundle.rows.sort(key=lambda row: order.index(row.stage))
     with bundle.writer.file(CONSTANTS) as file:
         np.savez(file, allow_pickle=False, **constants(model))
     check_constants(folder / CONSTANTS, model)
@@ -185,23 +206,36 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
         write_tokenizer(file)
     check_tokenizer(folder / TOKENIZER, [name for names in model.train_labels for name in names])
     with bundle.writer.file(REPORT) as file:
-        write_report(file, rows, target.folder.name)
-    manifest = Manifest(
+        write_report(file, bundle.rows, target.folder.name)
+    files = bundle.writer.files(bundle.hashes)
+    manifest = _manifest(bundle, bundle.entries, files, model, weights, preset)
+    with bundle.writer.file(MANIFEST):
+        manifest.write(folder)
+
+
+def _manifest(
+    bundle: Unfinished,
+    names: Collection[str],
+    files: Mapping[str, Mapping[str, object]],
+    model: ODISE,
+    weights: WeightsDescription,
+    preset: str,
+) -> Manifest:
+    target = bundle.target
+    return Manifest(
         preset=preset,
         precision=target.precision,
         weights=weights,
         backend=target.backend,
         model=model_spec(model.preset),
-        stages=tuple(entries[name] for name in order if name in entries),
-        files=bundle.writer.files(),
-        parity=tuple(rows),
-        precision_map=_precision_map(tuple(entries), target.precision),
+        stages=tuple(bundle.entries[name] for name in all_stages() if name in names),
+        files=files,
+        parity=tuple(row for row in bundle.rows if row.stage in names),
+        precision_map=_precision_map(tuple(names), target.precision),
         tools=bundle.tools,
-        pipeline=pipeline_of(model.preset, entries),
+        pipeline=pipeline_of(model.preset, names),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    with bundle.writer.file(MANIFEST):
-        manifest.write(folder)
 
 
 def pipeline_of(preset: Preset, entries: Collection[str]) -> tuple[Step, ...]:

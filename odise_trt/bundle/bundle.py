@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ArgumentError, BundleError, OutputError, hint_for, reason
+from ..files.exchange import exchange
 from ..files.paths import Kind, expanded, kind_of
 from ..files.writing import flush, writing
 from .manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest
@@ -33,14 +34,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_files(paths: Iterable[Path]) -> str:
+def sha256_of_files(paths: Iterable[Path], known: Mapping[str, str] | None = None) -> str:
     """Return one SHA-256 for several files in the given order, such as an ONNX graph and its external data.
 
     The digest covers names and contents. Different lists of files cannot get one digest by concatenation.
+
+    Args:
+        paths: the files.
+        known: file name -> its SHA-256. These files are not read.
     """
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f"{path.name}\0{sha256_of(path)}\n".encode())
+        digest.update(f"{path.name}\0{(known or {}).get(path.name) or sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -266,12 +271,17 @@ class BundleWriter:
         with writing(self.target / name):
             yield self.folder / name
 
-    def files(self) -> dict[str, dict[str, object]]:
-        """Return the manifest's record of the files written so far: name -> {"sha256", "bytes"}."""
+    def files(self, known: Mapping[str, str] | None = None) -> dict[str, dict[str, object]]:
+        """Return the manifest's record of the files written so far: name -> {"sha256", "bytes"}.
+
+        Args:
+            known: file name -> its SHA-256, if it was computed already. These files are not read.
+        """
+        known = known or {}
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != MANIFEST)
         return {
             path.relative_to(self.folder).as_posix(): {
-                "sha256": sha256_of(path),
+                "sha256": known.get(path.relative_to(self.folder).as_posix()) or sha256_of(path),
                 "bytes": path.stat().st_size,
             }
             for path in paths
@@ -296,8 +306,11 @@ def _replace(folder: Path, target: Path) -> None:
     """Move `folder` to `target`. If that fails or is interrupted, an older `target` is put back."""
     retired = folder.with_name(folder.name.replace(PARTIAL, RETIRED))
     with writing(target):
-        # Flush before the renames, since no bundle exists between them.
         flush(folder)
+        # The caller removes the folder, which is the older bundle then.
+        if target.exists() and exchange(folder, target):
+            return
+        # No bundle exists between these two renames. A build that finds that puts the older one back.
         try:
             if target.exists():
                 target.rename(retired)

@@ -105,6 +105,7 @@ class StageEntry:
         onnx_sha256: hash of the ONNX graph and its external data that the engine was built from.
         build_seconds, peak_memory_bytes: time and memory that the build took.
         precision: the precision that the stage computes in. None: that of the bundle.
+        key: hash of everything that decides the files, see `export.stage_key`. None: not known.
     """
 
     spec: StageSpec
@@ -114,6 +115,7 @@ class StageEntry:
     build_seconds: Annotated[float, within(0, 1e12)]
     peak_memory_bytes: _Bytes
     precision: Annotated[str, choice(*PRECISIONS)] | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,8 @@ def _no_bundle(folder: Path, error: OSError | ValueError) -> BundleError:
 def bundles_in(folder: Path) -> list[Path]:
     """Return the bundles in a folder, or an empty list if the folder cannot be read."""
     try:
-        return [one for one in sorted(folder.iterdir()) if kind_of(one / MANIFEST).is_file]
+        # Hidden folders are those of builds.
+        there = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
+        return [one for one in there if kind_of(one / MANIFEST).is_file]
     except (OSError, ValueError):
         return []

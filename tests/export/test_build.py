@@ -379,7 +379,10 @@ def test_a_damaged_stage_is_not_kept_by_the_build_of_another(
 
 
 @pytest.mark.slow
-def test_the_printed_command_repairs_the_bundle(root: Path, tmp_path: Path) -> None:
+def test_the_printed_command_repairs_the_bundle(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STAGES, "clip_pool", ClipPool)
     (built,) = build(Request("demo", "random:7", stages=("clip_pool",), output=tmp_path), Log())
     bundle, files = built.folder, Manifest.read(built.folder).files
     flip_a_byte(bundle / "clip_pool.onnx")
@@ -427,7 +430,8 @@ def test_the_second_of_two_equal_builds_waits_and_finds_the_bundle_up_to_date(
         built = [bundle for (bundle,) in pool.map(build, [request] * 2, logs)]
     assert sorted(len(bundle.stages) for bundle in built) == [0, 1]
     (waiting,) = [log for log in logs if not log.begun]
-    assert waiting.notes == [f"waiting for another build of {built[0].folder}"]
+    (note,) = waiting.notes
+    assert note.startswith(f"waiting for another build of {built[0].folder}")
     assert os.listdir(tmp_path) == [built[0].folder.name]
 
 

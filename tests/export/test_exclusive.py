@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -45,7 +47,8 @@ def test_a_second_build_of_a_bundle_waits_for_the_first(tmp_path: Path) -> None:
         events.append("first")
     thread.join(10)
     assert events == ["first", "second"]
-    assert notes == [f"waiting for another build of {place}"]
+    (note,) = notes
+    assert note.startswith(f"waiting for another build of {place} (process {os.getpid()} on ")
     assert os.listdir(tmp_path) == []
 
 
@@ -80,11 +83,14 @@ def test_a_build_that_was_killed_holds_nothing(tmp_path: Path, root: Path) -> No
     )
     subprocess.run([sys.executable, "-c", text, str(root), str(tmp_path / "b")], check=False)
     left = hidden(tmp_path)
-    assert [name.rpartition("-")[0] or name for name in left] == [".b.lock", ".b.onnx", ".b.partial"]
+    assert [name.rpartition("-")[0] or name for name in left] == [
+        *(".b.holder", ".b.lock", ".b.onnx", ".b.partial"),
+    ]
     notes: list[str] = []
     with exclusively([tmp_path / "b"], notes.append):
-        assert hidden(tmp_path) == [".b.lock"]
-    assert notes == [f"cleared what a build that was killed left: {', '.join(left[1:])}"]
+        assert hidden(tmp_path) == [".b.holder", ".b.lock"]
+        assert f"process {os.getpid()} " in (tmp_path / ".b.holder").read_text()
+    assert notes == [f"cleared what a build that was killed left: {', '.join(left[2:])}"]
     assert os.listdir(tmp_path) == []
 
 
@@ -96,7 +102,7 @@ def test_leftovers_go_and_those_of_other_bundles_stay(kind: str, tmp_path: Path)
     for name in others:
         (tmp_path / name).mkdir()
     with exclusively([place], lambda note: None):
-        assert sorted(os.listdir(tmp_path)) == sorted(["demo", ".demo.lock", *others])
+        assert sorted(os.listdir(tmp_path)) == sorted(["demo", ".demo.holder", ".demo.lock", *others])
     assert sorted(os.listdir(tmp_path)) == sorted(["demo", *others])
 
 
@@ -159,3 +165,23 @@ def test_an_output_that_cannot_be_written_is_an_error_that_names_it(place: str, 
         pytest.fail("the block must not run")
     assert str(output) in caught.value.message
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_process_that_waits_is_told_for_whom_and_ends_by_ctrl_c(tmp_path: Path, root: Path) -> None:
+    text = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\n"
+        "from export.exclusive import exclusively\n"
+        "try:\n"
+        "    with exclusively([Path(sys.argv[2])], lambda note: print(note, flush=True)): print('built')\n"
+        "except KeyboardInterrupt:\n    print('stopped')"
+    )
+    with exclusively([tmp_path / "b"], pytest.fail):
+        command = [sys.executable, "-c", text, str(root), str(tmp_path / "b")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            told = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            said = process.stdout.read()
+    assert f"build of {tmp_path / 'b'} (process {os.getpid()} on {socket.gethostname()}, since 20" in told
+    assert said == "stopped\n"
+    assert os.listdir(tmp_path) == []

@@ -20,6 +20,7 @@ from export.console import ConsoleReporter
 from export.onnx_export import export_stage
 from export.parity_report import write_report
 from export.plan import Request
+from export.stage_work import used, weights_of
 from export.tokenizer import write_tokenizer
 from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER
@@ -126,8 +127,8 @@ def test_what_is_needed_is_what_the_graphs_hold() -> None:
     """The numbers are sizes of the graphs of a whole build."""
     built = {"captioner": 3.7e6, "features": 22.4e6, "clip_pool": 3.6e6, "text_encoder": 13.3e6}
     for stage, size in built.items():
-        (used,) = disk_space._weights(PRESETS["demo"], [stage], disk_space._used)
-        assert 0.95 * size < 4 * sum(used.values()) < 1.02 * size
+        found = weights_of(PRESETS["demo"], [stage], used)[stage]
+        assert 0.95 * size < 4 * sum(found.values()) < 1.02 * size
 
 
 @pytest.mark.parametrize(

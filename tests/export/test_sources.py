@@ -108,6 +108,34 @@ def test_what_decides_a_graph_makes_bundles_stale(name: str, checkout: Path) -> 
     assert after_a_change(checkout, name)
 
 
+def stages_that_change(checkout: Path, name: str) -> set[str]:
+    """The stages among a few whose digest is another one when a line is added to a file."""
+    stages = ("cut", "features", "raw_features", "mask_head", "text_encoder")
+    path = checkout / name
+    content, before = path.read_bytes(), {stage: source_digest(checkout, stage) for stage in stages}
+    path.write_bytes(content + b"\n# changed\n")
+    changed = {stage for stage in stages if source_digest(checkout, stage) != before[stage]}
+    path.write_bytes(content)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("export/stages/cut.py", {"cut"}),
+        ("export/stages/features.py", {"features", "raw_features", "mask_head"}),
+        ("export/stages/chain_stage.py", {"cut", "features", "raw_features", "mask_head", "text_encoder"}),
+        ("export/onnx_export.py", {"cut", "features", "raw_features", "mask_head", "text_encoder"}),
+        ("reference/model/odise.py", {"cut", "features", "raw_features", "mask_head", "text_encoder"}),
+        ("export/console.py", set()),
+    ],
+)
+def test_a_change_in_one_stage_makes_only_those_stale_that_read_its_code(
+    name: str, changed: set[str], checkout: Path
+) -> None:
+    assert stages_that_change(checkout, name) == changed
+
+
 def imported(path: Path, root: Path) -> Iterator[Path]:
     """The modules of the toolkit that a module imports when it runs, as files."""
     package = path.relative_to(root).parent.parts

@@ -70,7 +70,13 @@ def test_every_event_is_a_line_of_json() -> None:
     assert events[1] == {"what": "loading weights", "step": 1, "steps": 2}
     assert events[4]["step"] == 2
     assert events[5]["relative_l2"] == 1e-7
-    assert events[6] == {"folder": "engines/x", "up_to_date": False, "missing": ["features"], "seeded": True}
+    assert events[6] == {
+        "folder": "engines/x",
+        "up_to_date": False,
+        "kept": [],
+        "missing": ["features"],
+        "seeded": True,
+    }
     assert events[7] == {"command": "odise-trt build"}
 
 

@@ -175,7 +175,7 @@ def test_a_second_process_waits_and_then_finds_the_file(download: Download, host
     for thread in threads:
         thread.join(30)
     assert contents == [CONTENT, CONTENT]
-    assert second.notes.lines[0] == f"waiting for another download of {download.place}"
+    assert second.notes.lines[0].startswith(f"waiting for another download of {download.place} (process ")
     assert len(host.requests) == 1
     assert not (download.folder / ".toy.bin.lock").exists()
 

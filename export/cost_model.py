@@ -1,0 +1,116 @@
+"""How long the build of a stage takes, how much memory it needs, and how large its files get: estimates.
+
+The model is fitted to builds of the presets `demo` and `odise-label` on two cores of a server, which others
+used as well. Two builds of the same stage there differ by up to `SPREAD`, so times are given as a range.
+Memory was measured with one window per parity check (`--parity-windows 1`); what more windows need follows
+from the largest tensor of the stage and was not measured. Stages without weights take what they took.
+
+| measured | estimate | measured |
+| --- | --- | --- |
+| captioner, odise-label, fp32 | 42 s, 9.3 GB | 35 to 63 s, 8.6 to 9.7 GB |
+| features | 148 s, 15.4 GB | 138 to 340 s, 13.3 to 14.6 GB |
+| mask_head | 150 s, 10.5 GB | 124 to 182 s, 9.9 to 12.4 GB |
+| clip_pool | 42 s, 9.4 GB | 35 to 38 s, 9.9 to 11.8 GB |
+| text_encoder | 28 s, 8.0 GB | 27 to 36 s, 8.5 to 9.2 GB |
+| features, demo, fp32 | 38 s, 0.8 GB | 33 to 39 s, 1.1 to 1.2 GB |
+| engine of features, odise-label, TensorRT for RTX, fp16 | 205 s, 18.8 GB | 205 s, 18.8 GB |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from odise_trt.stage_spec import StageSpec
+from reference.preset import Preset
+
+from .stage_work import StageWork
+
+#: A build takes up to so much longer if other programs use the machine, too.
+SPREAD = 1.6
+
+_SECONDS_PER_LEAF = 0.05
+_SECONDS_PER_GB = 20.0
+#: PyTorch and ONNX Runtime together, on two cores.
+_CORE_SECONDS_PER_TFLOP = 4.4
+#: Tracing by the rules for half precision is slower.
+_HALF = 1.6
+_SECONDS_WITHOUT_WEIGHTS = 2.5
+_SECONDS_OF_STITCH = 10.0
+#: Parity of the mask head compares several scenes, and explains ties.
+_MASK_HEAD_SECONDS, _MASK_HEAD_SECONDS_PER_MEGAPIXEL = 11.0, 133.0
+_MASK_HEAD_BYTES_PER_PIXEL = 3300
+#: Loading the model, and writing and comparing what belongs to no stage.
+_SECONDS_OF_BUILD, _SECONDS_PER_GB_LOADED = 4.0, 4.0
+
+_ENGINE_SECONDS, _ENGINE_SECONDS_PER_LEAF, _ENGINE_SECONDS_PER_GB = 1.3, 0.03, 46.0
+_ENGINE_WEIGHTS_IN_MEMORY = 3.2
+
+_PROCESS = 0.75e9
+#: What is there twice while a stage is compared: its weights in the graph's session, and their file.
+_COPIES = 2
+_LARGEST_AT_ONCE = 2
+_BYTES_PER_LEAF = 600
+_BYTES_WITHOUT_WEIGHTS = 50_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimates for a stage: seconds if nothing else runs, peak bytes of the process, bytes on disk."""
+
+    seconds: float
+    peak_bytes: float
+    file_bytes: float
+
+
+def export_cost(
+    work: StageWork,
+    spec: StageSpec,
+    preset: Preset,
+    model_bytes: int,
+    checks: Sequence[Mapping[str, int]],
+    *,
+    bytes_per_number: int,
+    threads: int,
+) -> Cost:
+    """Estimate export and parity of a stage; its ONNX file counts all weights that the stage uses.
+
+    Args:
+        checks: the axis sizes of the comparisons.
+        bytes_per_number: 4 for a graph in float32, 2 for one in half precision.
+        threads: processors.
+    """
+    peak, numbers = _PROCESS + model_bytes, sum(work.weights.values())
+    if work.leaves <= 1:
+        seconds = _SECONDS_OF_STITCH if spec.name == "stitch" else _SECONDS_WITHOUT_WEIGHTS
+        return Cost(seconds, peak, _BYTES_WITHOUT_WEIGHTS)
+    batches = [math.prod(size for name, size in one.items() if _is_batch(spec, name)) for one in checks]
+    slower = 1.0 if bytes_per_number == 4 else _HALF
+    seconds = _SECONDS_PER_LEAF * work.leaves + _SECONDS_PER_GB * 4e-9 * numbers
+    seconds = slower * seconds + _CORE_SECONDS_PER_TFLOP / threads * 1e-12 * work.flop * sum(batches)
+    peak += _COPIES * 4 * numbers + _LARGEST_AT_ONCE * work.largest * max(batches)
+    if spec.name == "mask_head":
+        pixels = preset.short_side**2
+        seconds = slower * (_MASK_HEAD_SECONDS + _MASK_HEAD_SECONDS_PER_MEGAPIXEL * 1e-6 * pixels)
+        peak += _MASK_HEAD_BYTES_PER_PIXEL * pixels
+    return Cost(seconds, peak, bytes_per_number * numbers + _BYTES_PER_LEAF * work.leaves)
+
+
+def engine_cost(work: StageWork, model_bytes: int, bytes_per_number: int) -> Cost:
+    """Estimate the build of an engine from a graph (measured with TensorRT for RTX only)."""
+    numbers = sum(work.weights.values())
+    seconds = _ENGINE_SECONDS
+    if work.leaves > 1:
+        seconds += _ENGINE_SECONDS_PER_LEAF * work.leaves + _ENGINE_SECONDS_PER_GB * 4e-9 * numbers
+    peak = _PROCESS + model_bytes + _ENGINE_WEIGHTS_IN_MEMORY * 4 * numbers
+    return Cost(seconds, peak, bytes_per_number * numbers + 5_000_000)
+
+
+def other_seconds(model_bytes: int) -> float:
+    """Estimate the seconds of a build that belong to no stage."""
+    return _SECONDS_OF_BUILD + _SECONDS_PER_GB_LOADED * 1e-9 * model_bytes
+
+
+def _is_batch(spec: StageSpec, name: str) -> bool:
+    return spec.axis(name).multiple == 1

@@ -1,0 +1,259 @@
+"""What a build will do, before it does it: stages, what is kept, and estimates of time, memory and files."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from odise_trt.backends import available_threads
+from odise_trt.bundle import Bundle
+from odise_trt.bundle.manifest import Manifest
+from odise_trt.bundle.place import real_place
+from odise_trt.errors import ExportError
+from odise_trt.stage_spec import PRECISIONS, StageSpec
+
+from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
+from .finished import finished_folder, usable
+from .machine_memory import available_bytes, memory_bytes
+from .parity import check_sizes
+from .plan import Request, Target, existing, stage_keys
+from .prepared import Prepared
+from .stage_work import StageWork, work_of
+from .stages import all_stages
+
+_BYTES = {"float32": 4, "float16": 2}
+_MAKE_ROOM = "make room, or choose another --output"
+#: No build needs more memory than so many times the weights of its stages.
+_MOST_TIMES = 8
+#: A build is refused if it is estimated to need more than the machine has, by so much. Estimates were up to a
+#: quarter off.
+MARGIN = 1.25
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """A stage of a bundle that will be built, or is kept.
+
+    Attributes:
+        spec: its declaration at the precision it computes in.
+        kept: an earlier build finished it; it costs nothing, and the sizes are those of its files.
+        onnx_bytes: of its graph, without weights that it reads from files of other stages.
+        engine_bytes: of its engine. None: the graph is the engine.
+        seconds: without other programs, up to `SPREAD` times as long with them.
+        peak_bytes: of the memory of a process that builds it.
+    """
+
+    spec: StageSpec
+    precision: str
+    kept: bool
+    onnx_bytes: int
+    engine_bytes: int | None
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class BundleForecast:
+    """A bundle of a build. `disk_bytes`: what it adds to its disk. `free_bytes`: what is free there."""
+
+    folder: Path
+    backend: str
+    stages: tuple[StageForecast, ...]
+    disk_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a build will do. All numbers but those of the machine are estimates.
+
+    Attributes:
+        seconds: least and most.
+        peak_bytes: of the memory of all processes.
+        memory, available: bytes of this machine. None: not known.
+        problems: why it cannot be built here, each with what to do.
+        doubts: what may not suffice.
+    """
+
+    bundles: tuple[BundleForecast, ...]
+    seconds: tuple[float, float]
+    peak_bytes: int
+    memory: int | None
+    available: int | None
+    problems: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def forecast(prepared: Prepared) -> Forecast:
+    """Estimate a build. It loads no weights, and takes a few seconds.
+
+    Files of earlier builds are compared by size, not by hash: a build may find one that was changed, and
+    build that stage, too.
+    """
+    request, preset = prepared.request, prepared.preset
+    whole, work = work_of(preset, request.stage_names())
+    bundles = tuple(_bundle(target, prepared, whole, work) for target in prepared.targets)
+    built = [stage for bundle in bundles for stage in bundle.stages if not stage.kept]
+    jobs = max(1, min(request.jobs, len(built)))
+    seconds = sum(stage.seconds for stage in built) / jobs + other_seconds(whole) if built else 0.0
+    # The first process holds the model, too.
+    peaks = sorted((stage.peak_bytes for stage in built), reverse=True)[:jobs]
+    peak = sum(peaks) + (whole if jobs > 1 else 0)
+    found = Forecast(bundles, (seconds, SPREAD * seconds), peak, memory_bytes(), available_bytes())
+    return judged(found, request)
+
+
+def judged(found: Forecast, request: Request) -> Forecast:
+    """Return a forecast with what speaks against the build."""
+    problems, doubts = [], []
+    peak, way = found.peak_bytes, _less_memory(request)
+    if found.memory is not None and peak > MARGIN * found.memory:
+        problems.append((f"it needs about {_gb(peak)} of memory, there are {_gb(found.memory)}", way))
+    elif found.memory is not None and peak > found.memory:
+        doubts.append(f"memory may not suffice: {way}")
+    elif found.available is not None and peak > found.available:
+        doubts.append(f"{_gb(found.available)} of memory are free now: close other programs, or {way}")
+    disks: Counter[int] = Counter()
+    for bundle in found.bundles:
+        place, free = nearest(bundle.folder), bundle.free_bytes
+        disk = place.stat().st_dev
+        disks[disk] += bundle.disk_bytes
+        needs = f"{place} has {_gb(free)} of free space, the build needs about {_gb(disks[disk])}"
+        if disks[disk] > MARGIN * free:
+            problems.append((needs, _MAKE_ROOM))
+        elif disks[disk] > free:
+            doubts.append(f"{needs}: {_MAKE_ROOM}")
+    return replace(found, problems=tuple(problems), doubts=tuple(doubts))
+
+
+def require_fit(found: Forecast) -> None:
+    """Raise ExportError if a build does not fit this machine.
+
+    Raises:
+        ExportError: memory or disk is estimated to be too small by more than `MARGIN`.
+    """
+    if found.problems:
+        message = "\n  ".join(problem for problem, _ in found.problems)
+        ways = "; ".join(dict.fromkeys(way for _, way in found.problems))
+        raise ExportError(
+            f"the build is estimated not to fit this machine:\n  {message}",
+            f"{ways}; --anyway builds all the same",
+        )
+
+
+def require_memory(prepared: Prepared, weights_bytes: int) -> None:
+    """Raise ExportError if this machine has too little memory for a build. Small models cost no time.
+
+    Args:
+        weights_bytes: of all stages, in float32.
+
+    Raises:
+        ExportError: see `require_fit`.
+    """
+    memory = memory_bytes()
+    most = _MOST_TIMES * weights_bytes * (1 + prepared.request.jobs)
+    if memory is not None and most > memory and not prepared.request.anyway:
+        require_fit(forecast(prepared))
+
+
+def _less_memory(request: Request) -> str:
+    ways = [
+        *(["--jobs 1"] if request.jobs > 1 else []),
+        *([] if request.parity_limits else ["--parity-windows 1"]),
+    ]
+    return f"give {' and '.join(ways)}" if ways else "use a machine with more memory"
+
+
+def _bundle(
+    target: Target, prepared: Prepared, model_bytes: int, work: Mapping[str, StageWork]
+) -> BundleForecast:
+    kept = {} if prepared.request.force else _kept(target, prepared)
+    stages: list[StageForecast] = []
+    known: set[int] = set()
+    for name, one in work.items():
+        stages.append(_stage(target, prepared, name, model_bytes, one, kept, known))
+        known |= one.weights.keys()
+    built = [stage for stage in stages if not stage.kept]
+    # A graph that is no engine lies on the disk while its engine is built.
+    beside = 0 if target.builder is None else max((stage.onnx_bytes for stage in built), default=0)
+    files = sum(stage.engine_bytes if stage.engine_bytes is not None else stage.onnx_bytes for stage in built)
+    place = nearest(target.folder)
+    free = shutil.disk_usage(place).free
+    return BundleForecast(target.folder, target.name, tuple(stages), files + beside, free)
+
+
+def _kept(target: Target, prepared: Prepared) -> dict[str, int]:
+    """Return the stages that the build will take over, and the bytes of their own files."""
+    request, weights = prepared.request, prepared.weights
+    keys = stage_keys(request, target, weights)
+    found: dict[str, int] = {}
+    hashes: dict[str, str] = {}
+    for folder in (finished_folder(target.folder), target.folder):
+        manifest: Manifest | None = existing(target, request, weights, folder)
+        if manifest is None:
+            continue
+        wanted = {name: key for name, key in keys.items() if name not in found}
+        for entry in usable(Bundle(folder, manifest), wanted, hashes, verify="size"):
+            own = [file for file in entry.files if file.startswith(f"{entry.spec.name}.")]
+            found[entry.spec.name] = sum(int(manifest.files[file]["bytes"]) for file in own)
+            hashes |= {file: str(manifest.files[file]["sha256"]) for file in entry.files}
+    return found
+
+
+def _stage(
+    target: Target,
+    prepared: Prepared,
+    name: str,
+    model_bytes: int,
+    work: StageWork,
+    kept: Mapping[str, int],
+    known: set[int],
+) -> StageForecast:
+    stage, preset = all_stages()[name], prepared.preset
+    precision = stage.computes_in(target.precision)
+    spec = stage.declare(preset).at(precision)
+    if name in kept:
+        engine = None if target.builder is None else kept[name]
+        return StageForecast(spec, precision, True, kept[name] if engine is None else 0, engine, 0.0, 0)
+    size = _BYTES[PRECISIONS[precision]]
+    export = export_cost(
+        work,
+        spec,
+        preset,
+        model_bytes,
+        stage.sizes(preset) or check_sizes(spec, prepared.request.parity_limits),
+        bytes_per_number=size,
+        threads=available_threads(),
+    )
+    if target.builder is not None:
+        engine_build = engine_cost(work, model_bytes, size)
+        return _built(spec, precision, export, engine_build)
+    # Graphs of one bundle keep what several of them read once.
+    shared = size * sum(count for key, count in work.weights.items() if key in known)
+    return _built(spec, precision, Cost(export.seconds, export.peak_bytes, export.file_bytes - shared), None)
+
+
+def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None) -> StageForecast:
+    costs: Sequence[Cost] = [export] if engine is None else [export, engine]
+    return StageForecast(
+        spec,
+        precision,
+        False,
+        round(export.file_bytes),
+        None if engine is None else round(engine.file_bytes),
+        sum(cost.seconds for cost in costs),
+        round(max(cost.peak_bytes for cost in costs)),
+    )
+
+
+def nearest(folder: Path) -> Path:
+    """Return the folder that a bundle will lie in, or what exists of the way there."""
+    place = real_place(folder).parent
+    return next(one for one in (place, *place.parents) if one.exists())
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from . import __version__, nvidia_smi
 from .backends import available_threads, host_os
 from .backends.registry import BACKENDS, BackendEntry, resolve
+from .known_faults import KnownFault, faults_of
 
 _TOOLKIT = (
     "torch",
@@ -47,6 +48,7 @@ class Finding:
         found: whether it is there and works.
         detail: version, size or providers, or what is wrong.
         needs: how to get it if it is missing.
+        faults: what is known against this version.
     """
 
     group: str
@@ -54,6 +56,12 @@ class Finding:
     found: bool
     detail: str
     needs: str = ""
+    faults: tuple[KnownFault, ...] = ()
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the version should be changed."""
+        return any(fault.is_bad for fault in self.faults)
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes as a dictionary."""
@@ -65,7 +73,8 @@ def examine() -> list[Finding]:
 
     It imports the packages of the backends, but neither torch nor anything else of the toolkit.
     """
-    gpus = _part("devices", "NVIDIA GPU", _gpus)
+    capabilities: list[str] = []
+    gpus = _part("devices", "NVIDIA GPU", partial(_gpus, capabilities))
     has_gpu = any(gpu.found for gpu in gpus)
     runtime, toolkit = "pip install odise-trt", 'in a checkout: pip install -e ".[export]"'
     return [
@@ -75,7 +84,7 @@ def examine() -> list[Finding]:
         *(
             one
             for name, entry in BACKENDS.items()
-            for one in _part("backends", name, partial(_backend, entry, has_gpu))
+            for one in _part("backends", name, partial(_backend, entry, has_gpu, capabilities))
         ),
         *(
             one
@@ -108,7 +117,8 @@ def _fact(name: str, look: Callable[[], str]) -> list[Finding]:
     return [Finding("system", name, True, look())]
 
 
-def _gpus() -> list[Finding]:
+def _gpus(capabilities: list[str]) -> list[Finding]:
+    """Return a finding for each GPU, and add their compute capabilities to the list."""
     tool = nvidia_smi.find()
     if tool is None:
         # Containers may have the driver's library without its tools.
@@ -120,6 +130,7 @@ def _gpus() -> list[Finding]:
     answer = nvidia_smi.ask(tool)
     if answer.failure:
         return [Finding("devices", "NVIDIA GPU", False, answer.failure, _NO_GPU)]
+    capabilities += [gpu.compute_capability for gpu in answer.gpus if gpu.compute_capability]
     found = [Finding("devices", f"cuda:{n}", True, _gpu(gpu)) for n, gpu in enumerate(answer.gpus)]
     if answer.remarks:
         found.append(Finding("devices", "nvidia-smi", True, f"also said: {'; '.join(answer.remarks)[:300]}"))
@@ -145,7 +156,7 @@ def _cuda_python() -> Finding:
     return Finding("devices", "CUDA for Python", False, "neither cuda-python nor pycuda", needs)
 
 
-def _backend(entry: BackendEntry, has_gpu: bool) -> list[Finding]:
+def _backend(entry: BackendEntry, has_gpu: bool, capabilities: list[str]) -> list[Finding]:
     try:
         # Output of a package during its import must not get into the report.
         with redirect_stdout(sys.stderr):
@@ -157,16 +168,22 @@ def _backend(entry: BackendEntry, has_gpu: bool) -> list[Finding]:
             detail = f"cannot be loaded ({_first_line(error)})"
         return [Finding("backends", entry.name, False, detail, entry.install)]
     version = str(getattr(package, "__version__", "of unknown version"))
+    found = _works(entry, package, version, has_gpu)
+    return [replace(found, faults=faults_of(entry.package, version, capabilities))]
+
+
+def _works(entry: BackendEntry, package: Any, version: str, has_gpu: bool) -> Finding:
+    """Say whether a package that was imported can run engines."""
     if entry.examines is not None:
         health = resolve(entry.examines)(package)
-        return [Finding("backends", entry.name, health.works, health.detail, health.needs)]
+        return Finding("backends", entry.name, health.works, health.detail, health.needs)
     if entry.needs_gpu and not has_gpu:
         ahead = ": engines can be built ahead of time, not run" if entry.builds_ahead else ""
-        return [Finding("backends", entry.name, False, f"{version}, but no GPU{ahead}", _NO_GPU)]
+        return Finding("backends", entry.name, False, f"{version}, but no GPU{ahead}", _NO_GPU)
     cuda = _cuda_python()
     if entry.needs_gpu and not cuda.found:
-        return [Finding("backends", entry.name, False, f"{version}, without CUDA for Python", cuda.needs)]
-    return [Finding("backends", entry.name, True, version)]
+        return Finding("backends", entry.name, False, f"{version}, without CUDA for Python", cuda.needs)
+    return Finding("backends", entry.name, True, version)
 
 
 def _package(group: str, name: str, needs: str) -> list[Finding]:

@@ -13,19 +13,21 @@ from . import console
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show versions, devices and backends, and what the missing ones need.
+    """Show versions, devices and backends, what the missing ones need, and versions known to be bad.
 
-    The exit status is 1 if no backend can run engines here.
+    The exit status is 1 if no backend can run engines here, or if a version should be changed.
     """
     from ..doctor import examine, usable_backends
 
     findings = examine()
     usable = usable_backends(findings)
+    bad = [finding.name for finding in findings if finding.is_bad]
+    status = 0 if usable and not bad else 1
     if json:
         from json import dumps
 
         typer.echo(dumps([finding.to_json() for finding in findings], indent=1))
-        raise typer.Exit(0 if usable else 1)
+        raise typer.Exit(status)
 
     from rich.markup import escape
     from rich.table import Table
@@ -39,8 +41,13 @@ def doctor(
         for finding in members:
             mark = "[green]yes[/]" if finding.found else "[yellow]no[/]"
             needs = f"\n[dim]{escape(finding.needs)}[/]" if finding.needs else ""
+            for fault in finding.faults:
+                word = "[red]bad version[/]" if fault.is_bad else "[cyan]known[/]"
+                needs += f"\n{word}: {escape(fault.what)}\n[dim]{escape(fault.advice)} ({fault.source})[/]"
             table.add_row(mark, escape(finding.name), escape(console.shown(finding.detail)) + needs)
         out.print(table)
         out.print()
+    if bad:
+        console.plain(out, f"versions known to be bad: {', '.join(bad)}", "bold red")
     console.plain(out, f"engines run here on: {', '.join(usable) or 'nothing; install a backend'}", "bold")
-    raise typer.Exit(0 if usable else 1)
+    raise typer.Exit(status)

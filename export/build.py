@@ -160,10 +160,10 @@ def _build_stages(
         finish(bundle, model, weights, request.preset)
 
 
-def _graph(target: Target) -> tuple[str, frozenset[str], str | None, Lowering]:
+def _graph(target: Target) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering]:
     """Return what graphs of a stage differ in, as `Task` has it."""
     compared_in = target.name if target.entry.checks else None
-    return target.precision, target.entry.lacks, compared_in, target.sampling
+    return target.precision, target.entry.lacks, target.entry.fuses, compared_in, target.sampling
 
 
 def _line(exported: CheckedExport) -> str:

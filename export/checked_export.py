@@ -38,7 +38,7 @@ class Task(NamedTuple):
     Attributes:
         stage: its name.
         precision: of the build. The stage may compute in another, see `StageWrapper.computes_in`.
-        lacks: operators that the graph must not have, see `BackendEntry.lacks`.
+        lacks, fuses: what the backend lacks and fuses, see `BackendEntry`.
         backend: the backend that the graph is compared in. None: ONNX Runtime, as strictly as it can.
         sampling: how deformable attention samples.
     """
@@ -46,6 +46,7 @@ class Task(NamedTuple):
     stage: str
     precision: str
     lacks: frozenset[str] = frozenset()
+    fuses: frozenset[str] = frozenset()
     backend: str | None = None
     sampling: Lowering = "gather"
 
@@ -100,12 +101,14 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     name = task.stage
     wrapper = all_stages()[name]
     precision = wrapper.computes_in(task.precision)
-    parts = [task.precision, *sorted(task.lacks), task.sampling, *filter(None, [task.backend])]
+    parts = [task.precision, *sorted(task.lacks | task.fuses), task.sampling, *filter(None, [task.backend])]
     place = work / "-".join(parts) / name
     stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:
-        graph = export_stage(stage, spec, place, precision=precision, opset=request.opset, lacks=task.lacks)
+        graph = export_stage(
+            stage, spec, place, precision=precision, opset=request.opset, lacks=task.lacks, fuses=task.fuses
+        )
         with runner(graph, spec, precision, task.backend) as run:
             for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
                 cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]

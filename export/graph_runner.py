@@ -13,6 +13,8 @@ from odise_trt.backends import open_backend
 from odise_trt.errors import ExportError
 from odise_trt.stage_spec import StageSpec
 
+from .fusing import DOMAIN
+from .fusing.expansion import expand
 from .onnx_export import OnnxFile
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None
     """
     names = [tensor.name for tensor in spec.outputs]
     if backend is None:
-        session = _session(graph.path, spec)
-        yield lambda inputs: session.run(names, dict(inputs))
+        with _for_any_processor(graph.path) as path:
+            session = _session(path, spec, mapped=len(graph.files) > 1)
+            yield lambda inputs: session.run(names, dict(inputs))
         return
     files = _Files(spec, graph.path.name, tuple(file.name for file in graph.files), precision)
     opened = open_backend(backend, precision=precision)
@@ -67,15 +70,34 @@ def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None
         opened.close()
 
 
-def _session(path: Path, spec: StageSpec) -> InferenceSession:
+@contextmanager
+def _for_any_processor(path: Path) -> Iterator[Path]:
+    """Give a graph without fused operators: itself, or one that is written beside it for this block."""
+    import onnx_ir as ir
+
+    model = ir.load(path)
+    if DOMAIN not in model.opset_imports:
+        yield path
+        return
+    expand(model)
+    # Weights stay where they are. The graph names their file.
+    expanded = path.with_name(f"expanded-{path.name}")
+    ir.save(model, expanded)
+    try:
+        yield expanded
+    finally:
+        expanded.unlink()
+
+
+def _session(path: Path, spec: StageSpec, mapped: bool) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    if path.with_name(f"{path.name}.data").exists():
-        # The weights are mapped then. Copies of them would come on top of the reference's.
+    if mapped:
+        # Copies of weights that are mapped would come on top of the reference's.
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return onnxruntime.InferenceSession(

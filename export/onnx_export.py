@@ -1,6 +1,6 @@
 """Exports a stage wrapper as an ONNX file that agrees with its declaration.
 
-The file has operators of the standard domain only. Its names and dynamic sizes are those of the declaration.
+The file has operators of the standard domain, and those that the backend fuses. Its names and dynamic sizes are those of the declaration.
 The same input gives the same bytes.
 """
 
@@ -22,6 +22,7 @@ from odise_trt.errors import ExportError
 from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from odise_trt.stage_spec import Axis, StageSpec, split_dimension
 
+from .fusing import DOMAIN, fuse
 from .lowering import lower
 from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage
@@ -76,6 +77,7 @@ def export_stage(
     precision: str,
     opset: int = DEFAULT_OPSET,
     lacks: Collection[str] = (),
+    fuses: Collection[str] = (),
 ) -> OnnxFile:
     """Write `folder/<stage>.onnx` and check it against `spec`.
 
@@ -86,6 +88,7 @@ def export_stage(
         precision: "fp32" or "fp16" (a half graph with float32 islands, see `export.precision`).
         opset: version of the ONNX standard operators, 18 to 25.
         lacks: operators that the graph must not have, see `export.lowering`.
+        fuses: rules for fused operators, see `export.fusing`.
 
     Raises:
         ExportError: tracing fails, or the written graph differs from what `spec` declares.
@@ -98,13 +101,14 @@ def export_stage(
         module = HalfStage(stage, spec.outputs, stage.float32)
     model = _to_onnx(_trace(module, spec, precision), spec, opset)
     simplify(model)
+    fuse(model, fuses)
     lower(model, lacks)
     tidy(model, spec)
     with writing(folder / f"{spec.name}.onnx"):
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(folder) as temporary:
             written = _write(model, temporary / f"{spec.name}.onnx")
-            operators = check_graph(written[0], spec)
+            operators = check_graph(written[0], spec, [DOMAIN] if fuses else [])
             files = tuple(folder / file.name for file in written)
             for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
                 old.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,16 @@ def _name_dimensions(tensor: Tensor, value: ir.Value) -> None:
     value.shape = ir.Shape(named)
 
 
-def check_graph(path: Path, spec: StageSpec) -> Mapping[str, int]:
+def check_graph(path: Path, spec: StageSpec, domains: Collection[str] = ()) -> Mapping[str, int]:
     """Compare a written graph with its declaration and count its operators.
 
+    Args:
+        path: the graph.
+        spec: the declaration.
+        domains: whose operators may be there beside the standard ones.
+
     Raises:
-        ExportError: the ONNX checker rejects the graph, an operator is not a standard one, or an input or
+        ExportError: the ONNX checker rejects the graph, an operator is of another domain, or an input or
             output differs from the declaration in name, order, dtype or shape.
     """
     try:
@@ -130,7 +135,7 @@ def check_graph(path: Path, spec: StageSpec) -> Mapping[str, int]:
     model = onnx.load(path, load_external_data=False)
     operators: Counter[str] = Counter()
     for node in _nodes(model.graph):
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in ("", "ai.onnx", *domains):
             raise ExportError(
                 f"{path.name} has a non-standard operator: {node.domain}::{node.op_type} ({node.name})",
                 "rewrite that part of the stage with standard operators",

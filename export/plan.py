@@ -169,6 +169,7 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "weights": weights["sha256"],
         "backend": dict(target.backend),
         "lacks": sorted(target.entry.lacks),
+        "fuses": sorted(target.entry.fuses),
         "compared in": target.name if target.entry.checks else None,
         "tools": _versions_and_options(request, target),
     }

@@ -132,6 +132,8 @@ def _stitched(maps: Array, side: int, edge: int, tap_block: Array, tap_weight: A
     """Stitch maps (W, C, side * edge, side * edge): `side` blocks of `edge` elements."""
     windows, channels = maps.shape[:2]
     blocks = maps.view(windows, channels, side, edge, side, edge).permute(0, 2, 4, 1, 3, 5)
-    chosen = F.embedding(tap_block, blocks.flatten(3).flatten(0, 2)).to(torch.float32)
-    whole = (chosen * tap_weight[..., None]).sum(0)
+    # The taps of a block follow each other, so that their sum is a product. As a sum over the first of four
+    # axes it takes four times as long as all the rest of the stage on a GPU.
+    chosen = F.embedding(tap_block.permute(1, 2, 0), blocks.flatten(3).flatten(0, 2)).to(torch.float32)
+    whole = torch.matmul(tap_weight.permute(1, 2, 0)[:, :, None], chosen)[:, :, 0]
     return F.pixel_shuffle(whole.permute(2, 0, 1)[None], edge).to(maps.dtype)

@@ -36,6 +36,7 @@ class BackendEntry:
         builds_ahead: whether its engines can be built for a GPU on a machine without one.
         suffix: suffix of its engine files.
         lacks: ONNX operators that it has no kernel of its own for. A build writes them with others.
+        fuses: rules of `export.fusing` for operators of its own. Its graphs run in no other backend.
         sampling: how its graphs sample in deformable attention, unless a build is told: "gather" (elementary
             operators), or "grid_sample" where GridSample is faster and right.
         profiles: "module:function", a `benchmarks.layers.profilers.LayerProfiler`. None: its layers cannot be
@@ -60,6 +61,7 @@ class BackendEntry:
     builds_ahead: bool = False
     suffix: str = ".onnx"
     lacks: frozenset[str] = frozenset()
+    fuses: frozenset[str] = frozenset()
     sampling: str = "gather"
     profiles: str | None = None
     runs: str | None = None
@@ -126,6 +128,23 @@ _ENTRIES = (
         profiles="benchmarks.layers.onnxruntime:profile",
         runs="benchmarks.gpu.engine_runs:run_onnxruntime",
         examines="odise_trt.backends.onnxruntime:examine",
+    ),
+    # The same package, with graphs for its provider for CUDA: three times as fast there as those above.
+    BackendEntry(
+        "onnxruntime_cuda",
+        "odise_trt.backends.onnxruntime:OnnxRuntimeBackend",
+        package="onnxruntime",
+        extra="cuda",
+        needs_gpu=True,
+        precisions=("fp16",),
+        fuses=frozenset(
+            {"attention", "layer_norm", "group_norm", "skip_group_norm", "strided_conv", "short_sum"}
+        ),
+        # Its Gather and its small products take twice the time of its GridSample: benchmarks/NOTES.md.
+        sampling="grid_sample",
+        profiles="benchmarks.layers.onnxruntime:profile",
+        runs="benchmarks.gpu.engine_runs:run_onnxruntime",
+        examines="odise_trt.backends.onnxruntime:examine_cuda",
     ),
     # It has a kernel for GroupNormalization, and is as fast without it: benchmarks/NOTES.md.
     BackendEntry(

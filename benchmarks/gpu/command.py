@@ -37,6 +37,10 @@ def main(
     side: Annotated[int, typer.Option(min=64, help="Height of the pictures, pixels.")] = 1024,
     seconds: Annotated[float, typer.Option(min=0.1, help="For the runs of one technique.")] = 8.0,
     precision: Annotated[Precision, typer.Option(help="Of the engines.")] = Precision.fp16,
+    engines: Annotated[
+        list[Path] | None,
+        typer.Option(help="A bundle for the part runtime; may be repeated.", parser=folder, metavar="DIR"),
+    ] = None,
     commit: Annotated[str | None, typer.Option(help="What is measured; default: what git says.")] = None,
 ) -> None:
     """Measure all that needs a GPU, in parts: techniques, engines, parity, the floor, growth."""
@@ -48,7 +52,8 @@ def main(
     from .summary import KEYS, NAME
 
     check_place(output / NAME, KEYS)
-    job = Job(preset, weights, device, side, seconds, precision.value, commit or described())
+    bundles = tuple(str(one) for one in engines or ())
+    job = Job(preset, weights, device, side, seconds, precision.value, commit or described(), bundles)
     chosen = [one for one in PARTS[1:] if part is None or one.name in {name.value for name in part}]
     out = console.output()
     outcome = run(output, job, chosen, minutes * 60, again=again, say=lambda text: console.plain(out, text))

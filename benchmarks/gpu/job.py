@@ -20,6 +20,7 @@ class Job:
         seconds: for the runs of one technique.
         precision: of the engines, "fp16" or "fp32".
         commit: what is measured.
+        engines: bundles for the part `runtime`.
     """
 
     preset: str
@@ -29,10 +30,11 @@ class Job:
     seconds: float
     precision: str
     commit: str
+    engines: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes as a dictionary. `Job(**...)` reads it."""
-        return asdict(self)
+        return asdict(self) | {"engines": list(self.engines)}
 
     def bench(self) -> Bench:
         """Return the bench that parts are called with. The model is loaded by the first part that uses it.
@@ -52,4 +54,5 @@ class Job:
             sizes,
             seconds=self.seconds,
             precision=self.precision,
+            engines=tuple(self.engines),
         )

@@ -37,6 +37,7 @@ _WATERFALL = f"{_SECTIONS}:waterfall"
 #: Every part. A part must fit into a call of the command, nine minutes by default.
 PARTS = (
     Part(PROBE, "probe", 90, "benchmarks.gpu.probe:probe"),
+    Part("runtime", "runtime", 300, "benchmarks.gpu.runtime:runtime"),
     Part("floor", "floor", 240, f"{_SECTIONS}:floor"),
     Part("official", "waterfall", 300, _WATERFALL, ("official",)),
     Part("pruned", "waterfall", 300, _WATERFALL, ("pruned",)),

@@ -39,6 +39,7 @@ class Bench:
         sizes: height and width of the pictures. Most numbers are for the first size.
         repeats, seconds: measured runs of one technique, and the time for all of them.
         precision: of the engines.
+        engines: bundles for the part `runtime`.
     """
 
     preset: str
@@ -49,6 +50,7 @@ class Bench:
     repeats: int = 20
     seconds: float = 12.0
     precision: str = "fp16"
+    engines: tuple[str, ...] = ()
     _oracles: dict[tuple[int, ...], tuple[Segmentation, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
@@ -70,10 +72,13 @@ class Bench:
 
     def picture(self, size: tuple[int, int]) -> Picture:
         """Return the photo at a size, in pinned memory."""
-        with Image.open(PHOTO) as photo:
-            resized = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized))
+        pixels = torch.from_numpy(self.pixels(size))
         return Picture(pixels.pin_memory() if self.device.type == "cuda" else pixels, *self.texts)
+
+    def pixels(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the photo at a size, uint8 (H, W, 3)."""
+        with Image.open(PHOTO) as photo:
+            return np.array(photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR))
 
     def time(self, technique: Technique, picture: Picture, *, warmup: int = 3) -> dict[str, Any]:
         """Time one technique, and compare its results with those of the official pass in float32."""

@@ -23,6 +23,8 @@ def tables(record: Mapping[str, Any]) -> Iterator[Table]:
     for size in dict.fromkeys(name.partition("/")[0] for name in rows):
         own = {name.partition("/")[2]: one for name, one in rows.items() if name.startswith(f"{size}/")}
         yield _techniques(own, f"{size}, {machine}")
+    if runs := _measured(sections.get("runtime", {})):
+        yield _runtime(runs, machine)
     if engines := _measured(sections.get("engines", {})):
         yield _engines(engines, machine)
     if floors := _floors(sections):
@@ -73,6 +75,22 @@ def _techniques(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
             f"{one['mask_pred_relative_l2']:.1e}",
             f"{one['panoptic_agreement']:.2%}",
             f"{first / one['seconds']:.1f}x",
+        )
+    return shown
+
+
+def _runtime(runs: Mapping[str, Mapping[str, Any]], machine: str) -> Table:
+    shown = _table(f"bundles, {machine}", "bundle", "ms", "three tasks", "streamed/s", "GB", *STAGES, "rest")
+    for name, one in runs.items():
+        steps = one["steps"]
+        shown.add_row(
+            name,
+            f"{one['seconds'] * 1000:.1f}",
+            f"{one['all_tasks']['seconds'] * 1000:.1f}",
+            f"{one['streamed_per_second']:.1f}",
+            f"{one['bytes'] / 1e9:.1f}",
+            *(f"{steps[stage] * 1000:.1f}" if stage in steps else "" for stage in STAGES),
+            f"{sum(s for stage, s in steps.items() if stage not in STAGES) * 1000:.1f}" if steps else "",
         )
     return shown
 

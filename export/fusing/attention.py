@@ -22,6 +22,7 @@ from .matching import (
 
 _HEADS_BEFORE_ROWS = (0, 2, 1, 3)
 _TURNED_KEYS = (0, 2, 3, 1)
+_LAST_TWO = (0, 1, 3, 2)
 
 
 def fuse(graph: ir.Graph) -> int:
@@ -43,11 +44,16 @@ def _fuse(graph: ir.Graph, softmax: ir.Node) -> bool:
         return False
     query, scale = _unscaled(logits.inputs[0])
     key, scale_of_key = _unscaled(logits.inputs[1])
+    turned = _TURNED_KEYS
+    if (turn := source(key, "Transpose")) is not None and permutation(turn) == _LAST_TWO:
+        # The keys were multiplied before they were turned.
+        key, factor = _unscaled(turn.inputs[0])
+        turned, scale_of_key = _HEADS_BEFORE_ROWS, scale_of_key * factor
     parts = [
-        _uncut(value, turned)
-        for value, turned in (
+        _uncut(value, order)
+        for value, order in (
             (query, _HEADS_BEFORE_ROWS),
-            (key, _TURNED_KEYS),
+            (key, turned),
             (weighted.inputs[1], _HEADS_BEFORE_ROWS),
         )
     ]

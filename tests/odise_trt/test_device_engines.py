@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from odise_trt.backends import open_backend
+from odise_trt.backends import BACKENDS, open_backend
 from odise_trt.backends.device import DeviceTensor, on_device
 from odise_trt.backends.tensorrt import TensorRTBackend
 from odise_trt.bundle.manifest import StageEntry
@@ -186,12 +186,28 @@ class OnnxRuntimeOnGpu:
         self.opened: Any = None
         self.entries: list[tuple[str, str]] = []
         self.bound: list[tuple[Any, ...]] = []
+        self.has_memory = True
+
+    def set_default_logger_severity(self, level: int) -> None:
+        pass
 
     def get_available_providers(self) -> list[str]:
         return ["CUDAExecutionProvider"]
 
     def RunOptions(self) -> Any:
-        return SimpleNamespace(add_run_config_entry=lambda *entry: self.entries.append(entry))
+        made = SimpleNamespace(waits=True)
+
+        def add(*entry: str) -> None:
+            made.waits = entry != ("disable_synchronize_execution_providers", "1")
+            self.entries.append(entry)
+
+        made.add_run_config_entry = add
+        return made
+
+    def ran(self, given: Any, options: Any = None) -> None:
+        if options is None and not self.has_memory:
+            raise RuntimeError("out of memory")
+        self.bound.append(("ran", "waits" if options is None or options.waits else "queued"))
 
     def InferenceSession(self, path: str, options: Any, providers: Any) -> Any:
         self.opened = providers
@@ -199,13 +215,14 @@ class OnnxRuntimeOnGpu:
         binding = SimpleNamespace(
             bind_input=lambda *given: self.bound.append(given),
             bind_output=lambda *given: self.bound.append(given),
+            bind_cpu_input=lambda name, array: self.bound.append((name, array.dtype, array.shape)),
         )
         return SimpleNamespace(
             get_providers=lambda: ["CUDAExecutionProvider"],
             get_inputs=lambda: [x],
             get_outputs=lambda: [y],
             io_binding=lambda: binding,
-            run_with_iobinding=lambda given, options: self.bound.append(("ran", given is binding)),
+            run_with_iobinding=self.ran,
         )
 
 
@@ -225,17 +242,88 @@ def test_onnxruntime_on_a_gpu_runs_on_our_stream_by_addresses_and_does_not_wait(
         tmp_path, StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
     )
     stream = str(machine.gpus[0].stream)
-    assert package.opened == [
-        ("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0", "user_compute_stream": stream})
-    ]
+    ((provider, options),) = package.opened
+    assert provider == "CUDAExecutionProvider"
+    assert options == {
+        "device_id": "1",
+        "use_tf32": "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        "user_compute_stream": stream,
+    }
     assert ("disable_synchronize_execution_providers", "1") in package.entries
     x, y = DeviceTensor(4096, "float32", (5, 3)), DeviceTensor(8192, "float32", (5, 3))
     engine.enqueue({"x": x}, {"y": y})  # type: ignore[attr-defined]
     assert package.bound == [
         ("x", "cuda", 1, np.dtype("float32"), (5, 3), 4096),
         ("y", "cuda", 1, np.dtype("float32"), (5, 3), 8192),
-        ("ran", True),
+        ("ran", "queued"),
     ]
+
+
+@pytest.fixture
+def on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OnnxRuntimeOnGpu, Any]:
+    """The package, and an engine of it on a GPU."""
+    package = OnnxRuntimeOnGpu()
+    monkeypatch.setitem(sys.modules, "onnxruntime", package)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", Machine().cuda)
+    (tmp_path / "double.onnx").write_bytes(b"graph")
+    entry = StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
+    return package, open_backend("onnxruntime", device="cuda").open_stage(tmp_path, entry)
+
+
+def enqueue(engine: Any) -> None:
+    tensors = [DeviceTensor(address, "float32", (5, 3)) for address in (4096, 8192)]
+    engine.enqueue({"x": tensors[0]}, {"y": tensors[1]})
+
+
+def test_of_many_queued_runs_some_are_waited_for(on_gpu: tuple[OnnxRuntimeOnGpu, Any]) -> None:
+    """Only they give back the pinned memory that queued runs used."""
+    package, engine = on_gpu
+    for _ in range(600):
+        enqueue(engine)
+    assert package.bound.count(("ran", "waits")) == 2
+
+
+def test_a_session_that_ran_queued_is_waited_for_before_it_goes(
+    on_gpu: tuple[OnnxRuntimeOnGpu, Any],
+) -> None:
+    package, engine = on_gpu
+    enqueue(engine)
+    package.bound.clear()
+    engine.close()
+    assert package.bound == [("x", np.dtype("float32"), (5, 3)), ("y", "cuda", 0), ("ran", "waits")]
+    engine.close()
+    assert len(package.bound) == 3
+
+
+def test_a_session_that_never_ran_goes_at_once(on_gpu: tuple[OnnxRuntimeOnGpu, Any]) -> None:
+    package, engine = on_gpu
+    engine.close()
+    assert package.bound == []
+
+
+def test_without_memory_for_that_run_the_session_stays(
+    on_gpu: tuple[OnnxRuntimeOnGpu, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freeing it could end the process."""
+    kept: list[Any] = []
+    monkeypatch.setattr("odise_trt.backends.onnxruntime._UNSETTLED", kept)
+    package, engine = on_gpu
+    enqueue(engine)
+    package.has_memory = False
+    engine.close()
+    assert len(kept) == 1
+
+
+def test_graphs_with_fused_operators_take_channels_last_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = OnnxRuntimeOnGpu()
+    monkeypatch.setitem(sys.modules, "onnxruntime", package)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", Machine().cuda)
+    (fused,) = (entry for entry in BACKENDS.values() if entry.fuses)
+    backend = open_backend(fused.name, precision="fp16", device=fused.device)
+    assert backend._options["prefer_nhwc"] == "1"  # type: ignore[attr-defined]
+    with pytest.raises(BackendError, match=r"no device 'cpu'"):
+        open_backend(fused.name, precision="fp16", device="cpu")
 
 
 def test_onnxruntime_on_a_gpu_without_cuda_python_takes_arrays_of_the_host(

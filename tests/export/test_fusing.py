@@ -1,0 +1,210 @@
+"""Fused operators: what is found, that it is the same when expanded, and what is left alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.fusing import DOMAIN, RULES, fuse
+from export.fusing.expansion import expand
+from export.onnx_graph import quiet, simplify
+from export.precision import HalfPrecision
+from odise_trt.backends import BACKENDS
+from odise_trt.errors import ExportError
+
+
+class Attention(nn.Module):
+    """Two heads of four numbers. Queries of their own if there are any, and a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        def heads(one: Tensor) -> Tensor:
+            return one.view(*one.shape[:2], 2, 4).transpose(1, 2)
+
+        made = F.scaled_dot_product_attention(
+            heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), attn_mask=mask
+        )
+        return self.out(made.transpose(1, 2).flatten(2))
+
+
+class Residual(nn.Module):
+    """A residual block of diffusers: norms, an embedding of a time step, and a sum that is divided by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+        self.norm_1, self.norm_2, self.norm_3, self.norm_4 = (nn.GroupNorm(2, 8) for _ in range(4))
+        self.time = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self.first(F.silu(self.norm_1(x))) + self.time(embedding)[:, :, None, None]
+        hidden = (x + self.second(F.silu(self.norm_2(hidden)))) / 1.0
+        return hidden + self.norm_4(self.third(F.relu(self.norm_3(hidden))))
+
+
+class Halved(nn.Module):
+    """The way down of Stable Diffusion's VAE."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x))
+
+
+class Summed(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.sum(-1) + y.sum(-1, keepdim=True)[..., 0] + x.sum(0)[:, 0] + F.pad(y, (0, 60)).sum(-1)
+
+
+def graph_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> ir.Model:
+    """Export a module with half weights, as `export.onnx_export` does."""
+    torch.manual_seed(0)
+    for one in module.modules():
+        if not isinstance(one, nn.GroupNorm | nn.LayerNorm):
+            for parameter in one.parameters(recurse=False):
+                parameter.data = parameter.data.half()
+    for parameter in module.parameters():
+        if parameter.dtype == torch.float32:
+            parameter.data = torch.rand_like(parameter) + 0.5
+    dims = tuple({0: torch.export.Dim.DYNAMIC} if one.shape[0] > 1 else None for one in inputs)
+    with torch.no_grad(), quiet(), HalfPrecision():
+        program = torch.export.export(module.eval(), inputs, dynamic_shapes=(*dims,), strict=False)
+    with quiet():
+        made = torch.onnx.export(program, dynamo=True, opset_version=21, optimize=False, verbose=False)
+    assert made is not None
+    simplify(made.model)
+    return made.model
+
+
+def run(model: ir.Model, path: Path, inputs: tuple[Tensor, ...]) -> np.ndarray:
+    ir.save(model, path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})[0].astype(np.float64)
+
+
+def half(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).half()
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "rules", "operators"),
+    [
+        pytest.param(
+            Attention(),
+            (half(3, 5, 8), torch.where(half(1, 1, 5, 5) > 0, -4.0, 0.0).half()),
+            ["attention"],
+            {"MultiHeadAttention": 1, "Softmax": 0},
+            id="attention with a mask",
+        ),
+        pytest.param(
+            Residual(),
+            (half(3, 8, 6, 4), half(3, 8)),
+            ["group_norm"],
+            {"GroupNorm": 4, "SkipGroupNorm": 0, "GroupNormalization": 0, "Sigmoid": 0, "Relu": 1},
+            id="group norms",
+        ),
+        pytest.param(
+            Residual(),
+            (half(3, 8, 6, 4), half(3, 8)),
+            ["group_norm", "skip_group_norm"],
+            # The first norm is that of the input. Of the three sums before norms none is left.
+            {"GroupNorm": 1, "SkipGroupNorm": 3, "Div": 0, "Add": 1},
+            id="group norms that add first",
+        ),
+        pytest.param(
+            Normed(),
+            (half(3, 5, 8),),
+            ["layer_norm"],
+            {"LayerNormalization": 1, "Cast": 0},
+            id="layer norm",
+        ),
+        pytest.param(
+            Halved(), (half(3, 8, 6, 4),), ["strided_conv"], {"Pad": 0, "Conv": 1}, id="convolution by two"
+        ),
+    ],
+)
+def test_what_is_fused_gives_the_same_when_it_is_expanded(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    rules: list[str],
+    operators: dict[str, int],
+    tmp_path: Path,
+) -> None:
+    model = graph_of(module, inputs)
+    expected = run(model, tmp_path / "plain.onnx", inputs)
+    assert min(fuse(model, rules).values()) > 0
+    found = Counter(node.op_type for node in model.graph)
+    assert {name: found[name] for name in operators} == operators
+    # As a file: an output that nobody takes is not written.
+    ir.save(model, tmp_path / "fused.onnx")
+    again = ir.load(tmp_path / "fused.onnx")
+    expand(again)
+    assert all(node.domain != DOMAIN for node in again.graph)
+    same = run(again, tmp_path / "expanded.onnx", inputs)
+    assert np.linalg.norm(same - expected) < 2e-3 * np.linalg.norm(expected)
+
+
+def test_short_sums_over_the_last_axis_are_products(tmp_path: Path) -> None:
+    inputs = (half(3, 5, 4).float(), half(3, 5, 8).float())
+    model = graph_of(Summed(), inputs)
+    expected = run(model, tmp_path / "plain.onnx", inputs)
+    assert fuse(model, ["short_sum"]) == {"short_sum": 2}
+    left = Counter(node.op_type for node in model.graph)
+    assert (left["MatMul"], left["ReduceSum"]) == (2, 2)
+    np.testing.assert_allclose(run(model, tmp_path / "fused.onnx", inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_and_scale_come_from_the_graph() -> None:
+    model = graph_of(Attention(), (half(3, 5, 8), half(1, 1, 5, 5)))
+    fuse(model, ["attention"])
+    (node,) = (node for node in model.graph if node.op_type == "MultiHeadAttention")
+    assert node.attributes["num_heads"].as_int() == 2
+    assert math.isclose(node.attributes["scale"].as_float(), 0.5, rel_tol=1e-3)
+    assert model.opset_imports[DOMAIN] == 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_graph_without_the_pattern_stays_as_it_is(rule: str) -> None:
+    model = graph_of(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), (half(3, 8),))
+    before = [node.op_type for node in model.graph]
+    assert fuse(model, [rule]) == {rule: 0}
+    assert [node.op_type for node in model.graph] == before
+    assert DOMAIN not in model.opset_imports
+
+
+def test_an_unknown_rule_is_named() -> None:
+    model = graph_of(nn.ReLU(), (half(3, 8),))
+    with pytest.raises(ExportError, match=r"no rule flash\n.*attention"):
+        fuse(model, ["flash", "attention"])
+
+
+def test_every_rule_that_a_backend_names_is_there() -> None:
+    wanted = {rule for entry in BACKENDS.values() for rule in entry.fuses}
+    assert wanted
+    assert wanted <= RULES.keys()

@@ -81,7 +81,7 @@ def build(
         list[str] | None,
         typer.Option(
             "--with",
-            help="Build this optional stage, too: raw_features.",
+            help="Build this optional stage, too: raw_features, resize.",
             metavar="STAGE",
             autocompletion=optional_stages_like,
         ),

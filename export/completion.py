@@ -12,6 +12,6 @@ def stages_like(incomplete: str) -> list[str]:
 
 def optional_stages_like(incomplete: str) -> list[str]:
     """List the optional stages with this prefix, for --with."""
-    from odise_trt.features.names import RAW_STAGE
+    from odise_trt.bundle.rebuild import OPTIONAL_STAGES
 
-    return [name for name in (RAW_STAGE,) if name.startswith(incomplete)]
+    return [name for name in OPTIONAL_STAGES if name.startswith(incomplete)]

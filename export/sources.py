@@ -20,6 +20,7 @@ _DECIDES = (
     "odise_trt/chains/vectors.py",
     "odise_trt/interpolate.py",
     "odise_trt/pipeline/*.py",
+    "odise_trt/resampling.py",
     "odise_trt/stage_spec.py",
     "odise_trt/bundle/manifest.py",
     "odise_trt/features/names.py",

@@ -183,7 +183,7 @@ class Segmenter:
         Args:
             image: a path, an open binary file, the bytes of an image file, a Pillow image, or a uint8 array
                 (H, W, 3) in RGB of numpy, torch or another library. Where engines pass tensors on a GPU, an
-                array can lie there, too, with the size that the engines take: see docs/on-the-gpu.md.
+                array can lie there, too: see docs/on-the-gpu.md.
             task: "panoptic" (each pixel in at most one segment), "semantic" (each pixel a category) or
                 "instance" (objects with masks that may overlap).
             overlap_threshold: for panoptic only. A query keeps its segment if it wins at least this share of

@@ -41,6 +41,7 @@ _CLASSES = {
 #: Stages that no segmentation needs. A build makes them only if they are named.
 _OPTIONAL_CLASSES = {
     "raw_features": "RawFeatures",
+    "resize": "Resize",
 }
 
 

@@ -14,7 +14,7 @@ from .manifest import Manifest
 #: not be installed where a bundle is opened.
 USUAL_OPSET = "21"
 #: The stages that a build makes only if they are named. They belong to the toolkit as well.
-OPTIONAL_STAGES = ("raw_features",)
+OPTIONAL_STAGES = ("raw_features", "resize")
 
 
 def rebuild_command(

@@ -12,6 +12,7 @@ from ..text_table import TextTable
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..backends.device import DeviceTensor
     from ..backends.device_array import DeviceArray
 
 #: Where the id map of a result can be: an array of the host, or one of the GPU.
@@ -25,12 +26,12 @@ class Picture:
 
     Attributes:
         pixels: uint8 (H, W, 3), RGB. Results have its size.
-        resized: uint8 (h, w, 3), as `preprocess.resize_shortest` makes it from `pixels`. A picture that lies
-            on a GPU has this size already.
+        resized: uint8 (h, w, 3), as `preprocess.resize_shortest` makes it from `pixels`. A `DeviceTensor`:
+            it will be made on the GPU, with this shape.
     """
 
     pixels: np.ndarray | DeviceArray
-    resized: np.ndarray | DeviceArray
+    resized: np.ndarray | DeviceArray | DeviceTensor
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from ..backends.cuda import Cuda
-from ..backends.device import DeviceBackend, DeviceEngine
+from ..backends.device import DeviceBackend, DeviceEngine, DeviceTensor
 from ..backends.device_array import DeviceArray
 from ..backends.exchange import is_on_gpu
 from ..bundle import Bundle
+from ..bundle.rebuild import rebuild_command
 from ..errors import BackendError, DeviceMemoryError, DeviceMemoryWarning, notify
 from ..executor import Clock, Executor, is_about_memory
 from ..pipeline import Pipeline
@@ -29,13 +30,14 @@ from .on_its_way import OnItsWay, Queued
 from .programs import Programs
 from .read_back import MAPS
 from .resident import Resident, Residents
-from .slot import Slot
+from .resizer import RESIZE_STAGE, Resize, Resizer
+from .slot import Slot, Taken
 from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
 
 #: Sizes of pictures whose vectors stay on the device.
 _MOST_SIZES = 8
 
-_Array = TypeVar("_Array", np.ndarray, np.ndarray | DeviceArray)
+_Array = TypeVar("_Array", np.ndarray, Taken)
 
 
 class DeviceChain:
@@ -58,15 +60,17 @@ class DeviceChain:
         self.depth = 2
         manifest = bundle.manifest
         self._model = manifest.model
+        self._how_to_resize: str | None = None
         self._backend, self._cuda = device
         self._pipeline = Pipeline(
             manifest.pipeline, {entry.spec.name: entry.spec for entry in manifest.stages}
         )
         engines: dict[str, DeviceEngine] = {}
-        for step in manifest.pipeline:
-            executor.load(step.stage)
+        has_resize = any(entry.spec.name == RESIZE_STAGE for entry in manifest.stages)
+        for stage in (*(step.stage for step in manifest.pipeline), *[RESIZE_STAGE] * has_resize):
+            executor.load(stage)
             # The backend has a device, so its engines take tensors of it.
-            engines[step.stage] = executor.engine(step.stage)  # type: ignore[assignment]
+            engines[stage] = executor.engine(stage)  # type: ignore[assignment]
         self._in_flight: deque[OnItsWay] = deque()
         self._begun = self._done = 0
         with self._cuda.current():
@@ -74,6 +78,11 @@ class DeviceChain:
             self._programs = Programs(self._pipeline, engines, device, at_once)
             self._residents = Residents(self._cuda, _MOST_SIZES)
             self._maps = DeviceMaps(self._cuda)
+            self._resizer: Resizer | None = None
+            if not has_resize:
+                self._how_to_resize = rebuild_command(bundle.folder, manifest, [RESIZE_STAGE], same_gpus=True)
+            else:
+                self._resizer = Resizer(self._cuda, engines[RESIZE_STAGE], self._residents)
             self._slots = [Slot(self._cuda, number) for number in range(self.depth)]
         self._unused = list(reversed(self._slots))
         self._open = True
@@ -91,7 +100,8 @@ class DeviceChain:
         with self._closing:
             self._require_open()
             with self._cuda.current():
-                return picture_of(image, self._cuda, self._model.short_side, self._model.max_side)
+                sides = self._model.short_side, self._model.max_side
+                return picture_of(image, self._cuda, sides, self._how_to_resize)
 
     def begin(self, picture: Picture, job: Job) -> Pending:
         """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first."""
@@ -138,6 +148,8 @@ class DeviceChain:
             self._drain()
             self._programs.close()
             self._residents.close()
+            if self._resizer is not None:
+                self._resizer.close()
             self._maps.close()
             for slot in self._slots:
                 slot.close()
@@ -156,16 +168,20 @@ class DeviceChain:
             shared = self._shared(picture, job)
             thresholds = request_tensors(job.object_mask_threshold, job.overlap_threshold)
             own = self._needed({**thresholds, "picture.picture": picture.resized}, job)
-            ready = self._programs.ready(job.tasks, own, shared, slot)
-            for one in shared:
+            resize = self._resize(picture)
+            ready = self._programs.ready(job.tasks, own, shared, slot, resize.scratch if resize else 0)
+            used = shared if resize is None else (*shared, resize.vectors)
+            for one in used:
                 one.last_use = number
             try:
                 slot.upload(ready.takes, own)
+                if resize is not None:
+                    resize.queue(slot.takes["picture.picture"])
                 self._programs.queue(ready, number)
                 kept = [task for task in job.tasks if task in MAPS and job.ids == "device"]
                 maps = {task: self._maps.copy_of(slot.gives[MAPS[task]]) for task in kept}
                 slot.download(without=[MAPS[task] for task in kept])
-                return Queued(ready, shared, maps)
+                return Queued(ready, used, maps)
             except BackendError as error:
                 known = isinstance(error, DeviceMemoryError) or not is_about_memory(error.message)
                 if known or not self._programs.take_less(ready.plan):
@@ -179,6 +195,13 @@ class DeviceChain:
                         "close what else uses the GPU, and open the bundle again",
                     )
                 )
+
+    def _resize(self, picture: Picture) -> Resize | None:
+        """Return what makes the resized picture on the GPU. None: it is there already."""
+        if self._resizer is None or not isinstance(picture.resized, DeviceTensor):
+            return None
+        assert isinstance(picture.pixels, DeviceArray)
+        return self._resizer.of(picture.pixels, picture.resized)
 
     def _shared(self, picture: Picture, job: Job) -> tuple[Resident, Resident]:
         """Return the vectors of the picture's size, and the vocabulary, on the device."""

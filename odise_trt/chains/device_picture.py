@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from ..backends import exchange
 from ..backends.cuda import Cuda
+from ..backends.device import DeviceTensor
 from ..backends.device_array import DeviceArray
 from ..backends.exchange import Exchanged
 from ..errors import ImageError
 from ..preprocess import shortest_size
 from .base import Picture
+from .resizer import RESIZE_STAGE, can_resize
 
 _TO_THE_HOST = "copy it to the host: .cpu() in torch, .get() in CuPy"
 _CHANNELS_LAST = "for (3, H, W) in torch: tensor.permute(1, 2, 0).contiguous()"
 _TO_BYTES = "for (3, H, W) in [0, 1] in torch: tensor.mul(255).round().byte().permute(1, 2, 0).contiguous()"
 
 
-def picture_of(image: object, cuda: Cuda, short_side: int, max_side: int) -> Picture:
+def picture_of(image: object, cuda: Cuda, sides: tuple[int, int], how_to_resize: str | None) -> Picture:
     """Return the picture of an array for which `exchange.is_on_gpu` holds. Nothing is copied.
 
     The stream `cuda.uploads` waits until its content is there.
@@ -23,7 +25,8 @@ def picture_of(image: object, cuda: Cuda, short_side: int, max_side: int) -> Pic
     Args:
         image: an array that can be exchanged by DLPack or by `__cuda_array_interface__`.
         cuda: the GPU of the engines. It is the current one.
-        short_side, max_side: as for `preprocess.resize_shortest`.
+        sides: `short_side` and `max_side`, as for `preprocess.resize_shortest`.
+        how_to_resize: how the bundle gets the stage that resizes. None: it has it.
 
     Returns:
         The picture, which keeps the array.
@@ -46,14 +49,14 @@ def picture_of(image: object, cuda: Cuda, short_side: int, max_side: int) -> Pic
     _check_array(found, kind)
     if named is None:
         _check_gpu(cuda.gpu_of(found.address), kind, cuda)
-    _check_size(found.shape, kind, short_side, max_side)
+    pixels = DeviceArray(cuda, found.address, found.dtype, found.shape, found.strides[0], found.owner)
+    resized = _resized(pixels, kind, sides, how_to_resize)
     if found.stream is not None:
         event = cuda.event()
         cuda.record(event, found.stream)
         cuda.wait(cuda.uploads, event)
         cuda.free_event(event)
-    pixels = DeviceArray(cuda, found.address, found.dtype, found.shape, found.strides[0], found.owner)
-    return Picture(pixels, pixels)
+    return Picture(pixels, resized)
 
 
 def _check_array(found: Exchanged, kind: str) -> None:
@@ -82,12 +85,23 @@ def _check_gpu(index: int | None, kind: str, cuda: Cuda) -> None:
         )
 
 
-def _check_size(shape: tuple[int, ...], kind: str, short_side: int, max_side: int) -> None:
-    height, width = shape[:2]
-    wanted = shortest_size(height, width, short_side, max_side)
-    if wanted != (height, width):
-        raise ImageError(
-            f"the {kind} on the GPU has {height} x {width} pixels (height x width), the engines take it with"
-            f" {wanted[0]} x {wanted[1]}: pictures on the GPU are not resized",
-            f"resize it there, or {_TO_THE_HOST}, where it is resized as in the official evaluation",
-        )
+def _resized(
+    pixels: DeviceArray, kind: str, sides: tuple[int, int], how_to_resize: str | None
+) -> DeviceArray | DeviceTensor:
+    """Return the picture if it has the size that the engines take, or the place for the resized one."""
+    size = pixels.shape[0], pixels.shape[1]
+    wanted = shortest_size(*size, *sides)
+    if wanted == size:
+        return pixels
+    if how_to_resize is None and can_resize(size, wanted):
+        return DeviceTensor(0, "uint8", (*wanted, 3))
+    message = (
+        f"the {kind} on the GPU has {size[0]} x {size[1]} pixels (height x width), the engines take it with"
+        f" {wanted[0]} x {wanted[1]}"
+    )
+    if how_to_resize is None:
+        raise ImageError(f"{message}: that is too much for the stage {RESIZE_STAGE}", _TO_THE_HOST)
+    raise ImageError(
+        f"{message}: this bundle does not resize pictures on the GPU",
+        f"add the stage that does: {how_to_resize}; or {_TO_THE_HOST}",
+    )

@@ -67,7 +67,8 @@ class HostChain:
         model = self._bundle.manifest.model
         clock = Clock()
         with clock("preprocess"):
-            planes = to_planes(np.asarray(picture.resized))
+            assert isinstance(picture.resized, np.ndarray)
+            planes = to_planes(picture.resized)
             padded = pad(planes, model.divisor)
         maps = self._executor.features(padded, self._windows_per_run, clock)
         with clock("mask_head"):

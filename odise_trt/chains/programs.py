@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ..backends.cuda import Buffer, Cuda
 from ..backends.device import DeviceBackend, DeviceEngine
-from ..backends.device_array import DeviceArray
 from ..errors import DeviceMemoryError, DeviceMemoryWarning, notify
 from ..pipeline import Pipeline
 from ..pipeline.sizes import Shape
@@ -21,7 +18,7 @@ from .program import Program, bind
 from .read_back import READS
 from .recordings import Recordings
 from .resident import Packed, Resident
-from .slot import Slot
+from .slot import Slot, Taken
 
 #: What is kept: plans and programs, and recorded graphs.
 _MOST_PLANS, _MOST_GRAPHS = 32, 8
@@ -86,9 +83,10 @@ class Programs:
     def ready(
         self,
         tasks: tuple[Task, ...],
-        own: Mapping[str, np.ndarray | DeviceArray],
+        own: Mapping[str, Taken],
         shared: Iterable[Resident],
         slot: Slot,
+        scratch: int = 0,
     ) -> Ready:
         """Return the program of a picture, with memory for it.
 
@@ -97,6 +95,7 @@ class Programs:
             own: "source.tensor" -> what goes up with the picture, or is on the device elsewhere.
             shared: what is on the device already.
             slot: the picture's memory.
+            scratch: bytes of scratch memory that something beside the program needs.
 
         Raises:
             BackendError: the picture does not fit the engines.
@@ -113,7 +112,7 @@ class Programs:
                 up, down = slot.reserve(takes, gives)
                 addresses = (
                     self._arena.reserve(max(plan.arena.bytes, 1)),
-                    self._backend.reserve_scratch(plan.most_scratch),
+                    self._backend.reserve_scratch(max(plan.most_scratch, scratch)),
                 )
                 break
             except DeviceMemoryError as error:

@@ -11,6 +11,9 @@ from ..backends.device import DeviceTensor
 from ..backends.device_array import DeviceArray
 from .resident import Packed
 
+#: What a picture takes: an array of the host, one of the GPU, or a tensor that is made on the GPU.
+Taken = np.ndarray | DeviceArray | DeviceTensor
+
 
 class Slot:
     """Memory that pictures use one after the other.
@@ -21,7 +24,7 @@ class Slot:
     Attributes:
         number: no other slot has it.
         moved: how often its device memory moved.
-        gives: the tensors on the device that come down.
+        takes, gives: the tensors on the device that go up, and that come down.
     """
 
     def __init__(self, cuda: Cuda, number: int) -> None:
@@ -32,6 +35,7 @@ class Slot:
         self._pinned: dict[str, np.ndarray] = {}
         self._there, self._computed, self._back = (cuda.event() for _ in range(3))
         self._reads = Packed({})
+        self.takes: dict[str, DeviceTensor] = {}
         self.gives: dict[str, DeviceTensor] = {}
 
     @property
@@ -61,25 +65,27 @@ class Slot:
                 self._pinned[name] = self._cuda.allocate_pinned(max(packed.bytes, 1))
         self._reads = gives
         self.gives = gives.at(self._down.reserve(gives.bytes))
-        return takes.at(self._up.reserve(takes.bytes)), self.gives
+        self.takes = takes.at(self._up.reserve(takes.bytes))
+        return self.takes, self.gives
 
-    def upload(self, takes: Packed, arrays: Mapping[str, np.ndarray | DeviceArray]) -> None:
+    def upload(self, takes: Packed, arrays: Mapping[str, Taken]) -> None:
         """Queue the upload. The engines' stream waits for it, and for earlier uploads.
 
         Args:
             takes: where everything goes.
             arrays: those of the host first. Those of the GPU are copied there, and must live until the
-                download is there.
+                download is there. Tensors are only placed: something else fills them.
         """
         pinned, address, uploads = self._pinned["up"], self._up.reserve(takes.bytes), self._cuda.uploads
         size = takes.bytes
         views = takes.views(pinned)
         for name, array in arrays.items():
+            if isinstance(array, np.ndarray):
+                views[name][...] = array
+                continue
+            size = min(size, takes.offsets[name])
             if isinstance(array, DeviceArray):
                 array.copy_to(address + takes.offsets[name], uploads)
-                size = min(size, takes.offsets[name])
-            else:
-                views[name][...] = array
         if size:
             self._cuda.upload(address, pinned[:size], uploads)
         self._cuda.record(self._there, uploads)

@@ -81,7 +81,10 @@ class StandInCuda:
 
     def free_foreign(self, address: int, stream: int) -> None:
         """Free memory of another library, which waits for nobody but its own stream."""
-        self.space.free(address, self._host | {stream: len(self.streams[stream].items)})
+        with self._lock:
+            number = len(self.streams[stream].items)
+            self._reach(stream, number)
+            self.space.free(address, self._host | {stream: number})
 
     @contextmanager
     def current(self) -> Iterator[None]:

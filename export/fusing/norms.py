@@ -53,7 +53,10 @@ def _layer_norm(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _group_norm(graph: ir.Graph, node: ir.Node) -> bool:
     around = _between_casts(node)
-    if around is None:
+    scale = array_of(node.inputs[1])
+    groups = node.attributes["num_groups"].as_int()
+    # Its kernel takes pairs of channels: a group of one or three has none (seen in onnxruntime-gpu 1.31).
+    if around is None or scale is None or (scale.size // groups) % 2:
         return False
     before, after = around
     activated = _silu(after)
@@ -63,7 +66,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> bool:
         [turned.outputs[0], *node.inputs[1:]],
         node,
         DOMAIN,
-        groups=node.attributes["num_groups"].as_int(),
+        groups=groups,
         epsilon=node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5,
         activation=int(activated is not None),
         channels_last=1,

@@ -75,6 +75,9 @@ class OnnxRuntimeBackend:
             )
         if entry.fuses:
             self._options |= _CHANNELS_LAST
+        # It turns a product and a sum into three operators for a product of matrices. On a GPU, queueing
+        # operators is what small ones take time for.
+        self._without = ["MatMulAddFusion"] if entry.fuses else []
         if self._provider != _CPU:
             self._open_gpu(device_index(options.device))
 
@@ -110,7 +113,10 @@ class OnnxRuntimeBackend:
             options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             session = self._ort.InferenceSession(
-                str(path), options, providers=[(self._provider, self._options)]
+                str(path),
+                options,
+                providers=[(self._provider, self._options)],
+                disabled_optimizers=self._without,
             )
         # Its exceptions share no base but Exception.
         except Exception as error:

@@ -137,6 +137,7 @@ _ENTRIES = (
         extra="cuda",
         needs_gpu=True,
         precisions=("fp16",),
+        lacks=frozenset({"GroupNormalization"}),
         fuses=frozenset(
             {"attention", "layer_norm", "group_norm", "skip_group_norm", "strided_conv", "short_sum"}
         ),

@@ -198,6 +198,11 @@ def test_a_graph_without_the_pattern_stays_as_it_is(rule: str) -> None:
     assert DOMAIN not in model.opset_imports
 
 
+def test_group_norms_with_an_odd_number_of_channels_in_a_group_stay() -> None:
+    module = nn.Sequential(nn.Conv2d(8, 6, 1), nn.GroupNorm(2, 6), nn.Conv2d(6, 8, 1))
+    assert fuse(graph_of(module, (half(3, 8, 6, 4),)), ["group_norm"]) == {"group_norm": 0}
+
+
 def test_an_unknown_rule_is_named() -> None:
     model = graph_of(nn.ReLU(), (half(3, 8),))
     with pytest.raises(ExportError, match=r"no rule flash\n.*attention"):

@@ -209,7 +209,7 @@ class OnnxRuntimeOnGpu:
             raise RuntimeError("out of memory")
         self.bound.append(("ran", "waits" if options is None or options.waits else "queued"))
 
-    def InferenceSession(self, path: str, options: Any, providers: Any) -> Any:
+    def InferenceSession(self, path: str, options: Any, providers: Any, disabled_optimizers: Any) -> Any:
         self.opened = providers
         x, y = (SimpleNamespace(name=name, type="tensor(float)") for name in "xy")
         binding = SimpleNamespace(

@@ -1,7 +1,7 @@
 """Exports a stage wrapper as an ONNX file that agrees with its declaration.
 
-The file has operators of the standard domain, and those that the backend fuses. Its names and dynamic sizes are those of the declaration.
-The same input gives the same bytes.
+The file has operators of the standard domain, and those that the backend fuses. Its names and dynamic sizes
+are those of the declaration. The same input gives the same bytes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import onnx_ir as ir
+from onnx_ir.passes import common as passes
 
 from odise_trt.errors import ExportError
 
@@ -28,6 +29,7 @@ RULES: Mapping[str, Callable[[ir.Graph], int]] = {
     "group_norm": norms.fuse_group_norms,
     "skip_group_norm": skips.fuse,
     "strided_conv": convolutions.widen_strided,
+    "channels_last": convolutions.put_channels_last,
     "short_sum": sums.sum_by_product,
 }
 
@@ -52,10 +54,10 @@ def fuse(model: ir.Model, wanted: Iterable[str]) -> dict[str, int]:
         if name in wanted:
             applied[name] = rule(model.graph)
             # What was replaced would count as a use of what it took.
-            ir.passes.common.RemoveUnusedNodesPass()(model)
+            passes.RemoveUnusedNodesPass()(model)
     if applied:
-        ir.passes.common.CommonSubexpressionEliminationPass()(model)
-        ir.passes.common.TopologicalSortPass()(model)
+        passes.CommonSubexpressionEliminationPass()(model)
+        passes.TopologicalSortPass()(model)
     if any(node.domain == DOMAIN for node in model.graph):
         model.opset_imports[DOMAIN] = 1
     return applied

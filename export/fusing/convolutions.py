@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .matching import array_of, constant, make, only_use, replace, source
+from .matching import DOMAIN, FIRST, LAST, array_of, constant, make, only_use, replace, source
 
 _AFTER = [0, 0, 0, 0, 0, 0, 1, 1]
 
@@ -38,4 +38,22 @@ def _widen(graph: ir.Graph, node: ir.Node) -> bool:
     attributes = {**node.attributes, "pads": [1, 1, 1, 1], "kernel_shape": [4, 4]}
     new = make("Conv", [padding.inputs[0], wide, *node.inputs[2:]], node, **attributes)
     replace(graph, node, [new], node.outputs[0])
+    return True
+
+
+def put_channels_last(graph: ir.Graph) -> int:
+    """Replace half convolutions of maps by NhwcConv. ONNX Runtime cancels most of the transpositions."""
+    return sum(_put_last(graph, node) for node in list(graph) if node.op_type == "Conv")
+
+
+def _put_last(graph: ir.Graph, node: ir.Node) -> bool:
+    weight, numbers = node.inputs[1], array_of(node.inputs[1])
+    if weight is None or numbers is None or numbers.ndim != 4 or numbers.dtype != np.float16:
+        return False
+    turned = np.ascontiguousarray(numbers.transpose(LAST))
+    last = make("Transpose", [node.inputs[0]], node, perm=LAST)
+    inputs = [last.outputs[0], constant(graph, f"{weight.name}_nhwc", turned), *node.inputs[2:]]
+    new = make("NhwcConv", inputs, node, DOMAIN, **dict(node.attributes))
+    first = make("Transpose", [new.outputs[0]], node, perm=FIRST)
+    replace(graph, node, [last, new, first], node.outputs[0])
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .matching import DOMAIN, FLOAT, HALF, constant, make, replace, source
+from .matching import DOMAIN, FIRST, FLOAT, HALF, LAST, constant, make, replace, source
 
 
 def expand(model: ir.Model) -> None:
@@ -73,7 +73,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node, value: ir.Value | None = None) -
         nodes.append(make(operator, inputs, node, **attributes))
         return nodes[-1].outputs[0]
 
-    first = add("Cast", add("Transpose", value, perm=(0, 3, 1, 2)), to=FLOAT)
+    first = add("Cast", add("Transpose", value, perm=FIRST), to=FLOAT)
     found = add(
         "GroupNormalization",
         first,
@@ -84,8 +84,21 @@ def _group_norm(graph: ir.Graph, node: ir.Node, value: ir.Value | None = None) -
     half = add("Cast", found, to=HALF)
     if node.attributes["activation"].as_int():
         half = add("Mul", half, add("Sigmoid", half))
-    add("Transpose", half, perm=(0, 2, 3, 1))
+    add("Transpose", half, perm=LAST)
     return nodes
 
 
-_EXPANSIONS = {"MultiHeadAttention": _attention, "GroupNorm": _group_norm, "SkipGroupNorm": _skip_group_norm}
+def _convolution(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
+    """Conv of maps and weights whose channels come last."""
+    nodes = [make("Transpose", [one], node, perm=FIRST) for one in node.inputs[:2]]
+    inputs = [nodes[0].outputs[0], nodes[1].outputs[0], *node.inputs[2:]]
+    nodes.append(make("Conv", inputs, node, **dict(node.attributes)))
+    return [*nodes, make("Transpose", [nodes[-1].outputs[0]], node, perm=LAST)]
+
+
+_EXPANSIONS = {
+    "NhwcConv": _convolution,
+    "MultiHeadAttention": _attention,
+    "GroupNorm": _group_norm,
+    "SkipGroupNorm": _skip_group_norm,
+}

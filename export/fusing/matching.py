@@ -10,6 +10,8 @@ import onnx_ir as ir
 
 #: The domain of ONNX Runtime's own operators.
 DOMAIN = "com.microsoft"
+#: Permutations that put the channels of maps (N, C, H, W) last, and first again.
+LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 HALF, FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
 
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .matching import DOMAIN, FLOAT, HALF, array_of, cast_to, constant, make, only_use, replace, source
-
-_LAST, _FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+from .matching import (
+    DOMAIN,
+    FIRST,
+    FLOAT,
+    HALF,
+    LAST,
+    array_of,
+    cast_to,
+    constant,
+    make,
+    only_use,
+    replace,
+    source,
+)
 
 
 def fuse_layer_norms(graph: ir.Graph) -> int:
@@ -60,7 +71,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     before, after = around
     activated = _silu(after)
-    turned = make("Transpose", [before], node, perm=_LAST)
+    turned = make("Transpose", [before], node, perm=LAST)
     new = make(
         "GroupNorm",
         [turned.outputs[0], *node.inputs[1:]],
@@ -71,7 +82,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> bool:
         activation=int(activated is not None),
         channels_last=1,
     )
-    back = make("Transpose", [new.outputs[0]], node, perm=_FIRST)
+    back = make("Transpose", [new.outputs[0]], node, perm=FIRST)
     replace(graph, node, [turned, new, back], after if activated is None else activated)
     return True
 

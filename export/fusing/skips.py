@@ -1,4 +1,4 @@
-"""Group normalisations that add first: a bias of a convolution, an embedding of a time step, a skip connection.
+"""Group normalisations that add first: the bias of a convolution, the embedding of a time step, a skip.
 
 Each of these is a pass over the whole map otherwise, and the bias of a convolution is one in cuDNN, too.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .matching import DOMAIN, array_of, constant, make, only_use, rank, source
-
-_LAST, _FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+from .matching import DOMAIN, FIRST, LAST, array_of, constant, make, only_use, rank, source
 
 
 def fuse(graph: ir.Graph) -> int:
@@ -45,7 +43,7 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     bare = make("Conv", convolution.inputs[:2], convolution, **dict(convolution.attributes))
     bare.outputs[0].shape, bare.outputs[0].type = convolution.outputs[0].shape, convolution.outputs[0].type
-    last = make("Transpose", [bare.outputs[0]], node, perm=_LAST)
+    last = make("Transpose", [bare.outputs[0]], node, perm=LAST)
     new = ir.node(
         "SkipGroupNorm",
         [last.outputs[0], *node.inputs[1:3], skip, convolution.inputs[2]],
@@ -54,7 +52,7 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
         num_outputs=2,
         metadata_props=dict(node.metadata_props),
     )
-    first = make("Transpose", [new.outputs[1]], node, perm=_FIRST)
+    first = make("Transpose", [new.outputs[1]], node, perm=FIRST)
     graph.insert_before(node, [*nodes, bare, last, new])
     new.outputs[0].shape, new.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
     ir.convenience.replace_all_uses_with(node.outputs[0], new.outputs[0])
@@ -88,7 +86,7 @@ def _skip(value: ir.Value | None, like: ir.Node, nodes: list[ir.Node]) -> ir.Val
         return before.inputs[0]
     if rank(value) != 4 or value.shape is None or value.shape[2] == 1:
         return None
-    nodes.append(make("Transpose", [value], like, perm=_LAST))
+    nodes.append(make("Transpose", [value], like, perm=LAST))
     return nodes[-1].outputs[0]
 
 

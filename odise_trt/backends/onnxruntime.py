@@ -39,9 +39,9 @@ _TYPES = {
     "tensor(int32)": "int32",
     "tensor(uint8)": "uint8",
 }
-#: For graphs with fused operators. Convolutions take channels last, as those operators do. An exhaustive search
-#: for the algorithm of a convolution finds worse ones (seen in onnxruntime-gpu 1.31: 63 instead of 42 ms).
-_CHANNELS_LAST = {"prefer_nhwc": "1", "cudnn_conv_algo_search": "HEURISTIC"}
+#: For graphs with fused operators. An exhaustive search for the algorithm of a convolution finds worse ones (seen
+#: in onnxruntime-gpu 1.31: 63 instead of 42 ms for `features`).
+_FUSED = {"cudnn_conv_algo_search": "HEURISTIC"}
 #: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
 _UNSETTLED: list[Any] = []
 
@@ -74,7 +74,9 @@ class OnnxRuntimeBackend:
                 _ON_GPUS,
             )
         if entry.fuses:
-            self._options |= _CHANNELS_LAST
+            self._options |= _FUSED
+            if "channels_last" not in entry.fuses:
+                self._options["prefer_nhwc"] = "1"
         # It turns a product and a sum into three operators for a product of matrices. On a GPU, queueing
         # operators is what small ones take time for.
         self._without = ["MatMulAddFusion"] if entry.fuses else []

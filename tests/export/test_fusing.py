@@ -145,6 +145,13 @@ def half(*shape: int) -> Tensor:
             id="layer norm",
         ),
         pytest.param(
+            Residual(),
+            (half(3, 8, 6, 4), half(3, 8)),
+            ["group_norm", "skip_group_norm", "channels_last"],
+            {"SkipGroupNorm": 3, "NhwcConv": 3, "Conv": 0},
+            id="channels last",
+        ),
+        pytest.param(
             Halved(), (half(3, 8, 6, 4),), ["strided_conv"], {"Pad": 0, "Conv": 1}, id="convolution by two"
         ),
     ],

@@ -33,7 +33,7 @@ def fuse_group_norms(graph: ir.Graph) -> int:
     """Replace GroupNormalization between casts, and a SiLU after it, by GroupNorm.
 
     GroupNorm takes channels last, so there are transpositions around it. ONNX Runtime cancels them with
-    those of convolutions, see `odise_trt.backends.onnxruntime`.
+    those of convolutions, see `convolutions.put_channels_last`.
     """
     return sum(_group_norm(graph, node) for node in list(graph) if node.op_type == "GroupNormalization")
 

@@ -75,8 +75,6 @@ class OnnxRuntimeBackend:
             )
         if entry.fuses:
             self._options |= _FUSED
-            if "channels_last" not in entry.fuses:
-                self._options["prefer_nhwc"] = "1"
         # It turns a product and a sum into three operators for a product of matrices. On a GPU, queueing
         # operators is what small ones take time for.
         self._without = ["MatMulAddFusion"] if entry.fuses else []

@@ -35,7 +35,9 @@ def test_what_a_declaration_names_is_there(name: str) -> None:
 
 
 def test_a_backend_that_nobody_declared_is_an_error_that_lists_those_there_are() -> None:
-    with pytest.raises(BackendError, match=r"'ncnn'\n.*onnxruntime, onnxruntime_cuda, openvino, tensorrt, tensorrt_rtx"):
+    with pytest.raises(
+        BackendError, match=r"'ncnn'\n.*onnxruntime, onnxruntime_cuda, openvino, tensorrt, tensorrt_rtx"
+    ):
         find_backend("ncnn")
     assert DEFAULT_BACKEND in BACKENDS
 

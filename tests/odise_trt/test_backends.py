@@ -247,7 +247,9 @@ def test_a_device_that_does_not_exist_is_an_error(device: str) -> None:
 
 
 def test_an_unknown_backend_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(BackendError, match=r"'ncnn'\n.*onnxruntime, onnxruntime_cuda, openvino, tensorrt, tensorrt_rtx"):
+    with pytest.raises(
+        BackendError, match=r"'ncnn'\n.*onnxruntime, onnxruntime_cuda, openvino, tensorrt, tensorrt_rtx"
+    ):
         open_backend("ncnn")
 
 

@@ -315,13 +315,15 @@ def test_without_memory_for_that_run_the_session_stays(
     assert len(kept) == 1
 
 
-def test_graphs_with_fused_operators_take_channels_last_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_with_fused_operators_have_options_of_their_own_and_need_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     package = OnnxRuntimeOnGpu()
     monkeypatch.setitem(sys.modules, "onnxruntime", package)
     monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", Machine().cuda)
     (fused,) = (entry for entry in BACKENDS.values() if entry.fuses)
     backend = open_backend(fused.name, precision="fp16", device=fused.device)
-    assert backend._options["prefer_nhwc"] == "1"  # type: ignore[attr-defined]
+    assert backend._options["cudnn_conv_algo_search"] == "HEURISTIC"  # type: ignore[attr-defined]
     with pytest.raises(BackendError, match=r"no device 'cpu'"):
         open_backend(fused.name, precision="fp16", device="cpu")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
+
+from odise_trt.bundle.manifest import Parity
 
 from .build import BuiltBundle
 
@@ -16,6 +19,7 @@ class JsonReporter:
     Every event has "event" and "seconds" since the start. Further keys: "steps" of `begin`; "what", "step"
     and "steps" of `step`; "name", "done" and "total" of `phase`; "text" of `note`; the attributes of
     `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing" and "seeded" of `bundle`;
+    the numbers of `export.dry_run.as_data` of `plan`; the attributes of `Parity` and "passed" of `parity`;
     "command" of the last one, which is `passed`, `failed` or `stopped`.
     """
 
@@ -71,6 +75,11 @@ class JsonReporter:
     def plan(self, data: dict[str, Any]) -> None:
         """Write what would be built, see `export.dry_run.as_data`."""
         self._event("plan", **data)
+
+    def compared(self, rows: Sequence[Parity]) -> None:
+        """Write comparisons with the reference, an event for each."""
+        for row in rows:
+            self._event("parity", **asdict(row), passed=row.passed)
 
     def end(self, how: str, command: str) -> None:
         """Write the last event. `how`: "PASSED", "FAILED" or "STOPPED"."""

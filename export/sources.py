@@ -39,6 +39,7 @@ _DECIDES_NOTHING = frozenset(
     f"export/{name}.py"
     for name in (
         "build_engines",
+        "check_cli",
         "cli",
         "console",
         "cost_model",
@@ -51,6 +52,7 @@ _DECIDES_NOTHING = frozenset(
         "completion",
         "json_lines",
         "options",
+        "recheck",
         "reporter",
         "stage_work",
         "stopping",

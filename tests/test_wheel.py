@@ -19,6 +19,7 @@ from tests.odise_trt import toy_bundle
 TOOLKIT_VERBS = {
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",

@@ -272,6 +272,7 @@ RUNTIME_VERBS = ("run", "vocab", "inspect", "doctor", "cache")
 TOOLKIT_VERBS = (
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",

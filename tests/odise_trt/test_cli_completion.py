@@ -19,6 +19,7 @@ VERBS = ("run", "vocab", "inspect", "doctor", "cache")
 TOOLKIT_VERBS = (
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",

@@ -102,7 +102,7 @@ def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> di
         for bundle in unfinished:
             bundle.kept = keep(bundle, request, weights)
         needs = [(bundle.target, bundle.lacking()) for bundle in unfinished]
-        require_memory(ready, require_room(needs, ready.preset))
+        require_memory(ready, require_room(needs, ready.preset), reporter.note)
         with _saying_what_stays(unfinished, reporter):
             _build_stages(unfinished, request, weights, reporter, stack)
     return {bundle.target.folder: bundle for bundle in unfinished}

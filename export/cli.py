@@ -102,6 +102,12 @@ def build(
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
     ] = None,
+    max_windows: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most windows in a run; fewer need less memory. Default: as many as the stages take."
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
     ] = 1,
@@ -155,6 +161,7 @@ def build(
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
+        max_windows=max_windows,
         anyway=anyway,
     )
     command = command_line()

@@ -31,9 +31,7 @@ def show(console: Console, found: Forecast) -> None:
     least, most = found.seconds
     plain(console, f"time: about {_time(least)}, up to {_time(most)} if other programs run, too")
     plain(console, f"memory: about {_size(found.peak_bytes)} at its peak{_machine(found)}")
-    plain(
-        console, "times, memory and sizes of what is built are estimates, fitted to a machine with two cores"
-    )
+    plain(console, "times, memory and sizes of what is built are estimates, from builds on two cores")
     for doubt in found.doubts:
         plain(console, doubt, "yellow")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,19 +144,24 @@ def require_fit(found: Forecast) -> None:
         )
 
 
-def require_memory(prepared: Prepared, weights_bytes: int) -> None:
+def require_memory(prepared: Prepared, weights_bytes: int, note: Callable[[str], None]) -> None:
     """Raise ExportError if this machine has too little memory for a build. Small models cost no time.
 
     Args:
         weights_bytes: of all stages, in float32.
+        note: is told what may not suffice.
 
     Raises:
         ExportError: see `require_fit`.
     """
     memory = memory_bytes()
     most = _MOST_TIMES * weights_bytes * (1 + prepared.request.jobs)
-    if memory is not None and most > memory and not prepared.request.anyway:
-        require_fit(forecast(prepared))
+    if memory is None or most <= memory or prepared.request.anyway:
+        return
+    found = forecast(prepared)
+    require_fit(found)
+    for doubt in found.doubts:
+        note(doubt)
 
 
 def _less_memory(request: Request) -> str:
@@ -214,7 +219,7 @@ def _stage(
 ) -> StageForecast:
     stage, preset = all_stages()[name], prepared.preset
     precision = stage.computes_in(target.precision)
-    spec = stage.declare(preset).at(precision)
+    spec = stage.spec(preset, precision, prepared.request.max_windows)
     if name in kept:
         engine = None if target.builder is None else kept[name]
         return StageForecast(spec, precision, True, kept[name] if engine is None else 0, engine, 0.0, 0)

@@ -28,6 +28,9 @@ from .stages import OPTIONAL_STAGES, STAGES, all_stages
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
+#: Entry among the tools of a manifest, and option of a build: the most windows in a run.
+MAX_WINDOWS = "max-windows"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -46,6 +49,7 @@ class Request:
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        max_windows: the most windows in a run of a stage. None: as many as the stages take.
         anyway: build even if memory or disk are estimated not to suffice.
     """
 
@@ -62,6 +66,7 @@ class Request:
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
+    max_windows: int | None = None
     anyway: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
@@ -146,9 +151,11 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
 
 def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
+    limit = {} if request.max_windows is None else {MAX_WINDOWS: str(request.max_windows)}
     return {
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
+        **limit,
         "source": source_digest(),
     }
 
@@ -172,7 +179,10 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "compared in": target.name if target.entry.checks else None,
         "tools": _versions_and_options(request, target),
     }
-    return {name: stage_key(name, preset, target.precision, build) for name in request.stage_names()}
+    return {
+        name: stage_key(name, preset, target.precision, build, request.max_windows)
+        for name in request.stage_names()
+    }
 
 
 def up_to_date(target: Target, request: Request, weights: WeightsDescription) -> bool:

@@ -15,6 +15,7 @@ from reference.checkpoint import describe_weights, load_weights
 from reference.names import require_known
 
 from .parity import SEED, check_onnx, check_sizes, reference_case
+from .plan import MAX_WINDOWS
 from .reporter import Reporter
 from .stages import all_stages
 
@@ -113,7 +114,9 @@ def _compare(
     manifest, name = bundle.manifest, entry.spec.name
     precision = entry.precision or manifest.precision
     wrapper = all_stages().get(name)
-    if wrapper is None or wrapper.declare(model.preset).at(precision) != entry.spec:
+    limit = manifest.tools.get(MAX_WINDOWS, "")
+    windows = int(limit) if limit.isdecimal() else None
+    if wrapper is None or wrapper.spec(model.preset, precision, windows) != entry.spec:
         raise ExportError(
             f"this version of the code declares stage {name} in another way than the bundle",
             f"check it with the version that built it, or build it again; {_HASHES_ONLY}",

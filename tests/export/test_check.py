@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from torch import Tensor
 
@@ -41,6 +42,15 @@ def tiny_preset() -> Iterator[None]:
         patch.setitem(PRESETS, "tiny", TINY)
         patch.setitem(STAGES, "paint", Recorded)
         yield
+
+
+def test_a_graph_whose_runs_are_limited_takes_any_number_of_windows(tmp_path: Path) -> None:
+    request = Request("tiny", "random:7", stages=("captioner",), max_windows=1, output=tmp_path)
+    (built,) = build(request, Log())
+    assert {row.sizes["windows"] for row in recheck(built.folder, Log())} == {1}
+    graph = onnx.load(built.folder / "captioner.onnx").graph
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "windows"
+    assert build(request, Log())[0].stages == ()
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ REFUSED = {
     "--parity-windows 2 --stage clip_pool": "--parity-windows does nothing for clip_pool",
     "--parity-windows 2 --stage text_encoder --stage mask_head": "does nothing for mask_head, text_encoder",
     "--parity-windows 2 --stage cut": "--parity-windows does nothing for cut",
-    "--parity-windows 3 --max-windows 2": "--parity-windows 3 is out of range: the stages take 1 to 2 windows",
+    "--parity-windows 3 --max-windows 2": "3 is out of range: the stages take 1 to 2 windows",
     "--max-windows 11": "--max-windows 11 is out of range: the stages take 1 to 10 windows",
     "--max-windows 2 --stage clip_pool --stage stitch": "--max-windows does nothing for stitch, clip_pool",
     "--weights random:x": "'random:x' has no seed",

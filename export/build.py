@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from odise_trt.bundle import BundleWriter
+from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import OutputError, hint_for, reason
 from reference.checkpoint import WeightsDescription
@@ -33,6 +33,7 @@ class BuiltBundle:
 
     Attributes:
         stages: the stages built now. Empty if the bundle was up to date.
+        graphs_only: its engines are still to be built, see `export.finish`.
         kept: the requested stages that an earlier build had finished, if the bundle was not up to date.
         missing: the stages it lacks. A bundle that lacks any cannot segment. Optional stages do not count.
         seeded: its weights are random numbers, not a trained model.
@@ -43,6 +44,7 @@ class BuiltBundle:
     missing: tuple[str, ...]
     seeded: bool
     kept: tuple[str, ...] = ()
+    graphs_only: bool = False
 
 
 def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
@@ -93,7 +95,8 @@ def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> di
             Unfinished(
                 target,
                 stack.enter_context(BundleWriter(target.folder)),
-                opens_engines(target, reporter),
+                target.builder is not None
+                and opens_engines(target.entry, target.precision, target.backend, reporter),
                 tools(request, target),
                 stage_keys(request, target, weights),
             )
@@ -177,8 +180,8 @@ def _line(exported: CheckedExport) -> str:
 
 
 def _built(target: Target, done: Unfinished | None, seeded: bool) -> BuiltBundle:
-    have = {entry.spec.name for entry in Manifest.read(target.folder).stages}
+    bundle = Bundle(target.folder, Manifest.read(target.folder))
+    have = {entry.spec.name for entry in bundle.manifest.stages}
     missing = tuple(name for name in STAGES if name not in have)
-    if done is None:
-        return BuiltBundle(target.folder, (), missing, seeded)
-    return BuiltBundle(target.folder, tuple(done.results), missing, seeded, done.kept)
+    results, kept = ((), ()) if done is None else (tuple(done.results), done.kept)
+    return BuiltBundle(target.folder, results, missing, seeded, kept, bundle.has_graphs_only)

@@ -102,6 +102,10 @@ def build(
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
     ] = None,
+    onnx_only: Annotated[
+        bool,
+        typer.Option("--onnx-only", help="Build graphs; `odise-trt finish` builds their engines elsewhere."),
+    ] = False,
     max_windows: Annotated[
         int | None,
         typer.Option(
@@ -161,6 +165,7 @@ def build(
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
+        onnx_only=onnx_only,
         max_windows=max_windows,
         anyway=anyway,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +16,8 @@ from odise_trt.bundle.manifest import Parity
 from odise_trt.cli.console import plain
 from odise_trt.cli.progress import progress_bars
 
-from .build import BuiltBundle
+if TYPE_CHECKING:
+    from .build import BuiltBundle
 
 
 class ConsoleReporter:
@@ -85,6 +88,10 @@ def show(console: Console, bundles: Sequence[BuiltBundle]) -> None:
         if bundle.missing:
             what = f"{bundle.folder} is a partial bundle: it has no {', '.join(bundle.missing)};"
             plain(console, f"{what} build without --stage to complete it", "yellow")
+        if bundle.graphs_only:
+            name = shlex.quote(bundle.folder.name)
+            what = f"{bundle.folder} has no engines yet: copy it to the machine they are for, and run there"
+            plain(console, f"{what}\n  odise-trt finish {name}")
         if bundle.seeded:
             plain(console, f"{bundle.folder} has seeded random weights: they show that it runs, nothing more")
 

@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odise_trt.bundle.manifest import Parity
 
-from .build import BuiltBundle
+if TYPE_CHECKING:
+    from .build import BuiltBundle
 
 
 class JsonReporter:
@@ -18,8 +19,9 @@ class JsonReporter:
 
     Every event has "event" and "seconds" since the start. Further keys: "steps" of `begin`; "what", "step"
     and "steps" of `step`; "name", "done" and "total" of `phase`; "text" of `note`; the attributes of
-    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing" and "seeded" of `bundle`;
-    the numbers of `export.dry_run.as_data` of `plan`; the attributes of `Parity` and "passed" of `parity`;
+    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing", "seeded" and
+    "graphs_only" of `bundle`; the numbers of `export.dry_run.as_data` of `plan`; the attributes of `Parity`
+    and "passed" of `parity`;
     "command" of the last one, which is `passed`, `failed` or `stopped`.
     """
 
@@ -70,6 +72,7 @@ class JsonReporter:
                 kept=list(bundle.kept),
                 missing=list(bundle.missing),
                 seeded=bundle.seeded,
+                graphs_only=bundle.graphs_only,
             )
 
     def plan(self, data: dict[str, Any]) -> None:

@@ -38,6 +38,16 @@ def check(request: Request) -> Preset:
         )
     if request.jobs < 1:
         raise ExportError(f"there are no {request.jobs} jobs", "give --jobs 1 or more")
+    if request.onnx_only:
+        for entry in map(find_backend, request.backends):
+            if entry.builds is None:
+                raise ExportError(
+                    f"--onnx-only does nothing for {entry.name}: its bundles have graphs only", "leave it out"
+                )
+        if request.compute_capabilities:
+            raise ExportError(
+                "--onnx-only builds no engines, for no --compute-capability", "give that to odise-trt finish"
+            )
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",

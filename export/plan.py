@@ -20,6 +20,7 @@ from reference.names import require_known
 from reference.preset import find_preset
 
 from .builders import Builder, open_builder
+from .finish import GRAPHS
 from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stage_key import stage_key
@@ -49,6 +50,7 @@ class Request:
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
         max_windows: the most windows in a run of a stage. None: as many as the stages take.
         anyway: build even if memory or disk are estimated not to suffice.
     """
@@ -66,6 +68,7 @@ class Request:
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
+    onnx_only: bool = False
     max_windows: int | None = None
     anyway: bool = False
 
@@ -135,11 +138,15 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
             f"{entry.name} has no engines in {precision}, it has {' and '.join(entry.precisions)}",
             f"give --precision {entry.precision}, or for {precision} {others}",
         )
+    sampling = request.sampling or cast(Lowering, entry.sampling)
+    if request.onnx_only:
+        # The backend need not be installed here, and its version is that of the machine with the engines.
+        name = f"{request.preset}-{entry.name}-{precision}{GRAPHS}"
+        return Target(entry, {"name": entry.name}, precision, sampling, request.output / name)
     builder = open_builder(entry, capabilities)
     facts = _facts(entry, precision) if builder is None else builder.facts
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
     folder = "-".join([request.preset, entry.name, precision, *architectures])
-    sampling = request.sampling or cast(Lowering, entry.sampling)
     return Target(entry, facts, precision, sampling, request.output / folder, builder)
 
 

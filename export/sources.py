@@ -46,6 +46,8 @@ _DECIDES_NOTHING = frozenset(
         "disk_space",
         "dry_run",
         "exclusive",
+        "finish",
+        "finish_cli",
         "forecast",
         "machine_memory",
         "measure",
@@ -83,6 +85,14 @@ def source_digest(root: Path = _ROOT, stage: str | None = None) -> str:
     for name in sources(root):
         if name not in others:
             digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def builder_digest(root: Path = _ROOT) -> str:
+    """Return the SHA-256 of the files that make engines from graphs."""
+    digest = hashlib.sha256()
+    for path in sorted((root / "export" / "builders").glob("*.py")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

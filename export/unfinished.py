@@ -170,7 +170,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     bundle.rows += exported.rows
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
-        open_engine(target, bundle.writer.folder, entry)
+        open_engine(target.entry, target.precision, bundle.writer.folder, entry)
 
 
 def save(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:

@@ -25,6 +25,7 @@ TOOLKIT_VERBS = {
     "download",
     "eval",
     "features",
+    "finish",
     "scenes",
     "train",
     "train-demo",

@@ -42,6 +42,8 @@ REFUSED = {
     "--parity-windows 11": "--parity-windows 11 is out of range: the stages take 1 to 10 windows",
     "--parity-windows 2 --stage clip_pool": "--parity-windows does nothing for clip_pool",
     "--parity-windows 2 --stage text_encoder --stage mask_head": "does nothing for mask_head, text_encoder",
+    "--onnx-only": "--onnx-only does nothing for onnxruntime: its bundles have graphs only",
+    "--onnx-only --backend tensorrt --compute-capability 8.9": "give that to odise-trt finish",
     "--parity-windows 2 --stage cut": "--parity-windows does nothing for cut",
     "--parity-windows 3 --max-windows 2": "3 is out of range: the stages take 1 to 2 windows",
     "--max-windows 11": "--max-windows 11 is out of range: the stages take 1 to 10 windows",

@@ -278,6 +278,7 @@ TOOLKIT_VERBS = (
     "download",
     "eval",
     "features",
+    "finish",
     "scenes",
     "train",
     "train-demo",

@@ -18,13 +18,14 @@ from .disk_space import require_room
 from .engine_check import opens_engines
 from .exclusive import exclusively, graph_folder, has_leftovers
 from .finished import clear_finished
-from .forecast import require_memory
+from .fit import require_memory
+from .keeping import keep
 from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
 from .reporter import Reporter
 from .stages import STAGES
-from .unfinished import StageResult, Unfinished, add, finish, keep, save
+from .unfinished import StageResult, Unfinished, add, finish, save
 
 
 @dataclass(frozen=True)

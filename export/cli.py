@@ -189,7 +189,8 @@ def _forecast(request: Request, console: Console, command: str, json: bool) -> N
     from odise_trt.cli.console import plain
 
     from .dry_run import as_data, show
-    from .forecast import forecast, require_fit
+    from .fit import judge, require_fit
+    from .forecast import forecast
     from .json_lines import JsonReporter
     from .prepared import prepare
     from .verdict import verdict
@@ -204,12 +205,13 @@ def _forecast(request: Request, console: Console, command: str, json: bool) -> N
 
     with verdict(end):
         found = forecast(prepare(request))
+        fits = judge(found, request)
         if json:
-            events.plan(as_data(found))
+            events.plan(as_data(found, fits))
         else:
-            show(console, found)
+            show(console, found, fits)
         if not request.anyway:
-            require_fit(found)
+            require_fit(fits)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:

@@ -48,6 +48,7 @@ _DECIDES_NOTHING = frozenset(
         "exclusive",
         "finish",
         "finish_cli",
+        "fit",
         "forecast",
         "machine_memory",
         "measure",

@@ -44,6 +44,7 @@ def tiny_preset() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_graph_whose_runs_are_limited_takes_any_number_of_windows(tmp_path: Path) -> None:
     request = Request("tiny", "random:7", stages=("captioner",), max_windows=1, output=tmp_path)
     (built,) = build(request, Log())

@@ -113,7 +113,9 @@ class Bundle:
     def has_graphs_only(self) -> bool:
         """Whether its engines are still to be built, on the machine that they are for (`--onnx-only`)."""
         entry = BACKENDS.get(str(self.manifest.backend["name"]))
-        return entry is not None and any(not one.file.endswith(entry.suffix) for one in self.manifest.stages)
+        if entry is None or "version" in self.manifest.backend:
+            return False
+        return any(not one.file.endswith(entry.suffix) for one in self.manifest.stages)
 
     def rebuild_hint(self) -> str:
         """Return the command that builds this bundle for the machine it runs on."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from export import build as building
+from export import prepared
 from export.build import build
 from export.checked_export import Task, export_checked, load_model
 from export.console import ConsoleReporter
@@ -67,13 +67,13 @@ def test_a_build_of_all_stages_renews_the_optional_stages_of_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = Manifest.read(toy_bundle.make(tmp_path / "toy", raw=True))
-    monkeypatch.setattr(building, "existing", lambda *_: manifest)
+    monkeypatch.setattr(prepared, "existing", lambda *_: manifest)
     weights = {"source": "demo", "sha256": "0" * 64, "seeded": False}
     request = Request("demo", "demo", output=tmp_path)
-    asked = building._with_optional_stages(request, plan(request), weights)  # type: ignore[arg-type]
+    asked = prepared._with_optional_stages(request, plan(request), weights)  # type: ignore[arg-type]
     assert asked.stage_names() == tuple(all_stages())
     single = replace(request, stages=("captioner",))
-    assert building._with_optional_stages(single, plan(single), weights) == single  # type: ignore[arg-type]
+    assert prepared._with_optional_stages(single, plan(single), weights) == single  # type: ignore[arg-type]
 
 
 def test_the_command_that_rebuilds_a_bundle_names_its_optional_stages(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
     """The captioner and the optional stage, built and checked as always."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
-        patch.setattr(building, "load_model", lambda _: small)
+        patch.setattr("export.build.load_model", lambda _: small)
         request = Request(
             *("tiny", "random:3"),
             stages=("captioner",),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
-from odise_trt.errors import OutputError, hint_for, reason
-from reference.checkpoint import WeightsDescription
+from odise_trt.errors import ExportError, OutputError, hint_for, reason
 from reference.model.deformable_attention import Lowering
 
 from .checked_export import CheckedExport, Task, export_all, load_model
@@ -108,7 +107,7 @@ def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> di
         needs = [(bundle.target, bundle.lacking()) for bundle in unfinished]
         require_memory(ready, require_room(needs, ready.preset), reporter.note)
         with _saying_what_stays(unfinished, reporter):
-            _build_stages(unfinished, request, weights, reporter, stack)
+            _build_stages(unfinished, ready, reporter, stack)
     return {bundle.target.folder: bundle for bundle in unfinished}
 
 
@@ -124,12 +123,9 @@ def _saying_what_stays(unfinished: Sequence[Unfinished], reporter: Reporter) -> 
 
 
 def _build_stages(
-    unfinished: Sequence[Unfinished],
-    request: Request,
-    weights: WeightsDescription,
-    reporter: Reporter,
-    stack: ExitStack,
+    unfinished: Sequence[Unfinished], ready: Prepared, reporter: Reporter, stack: ExitStack
 ) -> None:
+    request, preset, weights = ready.request, ready.preset, ready.weights
     graphs = dict.fromkeys(_graph(bundle.target) for bundle in unfinished)
     tasks = [
         Task(name, *graph)
@@ -146,6 +142,9 @@ def _build_stages(
             reporter.step(f"{name} {bundle.target.precision} for {bundle.target.name}: kept")
     reporter.step(f"loading weights {request.weights}")
     model = load_model(request)
+    # The keys of the stages are made of the preset. Weights may come with other labels, which no stage has.
+    if replace(model.preset, train_labels=preset.train_labels) != preset:
+        raise ExportError(f"the model that was loaded is not that of preset {preset.name}")
     require_finite(model)
     work = stack.enter_context(graph_folder(unfinished[0].target.folder))
     exports = stack.enter_context(closing(export_all(model, tasks, request, work)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def small() -> ODISE:
 
 
 @pytest.fixture(scope="module")
-def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The captioner and the optional stage, built and checked as always."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
@@ -107,8 +106,8 @@ def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         )
         with ConsoleReporter(Console(quiet=True)) as reporter:
             (built,) = build(request, reporter)
-        assert built.missing == tuple(name for name in STAGES if name != "captioner")
-        yield Bundle.open(built.folder)
+    assert built.missing == tuple(name for name in STAGES if name != "captioner")
+    return Bundle.open(built.folder)
 
 
 def test_it_goes_through_the_parity_gate_and_is_standard(bundle: Bundle) -> None:

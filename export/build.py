@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from odise_trt.bundle import BundleWriter
+from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
-from odise_trt.errors import OutputError, hint_for, reason
-from reference.checkpoint import WeightsDescription
+from odise_trt.errors import ExportError, OutputError, hint_for, reason
 from reference.model.deformable_attention import Lowering
 
 from .checked_export import CheckedExport, Task, export_all, load_model
@@ -18,13 +17,14 @@ from .disk_space import require_room
 from .engine_check import opens_engines
 from .exclusive import exclusively, graph_folder, has_leftovers
 from .finished import clear_finished
-from .forecast import require_memory
+from .fit import require_memory
+from .keeping import keep
 from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
 from .reporter import Reporter
 from .stages import STAGES
-from .unfinished import StageResult, Unfinished, add, finish, keep, save
+from .unfinished import StageResult, Unfinished, add, finish, save
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class BuiltBundle:
 
     Attributes:
         stages: the stages built now. Empty if the bundle was up to date.
+        graphs_only: its engines are still to be built, see `export.finish`.
         kept: the requested stages that an earlier build had finished, if the bundle was not up to date.
         missing: the stages it lacks. A bundle that lacks any cannot segment. Optional stages do not count.
         seeded: its weights are random numbers, not a trained model.
@@ -43,6 +44,7 @@ class BuiltBundle:
     missing: tuple[str, ...]
     seeded: bool
     kept: tuple[str, ...] = ()
+    graphs_only: bool = False
 
 
 def build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
@@ -93,7 +95,8 @@ def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> di
             Unfinished(
                 target,
                 stack.enter_context(BundleWriter(target.folder)),
-                opens_engines(target, reporter),
+                target.builder is not None
+                and opens_engines(target.entry, target.precision, target.backend, reporter),
                 tools(request, target),
                 stage_keys(request, target, weights),
             )
@@ -102,9 +105,9 @@ def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> di
         for bundle in unfinished:
             bundle.kept = keep(bundle, request, weights)
         needs = [(bundle.target, bundle.lacking()) for bundle in unfinished]
-        require_memory(ready, require_room(needs, ready.preset))
+        require_memory(ready, require_room(needs, ready.preset), reporter.note)
         with _saying_what_stays(unfinished, reporter):
-            _build_stages(unfinished, request, weights, reporter, stack)
+            _build_stages(unfinished, ready, reporter, stack)
     return {bundle.target.folder: bundle for bundle in unfinished}
 
 
@@ -120,12 +123,9 @@ def _saying_what_stays(unfinished: Sequence[Unfinished], reporter: Reporter) -> 
 
 
 def _build_stages(
-    unfinished: Sequence[Unfinished],
-    request: Request,
-    weights: WeightsDescription,
-    reporter: Reporter,
-    stack: ExitStack,
+    unfinished: Sequence[Unfinished], ready: Prepared, reporter: Reporter, stack: ExitStack
 ) -> None:
+    request, preset, weights = ready.request, ready.preset, ready.weights
     graphs = dict.fromkeys(_graph(bundle.target) for bundle in unfinished)
     tasks = [
         Task(name, *graph)
@@ -142,6 +142,9 @@ def _build_stages(
             reporter.step(f"{name} {bundle.target.precision} for {bundle.target.name}: kept")
     reporter.step(f"loading weights {request.weights}")
     model = load_model(request)
+    # The keys of the stages are made of the preset. Weights may come with other labels, which no stage has.
+    if replace(model.preset, train_labels=preset.train_labels) != preset:
+        raise ExportError(f"the model that was loaded is not that of preset {preset.name}")
     require_finite(model)
     work = stack.enter_context(graph_folder(unfinished[0].target.folder))
     exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
@@ -177,8 +180,8 @@ def _line(exported: CheckedExport) -> str:
 
 
 def _built(target: Target, done: Unfinished | None, seeded: bool) -> BuiltBundle:
-    have = {entry.spec.name for entry in Manifest.read(target.folder).stages}
+    bundle = Bundle(target.folder, Manifest.read(target.folder))
+    have = {entry.spec.name for entry in bundle.manifest.stages}
     missing = tuple(name for name in STAGES if name not in have)
-    if done is None:
-        return BuiltBundle(target.folder, (), missing, seeded)
-    return BuiltBundle(target.folder, tuple(done.results), missing, seeded, done.kept)
+    results, kept = ((), ()) if done is None else (tuple(done.results), done.kept)
+    return BuiltBundle(target.folder, results, missing, seeded, kept, bundle.has_graphs_only)

@@ -103,11 +103,13 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     precision = wrapper.computes_in(task.precision)
     parts = [task.precision, *sorted(task.lacks | task.fuses), task.sampling, *filter(None, [task.backend])]
     place = work / "-".join(parts) / name
-    stage, spec = wrapper(model).eval(), wrapper.declare(model.preset).at(precision)
+    stage, spec = wrapper(model).eval(), wrapper.spec(model.preset, precision, request.max_windows)
     rows: list[Parity] = []
     with _enough_memory(name), Measure() as measure:
+        # The graph takes any number of windows. Only comparisons and profiles are limited.
+        whole = wrapper.spec(model.preset, precision)
         graph = export_stage(
-            stage, spec, place, precision=precision, opset=request.opset, lacks=task.lacks, fuses=task.fuses
+            stage, whole, place, precision=precision, opset=request.opset, lacks=task.lacks, fuses=task.fuses
         )
         with runner(graph, spec, precision, task.backend) as run:
             for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):

@@ -102,6 +102,16 @@ def build(
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
     ] = None,
+    onnx_only: Annotated[
+        bool,
+        typer.Option("--onnx-only", help="Build graphs; `odise-trt finish` builds their engines elsewhere."),
+    ] = False,
+    max_windows: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most windows in a run; fewer need less memory. Default: as many as the stages take."
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
     ] = 1,
@@ -155,6 +165,8 @@ def build(
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,
+        onnx_only=onnx_only,
+        max_windows=max_windows,
         anyway=anyway,
     )
     command = command_line()
@@ -177,7 +189,8 @@ def _forecast(request: Request, console: Console, command: str, json: bool) -> N
     from odise_trt.cli.console import plain
 
     from .dry_run import as_data, show
-    from .forecast import forecast, require_fit
+    from .fit import judge, require_fit
+    from .forecast import forecast
     from .json_lines import JsonReporter
     from .prepared import prepare
     from .verdict import verdict
@@ -192,12 +205,13 @@ def _forecast(request: Request, console: Console, command: str, json: bool) -> N
 
     with verdict(end):
         found = forecast(prepare(request))
+        fits = judge(found, request)
         if json:
-            events.plan(as_data(found))
+            events.plan(as_data(found, fits))
         else:
-            show(console, found)
+            show(console, found, fits)
         if not request.anyway:
-            require_fit(found)
+            require_fit(fits)
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:

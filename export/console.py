@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
+from odise_trt.bundle.manifest import Parity
 from odise_trt.cli.console import plain
 from odise_trt.cli.progress import progress_bars
 
-from .build import BuiltBundle
+if TYPE_CHECKING:
+    from .build import BuiltBundle
 
 
 class ConsoleReporter:
@@ -83,8 +88,34 @@ def show(console: Console, bundles: Sequence[BuiltBundle]) -> None:
         if bundle.missing:
             what = f"{bundle.folder} is a partial bundle: it has no {', '.join(bundle.missing)};"
             plain(console, f"{what} build without --stage to complete it", "yellow")
+        if bundle.graphs_only:
+            name = shlex.quote(bundle.folder.name)
+            what = f"{bundle.folder} has no engines yet: copy it to the machine they are for, and run there"
+            plain(console, f"{what}\n  odise-trt finish {name}")
         if bundle.seeded:
             plain(console, f"{bundle.folder} has seeded random weights: they show that it runs, nothing more")
+
+
+def parity_table(rows: Sequence[Parity]) -> Table:
+    """Return comparisons as a table: for every stage how many, and the one closest to its tolerance."""
+    table = Table()
+    table.add_column("stage", no_wrap=True)
+    table.add_column("compared", justify="right")
+    table.add_column("worst", no_wrap=True)
+    for heading in ("relative L2", "tolerance", "missed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for stage in dict.fromkeys(row.stage for row in rows):
+        some = [row for row in rows if row.stage == stage]
+        worst = max(some, key=lambda row: row.relative_l2 / row.tolerance)
+        table.add_row(
+            escape(stage),
+            str(len(some)),
+            escape(worst.tensor),
+            f"{worst.relative_l2:.1e}",
+            f"{worst.tolerance:.0e}",
+            str(sum(not row.passed for row in some)),
+        )
+    return table
 
 
 def _table(bundle: BuiltBundle) -> Table:

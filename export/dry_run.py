@@ -12,10 +12,11 @@ from rich.table import Table
 from odise_trt.cli.console import plain
 from odise_trt.stage_spec import StageSpec
 
-from .forecast import MARGIN, BundleForecast, Forecast, StageForecast
+from .fit import MARGIN, Verdict
+from .forecast import BundleForecast, Forecast, StageForecast
 
 
-def show(console: Console, found: Forecast) -> None:
+def show(console: Console, found: Forecast, verdict: Verdict) -> None:
     """Print a forecast."""
     for bundle in found.bundles:
         # A table's title would break a long path into lines.
@@ -31,14 +32,12 @@ def show(console: Console, found: Forecast) -> None:
     least, most = found.seconds
     plain(console, f"time: about {_time(least)}, up to {_time(most)} if other programs run, too")
     plain(console, f"memory: about {_size(found.peak_bytes)} at its peak{_machine(found)}")
-    plain(
-        console, "times, memory and sizes of what is built are estimates, fitted to a machine with two cores"
-    )
-    for doubt in found.doubts:
+    plain(console, "times, memory and sizes of what is built are estimates, from builds on two cores")
+    for doubt in verdict.doubts:
         plain(console, doubt, "yellow")
 
 
-def as_data(found: Forecast) -> dict[str, Any]:
+def as_data(found: Forecast, verdict: Verdict) -> dict[str, Any]:
     """Return a forecast as JSON. Sizes are in bytes, "expected_seconds" of the whole is [least, most]."""
     return {
         "estimate": True,
@@ -57,8 +56,8 @@ def as_data(found: Forecast) -> dict[str, Any]:
         "memory_bytes": found.memory,
         "available_bytes": found.available,
         "margin": MARGIN,
-        "problems": [f"{problem}: {way}" for problem, way in found.problems],
-        "doubts": list(found.doubts),
+        "problems": [f"{problem}: {way}" for problem, way in verdict.problems],
+        "doubts": list(verdict.doubts),
     }
 
 

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from odise_trt.backends import open_backend
 from odise_trt.backends.cuda import open_cuda
+from odise_trt.backends.registry import BackendEntry
 from odise_trt.bundle.manifest import StageEntry
 from odise_trt.errors import BackendError
 
-from .plan import Target
 from .reporter import Reporter
 
 
-def opens_engines(target: Target, reporter: Reporter) -> bool:
-    """Whether this machine can open engines of the target, to compare them with their declaration."""
-    if target.builder is None:
-        return False
+def opens_engines(entry: BackendEntry, precision: str, facts: Mapping[str, Any], reporter: Reporter) -> bool:
+    """Whether this machine can open engines, to compare them with their declaration.
+
+    Args:
+        entry: the backend.
+        precision: of the engines.
+        facts: what the engines are tied to, as in a manifest.
+        reporter: is told why it cannot.
+    """
     try:
-        if target.entry.needs_gpu:
+        if entry.needs_gpu:
             open_cuda().close()
     except BackendError as error:
-        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {error.message}")
+        reporter.note(f"{entry.name}: networks are checked, engines cannot be opened here: {error.message}")
         return False
-    backend = open_backend(target.name, precision=target.precision)
-    why = backend.mismatch(target.backend)
+    backend = open_backend(entry.name, precision=precision)
+    why = backend.mismatch(facts)
     backend.close()
     if why is not None:
-        reporter.note(f"{target.name}: networks are checked, engines cannot be opened here: {why}")
+        reporter.note(f"{entry.name}: networks are checked, engines cannot be opened here: {why}")
     return why is None
 
 
-def open_engine(target: Target, folder: Path, entry: StageEntry) -> None:
+def open_engine(entry: BackendEntry, precision: str, folder: Path, stage: StageEntry) -> None:
     """Open an engine as the runtime does, which compares it with its declaration.
 
     Raises:
         BackendError: the engine does not open, or differs from its declaration.
     """
-    backend = open_backend(target.name, precision=target.precision)
+    backend = open_backend(entry.name, precision=precision)
     try:
-        backend.open_stage(folder, entry).close()
+        backend.open_stage(folder, stage).close()
     finally:
         backend.close()

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from odise_trt.backends import available_threads
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
-from odise_trt.bundle.place import real_place
-from odise_trt.errors import ExportError
+from odise_trt.bundle.place import nearest_folder
 from odise_trt.stage_spec import PRECISIONS, StageSpec
 
 from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
 from .machine_memory import available_bytes, memory_bytes
 from .parity import check_sizes
-from .plan import Request, Target, existing, stage_keys
+from .plan import Target, existing, stage_keys
 from .prepared import Prepared
 from .stage_work import StageWork, work_of
 from .stages import all_stages
 
 _BYTES = {"float32": 4, "float16": 2}
-_MAKE_ROOM = "make room, or choose another --output"
-#: No build needs more memory than so many times the weights of its stages.
-_MOST_TIMES = 8
-#: A build is refused if it is estimated to need more than the machine has, by so much. Estimates were up to a
-#: quarter off.
-MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -74,8 +66,6 @@ class Forecast:
         seconds: least and most.
         peak_bytes: of the memory of all processes.
         memory, available: bytes of this machine. None: not known.
-        problems: why it cannot be built here, each with what to do.
-        doubts: what may not suffice.
     """
 
     bundles: tuple[BundleForecast, ...]
@@ -83,8 +73,6 @@ class Forecast:
     peak_bytes: int
     memory: int | None
     available: int | None
-    problems: tuple[tuple[str, str], ...] = ()
-    doubts: tuple[str, ...] = ()
 
 
 def forecast(prepared: Prepared) -> Forecast:
@@ -102,69 +90,7 @@ def forecast(prepared: Prepared) -> Forecast:
     # The first process holds the model, too.
     peaks = sorted((stage.peak_bytes for stage in built), reverse=True)[:jobs]
     peak = sum(peaks) + (whole if jobs > 1 else 0)
-    found = Forecast(bundles, (seconds, SPREAD * seconds), peak, memory_bytes(), available_bytes())
-    return judged(found, request)
-
-
-def judged(found: Forecast, request: Request) -> Forecast:
-    """Return a forecast with what speaks against the build."""
-    problems, doubts = [], []
-    peak, way = found.peak_bytes, _less_memory(request)
-    if found.memory is not None and peak > MARGIN * found.memory:
-        problems.append((f"it needs about {_gb(peak)} of memory, there are {_gb(found.memory)}", way))
-    elif found.memory is not None and peak > found.memory:
-        doubts.append(f"memory may not suffice: {way}")
-    elif found.available is not None and peak > found.available:
-        doubts.append(f"{_gb(found.available)} of memory are free now: close other programs, or {way}")
-    disks: Counter[int] = Counter()
-    for bundle in found.bundles:
-        place, free = nearest(bundle.folder), bundle.free_bytes
-        disk = place.stat().st_dev
-        disks[disk] += bundle.disk_bytes
-        needs = f"{place} has {_gb(free)} of free space, the build needs about {_gb(disks[disk])}"
-        if disks[disk] > MARGIN * free:
-            problems.append((needs, _MAKE_ROOM))
-        elif disks[disk] > free:
-            doubts.append(f"{needs}: {_MAKE_ROOM}")
-    return replace(found, problems=tuple(problems), doubts=tuple(doubts))
-
-
-def require_fit(found: Forecast) -> None:
-    """Raise ExportError if a build does not fit this machine.
-
-    Raises:
-        ExportError: memory or disk is estimated to be too small by more than `MARGIN`.
-    """
-    if found.problems:
-        message = "\n  ".join(problem for problem, _ in found.problems)
-        ways = "; ".join(dict.fromkeys(way for _, way in found.problems))
-        raise ExportError(
-            f"the build is estimated not to fit this machine:\n  {message}",
-            f"{ways}; --anyway builds all the same",
-        )
-
-
-def require_memory(prepared: Prepared, weights_bytes: int) -> None:
-    """Raise ExportError if this machine has too little memory for a build. Small models cost no time.
-
-    Args:
-        weights_bytes: of all stages, in float32.
-
-    Raises:
-        ExportError: see `require_fit`.
-    """
-    memory = memory_bytes()
-    most = _MOST_TIMES * weights_bytes * (1 + prepared.request.jobs)
-    if memory is not None and most > memory and not prepared.request.anyway:
-        require_fit(forecast(prepared))
-
-
-def _less_memory(request: Request) -> str:
-    ways = [
-        *(["--jobs 1"] if request.jobs > 1 else []),
-        *([] if request.parity_limits else ["--parity-windows 1"]),
-    ]
-    return f"give {' and '.join(ways)}" if ways else "use a machine with more memory"
+    return Forecast(bundles, (seconds, SPREAD * seconds), peak, memory_bytes(), available_bytes())
 
 
 def _bundle(
@@ -180,7 +106,7 @@ def _bundle(
     # A graph that is no engine lies on the disk while its engine is built.
     beside = 0 if target.builder is None else max((stage.onnx_bytes for stage in built), default=0)
     files = sum(stage.engine_bytes if stage.engine_bytes is not None else stage.onnx_bytes for stage in built)
-    place = nearest(target.folder)
+    place = nearest_folder(target.folder)
     free = shutil.disk_usage(place).free
     return BundleForecast(target.folder, target.name, tuple(stages), files + beside, free)
 
@@ -214,7 +140,7 @@ def _stage(
 ) -> StageForecast:
     stage, preset = all_stages()[name], prepared.preset
     precision = stage.computes_in(target.precision)
-    spec = stage.declare(preset).at(precision)
+    spec = stage.spec(preset, precision, prepared.request.max_windows)
     if name in kept:
         engine = None if target.builder is None else kept[name]
         return StageForecast(spec, precision, True, kept[name] if engine is None else 0, engine, 0.0, 0)
@@ -247,13 +173,3 @@ def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None) -
         sum(cost.seconds for cost in costs),
         round(max(cost.peak_bytes for cost in costs)),
     )
-
-
-def nearest(folder: Path) -> Path:
-    """Return the folder that a bundle will lie in, or what exists of the way there."""
-    place = real_place(folder).parent
-    return next(one for one in (place, *place.parents) if one.exists())
-
-
-def _gb(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"

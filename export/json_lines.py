@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from .build import BuiltBundle
+from odise_trt.bundle.manifest import Parity
+
+if TYPE_CHECKING:
+    from .build import BuiltBundle
 
 
 class JsonReporter:
@@ -15,7 +19,9 @@ class JsonReporter:
 
     Every event has "event" and "seconds" since the start. Further keys: "steps" of `begin`; "what", "step"
     and "steps" of `step`; "name", "done" and "total" of `phase`; "text" of `note`; the attributes of
-    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing" and "seeded" of `bundle`;
+    `StageResult` and "folder" of `stage`; "folder", "up_to_date", "kept", "missing", "seeded" and
+    "graphs_only" of `bundle`; the numbers of `export.dry_run.as_data` of `plan`; the attributes of `Parity`
+    and "passed" of `parity`;
     "command" of the last one, which is `passed`, `failed` or `stopped`.
     """
 
@@ -66,11 +72,17 @@ class JsonReporter:
                 kept=list(bundle.kept),
                 missing=list(bundle.missing),
                 seeded=bundle.seeded,
+                graphs_only=bundle.graphs_only,
             )
 
     def plan(self, data: dict[str, Any]) -> None:
         """Write what would be built, see `export.dry_run.as_data`."""
         self._event("plan", **data)
+
+    def compared(self, rows: Sequence[Parity]) -> None:
+        """Write comparisons with the reference, an event for each."""
+        for row in rows:
+            self._event("parity", **asdict(row), passed=row.passed)
 
     def end(self, how: str, command: str) -> None:
         """Write the last event. `how`: "PASSED", "FAILED" or "STOPPED"."""

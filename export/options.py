@@ -38,23 +38,38 @@ def check(request: Request) -> Preset:
         )
     if request.jobs < 1:
         raise ExportError(f"there are no {request.jobs} jobs", "give --jobs 1 or more")
+    if request.onnx_only:
+        for entry in map(find_backend, request.backends):
+            if entry.builds is None:
+                raise ExportError(
+                    f"--onnx-only does nothing for {entry.name}: its bundles have graphs only", "leave it out"
+                )
+        if request.compute_capabilities:
+            raise ExportError(
+                "--onnx-only builds no engines, for no --compute-capability", "give that to odise-trt finish"
+            )
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",
             f"leave it out, or build for another backend: {AHEAD}",
         )
+    if request.max_windows is not None:
+        _check_limit("--max-windows", "windows", request.max_windows, _axes(preset, names), names)
+    axes = _axes(preset, names, request.max_windows)
     for name, limit in (request.parity_limits or {}).items():
-        _check_limit(name, limit, [axis for axis in _axes(preset, names) if axis.name == name], names)
+        _check_limit(f"--parity-{name}", name, limit, axes, names)
     return preset
 
 
-def _axes(preset: Preset, names: Iterable[str]) -> list[Axis]:
+def _axes(preset: Preset, names: Iterable[str], max_windows: int | None = None) -> list[Axis]:
+    """Return the axes of the stages whose sizes do not depend on each other. Limits are for these."""
     known = all_stages()
-    return [axis for name in names for axis in known[name].declare(preset).axes]
+    chosen = [known[name] for name in names if not known[name].sizes(preset)]
+    return [axis for stage in chosen for axis in stage.spec(preset, "fp32", max_windows).axes]
 
 
-def _check_limit(name: str, limit: int, axes: list[Axis], stages: Iterable[str]) -> None:
-    option = f"--parity-{name}"
+def _check_limit(option: str, name: str, limit: int, axes: Iterable[Axis], stages: Iterable[str]) -> None:
+    axes = [axis for axis in axes if axis.name == name]
     if not axes:
         raise ExportError(f"{option} does nothing for {', '.join(stages)}: no {name} go in", "leave it out")
     least, most = min(axis.minimum for axis in axes), max(axis.maximum for axis in axes)

@@ -39,6 +39,8 @@ SEED = 20230304
 _MOST_UNDECIDED = 0.01
 #: Hint for reference outputs that are NaN or infinite.
 CHECK_WEIGHTS = "check the weights: a training that diverged, or a conversion, may have spoilt them"
+#: What to do about a stage that is too far from the reference.
+_HINT = "nothing was installed; try --precision fp32, another --opset or the other --sampling"
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -177,8 +179,12 @@ def check_onnx(
     return tuple(rows[-1 if _is_integer(tensor) else len(rows) // 2] for tensor, rows in ordered)
 
 
-def require(rows: Iterable[Parity]) -> None:
+def require(rows: Iterable[Parity], hint: str = _HINT) -> None:
     """Raise ParityError if a comparison missed its tolerance.
+
+    Args:
+        rows: the comparisons.
+        hint: what to do.
 
     Raises:
         ParityError: some tensors are too far from the reference. The message names them all.
@@ -192,7 +198,7 @@ def require(rows: Iterable[Parity]) -> None:
         )
         raise ParityError(
             f"{len(missed)} outputs are further from the reference than their tolerance\n{lines}",
-            "nothing was installed; try --precision fp32, another --opset or the other --sampling",
+            hint,
         )
 
 

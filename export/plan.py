@@ -20,6 +20,7 @@ from reference.names import require_known
 from reference.preset import find_preset
 
 from .builders import Builder, open_builder
+from .finish import GRAPHS
 from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stage_key import stage_key
@@ -27,6 +28,9 @@ from .stages import OPTIONAL_STAGES, STAGES, all_stages
 
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
+
+#: Entry among the tools of a manifest, and option of a build: the most windows in a run.
+MAX_WINDOWS = "max-windows"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Request:
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
+        max_windows: the most windows in a run of a stage. None: as many as the stages take.
         anyway: build even if memory or disk are estimated not to suffice.
     """
 
@@ -62,6 +68,8 @@ class Request:
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
+    onnx_only: bool = False
+    max_windows: int | None = None
     anyway: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
@@ -130,11 +138,15 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
             f"{entry.name} has no engines in {precision}, it has {' and '.join(entry.precisions)}",
             f"give --precision {entry.precision}, or for {precision} {others}",
         )
+    sampling = request.sampling or cast(Lowering, entry.sampling)
+    if request.onnx_only:
+        # The backend need not be installed here, and its version is that of the machine with the engines.
+        name = f"{request.preset}-{entry.name}-{precision}{GRAPHS}"
+        return Target(entry, {"name": entry.name}, precision, sampling, request.output / name)
     builder = open_builder(entry, capabilities)
     facts = _facts(entry, precision) if builder is None else builder.facts
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
     folder = "-".join([request.preset, entry.name, precision, *architectures])
-    sampling = request.sampling or cast(Lowering, entry.sampling)
     return Target(entry, facts, precision, sampling, request.output / folder, builder)
 
 
@@ -146,9 +158,11 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
 
 def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
+    limit = {} if request.max_windows is None else {MAX_WINDOWS: str(request.max_windows)}
     return {
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
+        **limit,
         "source": source_digest(),
     }
 
@@ -173,7 +187,10 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "compared in": target.name if target.entry.checks else None,
         "tools": _versions_and_options(request, target),
     }
-    return {name: stage_key(name, preset, target.precision, build) for name in request.stage_names()}
+    return {
+        name: stage_key(name, preset, target.precision, build, request.max_windows)
+        for name in request.stage_names()
+    }
 
 
 def up_to_date(target: Target, request: Request, weights: WeightsDescription) -> bool:

@@ -40,18 +40,23 @@ _DECIDES_NOTHING = frozenset(
     f"export/{name}.py"
     for name in (
         "build_engines",
+        "check_cli",
         "cli",
         "console",
         "cost_model",
         "disk_space",
         "dry_run",
         "exclusive",
+        "finish",
+        "finish_cli",
+        "fit",
         "forecast",
         "machine_memory",
         "measure",
         "completion",
         "json_lines",
         "options",
+        "recheck",
         "reporter",
         "stage_work",
         "stopping",
@@ -82,6 +87,14 @@ def source_digest(root: Path = _ROOT, stage: str | None = None) -> str:
     for name in sources(root):
         if name not in others:
             digest.update(f"{name}\0".encode() + (root / name).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def builder_digest(root: Path = _ROOT) -> str:
+    """Return the SHA-256 of the files that make engines from graphs."""
+    digest = hashlib.sha256()
+    for path in sorted((root / "export" / "builders").glob("*.py")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -17,7 +17,13 @@ from .sources import source_digest
 from .stages import all_stages
 
 
-def stage_key(name: str, preset: Preset, precision: str, build: Mapping[str, object]) -> str:
+def stage_key(
+    name: str,
+    preset: Preset,
+    precision: str,
+    build: Mapping[str, object],
+    max_windows: int | None = None,
+) -> str:
     """Return the key of a stage, a SHA-256.
 
     How many windows parity was checked with is not part of it: the files do not depend on that, and the
@@ -28,12 +34,19 @@ def stage_key(name: str, preset: Preset, precision: str, build: Mapping[str, obj
         preset: every size of the model counts.
         precision: of the build.
         build: what every stage of the build depends on: weights, backend, versions of packages, options.
+        max_windows: see `StageWrapper.spec`.
     """
-    parts = key_parts(name, preset, precision, build)
+    parts = key_parts(name, preset, precision, build, max_windows)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def key_parts(name: str, preset: Preset, precision: str, build: Mapping[str, object]) -> dict[str, object]:
+def key_parts(
+    name: str,
+    preset: Preset,
+    precision: str,
+    build: Mapping[str, object],
+    max_windows: int | None,
+) -> dict[str, object]:
     """Return everything that decides the files of a stage, as JSON. Arguments as for `stage_key`."""
     stage = all_stages()[name]
     computes_in = stage.computes_in(precision)
@@ -46,6 +59,6 @@ def key_parts(name: str, preset: Preset, precision: str, build: Mapping[str, obj
         "computes in": computes_in,
         "float32": stage.float32,
         "islands": stage.islands,
-        "declaration": asdict(stage.declare(preset).at(computes_in)),
+        "declaration": asdict(stage.spec(preset, computes_in, max_windows)),
         "source": source_digest(stage=name),
     }

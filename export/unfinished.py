@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from odise_trt.bundle import Bundle, BundleWriter
+from odise_trt.bundle import BundleWriter
 from odise_trt.bundle.bundle import sha256_of, sha256_of_files
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, Parity, StageEntry
-from odise_trt.errors import BundleError
 from odise_trt.files.writing import writing
 from odise_trt.pipeline import Step
 from reference.checkpoint import WeightsDescription
@@ -20,12 +19,12 @@ from reference.preset import Preset
 
 from .checked_export import CheckedExport
 from .engine_check import open_engine
-from .finished import clear_finished, finished_folder, keep_finished, usable
+from .finished import keep_finished
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
 from .parity_report import FILE as REPORT
 from .parity_report import write_report
-from .plan import Request, Target, existing
+from .plan import Target
 from .reporter import Reporter
 from .shared_weights import SharedWeights
 from .stages import StageWrapper, all_stages, steps
@@ -84,56 +83,6 @@ class Unfinished:
         return tuple(name for name in self.keys if name not in self.entries)
 
 
-def keep(bundle: Unfinished, request: Request, weights: WeightsDescription) -> tuple[str, ...]:
-    """Take the stages that need not be built: those not requested, and those that are as requested already.
-
-    The latter come from a build that was stopped, or from the older bundle.
-
-    Returns:
-        The requested stages that were taken over.
-
-    Raises:
-        BundleError: a stage that is not requested differs from what was built. A new hash in the manifest
-            would hide the damage.
-    """
-    target, asked = bundle.target, request.stage_names()
-    if manifest := existing(target, request, weights):
-        _keep_others(bundle, Bundle(target.folder, manifest), asked)
-    others = set(bundle.entries)
-    if request.force:
-        clear_finished(target.folder)
-        return ()
-    for folder in (finished_folder(target.folder), target.folder):
-        if manifest := existing(target, request, weights, folder):
-            wanted = {name: key for name, key in bundle.keys.items() if name not in bundle.entries}
-            donor = Bundle(folder, manifest)
-            _adopt(bundle, donor, usable(donor, wanted, bundle.hashes))
-    return tuple(name for name in asked if name in bundle.entries and name not in others)
-
-
-def _keep_others(bundle: Unfinished, old: Bundle, asked: Collection[str]) -> None:
-    kept = [entry for entry in old.manifest.stages if entry.spec.name not in asked]
-    if damage := old.damage(entry.spec.name for entry in kept):
-        options = " ".join(f"--stage {name}" for name in old.stages_of(damage))
-        raise BundleError("\n".join(damage.values()), f"it would be kept: build it again too, add {options}")
-    _adopt(bundle, old, kept)
-    if kept:
-        bundle.tools = _joined(bundle.tools, old.manifest.tools)
-
-
-def _adopt(bundle: Unfinished, donor: Bundle, entries: Sequence[StageEntry]) -> None:
-    """Take stages of a bundle, with their comparisons as they are on record."""
-    for file in dict.fromkeys(file for entry in entries for file in entry.files):
-        if file not in bundle.hashes:
-            bundle.writer.adopt(donor.folder / file)
-            bundle.hashes[file] = str(donor.manifest.files[file]["sha256"])
-    for entry in entries:
-        if bundle.target.builder is None:
-            bundle.weights.know(bundle.writer.folder / entry.file)
-        bundle.entries[entry.spec.name] = entry
-        bundle.rows += [row for row in donor.manifest.parity if row.stage == entry.spec.name]
-
-
 def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None:
     """Add a stage to a bundle: its graph, or the engine built from the graph."""
     target, spec, graph = bundle.target, exported.spec, exported.graph
@@ -170,7 +119,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     bundle.rows += exported.rows
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
-        open_engine(target, bundle.writer.folder, entry)
+        open_engine(target.entry, target.precision, bundle.writer.folder, entry)
 
 
 def save(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
@@ -242,13 +191,6 @@ def pipeline_of(preset: Preset, entries: Collection[str]) -> tuple[Step, ...]:
     """Return the steps of a bundle. None if it lacks one of their stages."""
     found = steps(preset)
     return found if all(step.stage in entries for step in found) else ()
-
-
-def _joined(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, str]:
-    """Join the tools of both builds. If they differ, the bundle is not up to date for either build."""
-    names = dict.fromkeys([*new, *old])
-    values = {name: dict.fromkeys(tools[name] for tools in (old, new) if name in tools) for name in names}
-    return {name: " and ".join(value) for name, value in values.items()}
 
 
 def _precision_map(names: Sequence[str], precision: str) -> dict[str, object]:

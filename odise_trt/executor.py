@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,6 +76,12 @@ class Executor:
             BackendError: the backend is not installed or has no device, or an engine fails to load.
         """
         manifest = bundle.manifest
+        if bundle.has_graphs_only:
+            raise BundleError(
+                f"{bundle.folder} has graphs for {manifest.backend['name']}, but no engines yet",
+                "build them on the machine that they are for: odise-trt finish"
+                f" {shlex.quote(str(bundle.folder))}",
+            )
         # If a step fails, everything opened so far is closed again.
         with ExitStack() as resources:
             backend = open_backend(

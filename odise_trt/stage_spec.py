@@ -112,6 +112,26 @@ class StageSpec:
 
         return replace(self, inputs=concrete(self.inputs), outputs=concrete(self.outputs))
 
+    def at_most(self, name: str, most: int) -> StageSpec:
+        """Return the stage with the sizes of one axis limited to `most`, also in its profiles.
+
+        A stage without that axis stays as it is. The axis must not be limited below its minimum.
+        """
+        axes = tuple(
+            replace(axis, typical=min(axis.typical, most), maximum=min(axis.maximum, most))
+            if axis.name == name
+            else axis
+            for axis in self.axes
+        )
+        profiles = []
+        for profile in self.profiles:
+            ranges = dict(profile.ranges)
+            if name in ranges:
+                least, typical, largest = ranges[name]
+                ranges[name] = (min(least, most), min(typical, most), min(largest, most))
+            profiles.append(Profile(profile.name, ranges))
+        return replace(self, axes=axes, profiles=tuple(profiles))
+
     def axis(self, name: str) -> Axis:
         """Return the axis called `name`.
 

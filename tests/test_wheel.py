@@ -19,11 +19,13 @@ from tests.odise_trt import toy_bundle
 TOOLKIT_VERBS = {
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",
     "eval",
     "features",
+    "finish",
     "scenes",
     "train",
     "train-demo",

@@ -55,6 +55,18 @@ class StageWrapper(nn.Module, ABC):
     def declare(cls, preset: Preset) -> StageSpec:
         """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
 
+    @classmethod
+    def spec(cls, preset: Preset, precision: str, max_windows: int | None = None) -> StageSpec:
+        """Return the declaration of the stage in a bundle.
+
+        Args:
+            preset: the model.
+            precision: the precision that the stage computes in.
+            max_windows: the most windows in a run. Stages that take all windows of an image have no limit.
+        """
+        spec = cls.declare(preset).at(precision)
+        return spec if max_windows is None or cls.sizes(preset) else spec.at_most("windows", max_windows)
+
     def undecided(self, *inputs: Tensor) -> Mapping[str, Tensor]:
         """Return where rounding decides for these inputs: integer output -> bool tensor of its shape.
 

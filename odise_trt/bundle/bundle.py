@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..backends.registry import BACKENDS
 from ..errors import ArgumentError, BundleError, OutputError, hint_for, reason
 from ..files.exchange import exchange
 from ..files.paths import Kind, expanded, kind_of
@@ -108,6 +109,14 @@ class Bundle:
         files = set(names)
         return tuple(e.spec.name for e in self.manifest.stages if not files.isdisjoint((e.file, *e.files)))
 
+    @property
+    def has_graphs_only(self) -> bool:
+        """Whether its engines are still to be built, on the machine that they are for (`--onnx-only`)."""
+        entry = BACKENDS.get(str(self.manifest.backend["name"]))
+        if entry is None or "version" in self.manifest.backend:
+            return False
+        return any(not one.file.endswith(entry.suffix) for one in self.manifest.stages)
+
     def rebuild_hint(self) -> str:
         """Return the command that builds this bundle for the machine it runs on."""
         # A processor gets no arithmetic from a new build.
@@ -118,7 +127,8 @@ class Bundle:
         """Return the command that builds this bundle again, or only the stages that these files belong to."""
         # Every build writes the files that belong to no stage, even the build of a single stage.
         stages = self.stages_of(names)
-        return f"rebuild it: {rebuild_command(self.folder, self.manifest, stages, same_gpus=True)}"
+        command = rebuild_command(self.folder, self.manifest, stages, same_gpus=True)
+        return f"rebuild it: {command}{' --onnx-only' if self.has_graphs_only else ''}"
 
     @property
     def tokenizer(self) -> Path:

@@ -37,6 +37,12 @@ def real_place(target: str | os.PathLike[str]) -> Path:
     return place
 
 
+def nearest_folder(target: Path) -> Path:
+    """Return the folder that a bundle will lie in, or what exists of the way there."""
+    place = real_place(target).parent
+    return next(one for one in (place, *place.parents) if one.exists())
+
+
 def make_parent(place: Path) -> None:
     """Make the parent folder of a bundle if it does not exist.
 

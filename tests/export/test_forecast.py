@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from export import fit as fitting
 from export import forecast as forecasting
 from export.build import build
 from export.cost_model import engine_cost, export_cost
 from export.dry_run import as_data
-from export.forecast import Forecast, forecast, judged, require_fit
+from export.fit import judge, require_fit
+from export.forecast import Forecast, forecast
 from export.parity import check_sizes
 from export.plan import Request
 from export.prepared import prepare
@@ -143,23 +145,24 @@ REQUEST = Request("odise-label", "random:0", jobs=2)
     ],
 )
 def test_only_what_is_far_too_large_is_refused(peak: int, problems: str, doubts: str) -> None:
-    found = judged(replace(MACHINE, peak_bytes=peak * GB), REQUEST)
+    found = judge(replace(MACHINE, peak_bytes=peak * GB), REQUEST)
     assert [problem for problem, _ in found.problems] == ([problems] if problems else [])
     assert len(found.doubts) == bool(doubts)
     assert all(doubt.startswith(doubts) for doubt in found.doubts)
 
 
 def test_a_refusal_says_what_to_change() -> None:
-    found = judged(replace(MACHINE, peak_bytes=40 * GB), REQUEST)
+    machine = replace(MACHINE, peak_bytes=40 * GB)
+    found = judge(machine, REQUEST)
     with pytest.raises(ExportError, match=r"it needs about 40\.0 GB of memory, there are 24\.0 GB") as caught:
         require_fit(found)
     assert caught.value.hint == "give --jobs 1 and --parity-windows 1; --anyway builds all the same"
-    last = judged(found, replace(REQUEST, jobs=1, parity_limits={"windows": 1}))
+    last = judge(machine, replace(REQUEST, jobs=1, parity_limits={"windows": 1}))
     assert last.problems[0][1] == "use a machine with more memory"
 
 
 def test_a_machine_that_does_not_say_its_memory_is_not_refused() -> None:
-    require_fit(judged(replace(MACHINE, peak_bytes=40 * GB, memory=None, available=None), REQUEST))
+    require_fit(judge(replace(MACHINE, peak_bytes=40 * GB, memory=None, available=None), REQUEST))
 
 
 def test_a_disk_that_is_far_too_full_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +171,7 @@ def test_a_disk_that_is_far_too_full_is_a_problem(tmp_path: Path, monkeypatch: p
     for free, problems, doubts in ((need, 0, 0), (need - 1, 0, 1), (need // 2, 1, 0)):
         usage = SimpleNamespace(free=free)
         monkeypatch.setattr(forecasting.shutil, "disk_usage", lambda place, usage=usage: usage)
-        found = forecast(prepare(request))
+        found = judge(forecast(prepare(request)), request)
         assert (len(found.problems), len(found.doubts)) == (problems, doubts)
 
 
@@ -176,7 +179,8 @@ def test_a_build_that_cannot_fit_is_refused_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.build.require_room", lambda needs, preset: GB)
-    monkeypatch.setattr(forecasting, "memory_bytes", lambda: 10**6)
+    for module in (fitting, forecasting):
+        monkeypatch.setattr(module, "memory_bytes", lambda: 10**6)
     log = Log()
     with pytest.raises(ExportError, match="the build is estimated not to fit this machine"):
         build(quick_request(tmp_path), log)
@@ -227,5 +231,7 @@ def test_a_dry_run_of_what_cannot_fit_fails_unless_it_is_wanted_anyway(
 
 
 def test_a_forecast_is_json(tmp_path: Path) -> None:
-    data = as_data(forecast(prepare(quick_request(tmp_path))))
+    request = quick_request(tmp_path)
+    found = forecast(prepare(request))
+    data = as_data(found, judge(found, request))
     assert json.loads(json.dumps(data)) == data

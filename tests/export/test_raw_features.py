@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from export import build as building
+from export import prepared
 from export.build import build
 from export.checked_export import Task, export_checked, load_model
 from export.console import ConsoleReporter
@@ -67,13 +66,13 @@ def test_a_build_of_all_stages_renews_the_optional_stages_of_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = Manifest.read(toy_bundle.make(tmp_path / "toy", raw=True))
-    monkeypatch.setattr(building, "existing", lambda *_: manifest)
+    monkeypatch.setattr(prepared, "existing", lambda *_: manifest)
     weights = {"source": "demo", "sha256": "0" * 64, "seeded": False}
     request = Request("demo", "demo", output=tmp_path)
-    asked = building._with_optional_stages(request, plan(request), weights)  # type: ignore[arg-type]
+    asked = prepared._with_optional_stages(request, plan(request), weights)  # type: ignore[arg-type]
     assert asked.stage_names() == (*STAGES, RAW_STAGE)
     single = replace(request, stages=("captioner",))
-    assert building._with_optional_stages(single, plan(single), weights) == single  # type: ignore[arg-type]
+    assert prepared._with_optional_stages(single, plan(single), weights) == single  # type: ignore[arg-type]
 
 
 def test_the_command_that_rebuilds_a_bundle_names_its_optional_stages(tmp_path: Path) -> None:
@@ -94,11 +93,11 @@ def small() -> ODISE:
 
 
 @pytest.fixture(scope="module")
-def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The captioner and the optional stage, built and checked as always."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
-        patch.setattr(building, "load_model", lambda _: small)
+        patch.setattr("export.build.load_model", lambda _: small)
         request = Request(
             *("tiny", "random:3"),
             stages=("captioner",),
@@ -107,8 +106,8 @@ def bundle(small: ODISE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         )
         with ConsoleReporter(Console(quiet=True)) as reporter:
             (built,) = build(request, reporter)
-        assert built.missing == tuple(name for name in STAGES if name != "captioner")
-        yield Bundle.open(built.folder)
+    assert built.missing == tuple(name for name in STAGES if name != "captioner")
+    return Bundle.open(built.folder)
 
 
 def test_it_goes_through_the_parity_gate_and_is_standard(bundle: Bundle) -> None:

@@ -15,6 +15,8 @@ from export.build import build
 from export.plan import Request, Target, plan, stage_keys
 from export.stages.captioner import Captioner
 from export.stages.clip_pool import ClipPool
+from odise_trt.bundle import Bundle
+from odise_trt.bundle.manifest import Manifest
 from odise_trt.stage_spec import Profile, Tolerance
 from reference.checkpoint import describe_weights
 from reference.preset import PRESETS
@@ -80,6 +82,7 @@ def source_of_another_stage(stage: str | None = None) -> str:
 DECIDES: Mapping[str, Change] = {
     "weights": of_request(weights="random:8"),
     "operator set": of_request(opset=22),
+    "most windows in a run": of_request(max_windows=4),
     "sampling": of_target(sampling="grid_sample"),
     "precision": of_target(precision="fp16"),
     "size of the model": of_preset(short_side=192),
@@ -179,6 +182,18 @@ def test_every_part_of_the_key_is_changed_by_one_of_these_tests(
             key(*change(patch, request_, target))
     first, *rest = found
     assert {name for parts in rest for name in parts if parts[name] != first[name]} == set(first) - {"stage"}
+
+
+def test_fewer_windows_in_a_run_change_only_the_stages_that_take_windows(request_: Request) -> None:
+    build(request_, Log())
+    log = Log()
+    (built,) = build(replace(request_, max_windows=4), log)
+    # `clip_pool` takes none, and reads weights from the file of `captioner`.
+    assert log.exported() == ["captioner", "clip_pool"]
+    spec = Manifest.read(built.folder).stage("captioner").spec
+    assert spec.axis("windows").maximum == 4
+    assert {profile.ranges["windows"] for profile in spec.profiles} == {(1, 4, 4)}
+    assert "--max-windows 4" in Bundle.open(built.folder).repair_hint()
 
 
 def test_only_the_stage_that_changed_is_built_again(

@@ -76,6 +76,7 @@ def test_every_event_is_a_line_of_json() -> None:
         "kept": [],
         "missing": ["features"],
         "seeded": True,
+        "graphs_only": False,
     }
     assert events[7] == {"command": "odise-trt build"}
 

@@ -272,11 +272,13 @@ RUNTIME_VERBS = ("run", "vocab", "inspect", "doctor", "cache")
 TOOLKIT_VERBS = (
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",
     "eval",
     "features",
+    "finish",
     "scenes",
     "train",
     "train-demo",

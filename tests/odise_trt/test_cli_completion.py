@@ -19,11 +19,13 @@ VERBS = ("run", "vocab", "inspect", "doctor", "cache")
 TOOLKIT_VERBS = (
     "bench",
     "build",
+    "check",
     "convert",
     "data",
     "download",
     "eval",
     "features",
+    "finish",
     "scenes",
     "train",
     "train-demo",

@@ -77,10 +77,10 @@ def _fuse(graph: ir.Graph, softmax: ir.Node) -> bool:
             whole = nodes[-1].outputs[0]
         inputs.append(whole)
     if mask is not None:
-        nodes.append(make("Cast", [mask], softmax, to=HALF))
+        nodes.append(make("Cast", [mask], softmax, {"to": HALF}))
         inputs += [None, None, nodes[-1].outputs[0]]
     attributes = {"num_heads": heads, "scale": scale * scale_of_key}
-    nodes.append(make("MultiHeadAttention", inputs, softmax, DOMAIN, **attributes))
+    nodes.append(make("MultiHeadAttention", inputs, softmax, attributes, DOMAIN))
     replace(graph, weighted, nodes, joined)
     return True
 

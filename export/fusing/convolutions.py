@@ -36,7 +36,7 @@ def _widen(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     wide = constant(graph, f"{weight.name}_wide", np.pad(numbers, ((0, 0), (0, 0), (1, 0), (1, 0))))
     attributes = {**node.attributes, "pads": [1, 1, 1, 1], "kernel_shape": [4, 4]}
-    new = make("Conv", [padding.inputs[0], wide, *node.inputs[2:]], node, **attributes)
+    new = make("Conv", [padding.inputs[0], wide, *node.inputs[2:]], node, attributes)
     replace(graph, node, [new], node.outputs[0])
     return True
 
@@ -51,9 +51,9 @@ def _put_last(graph: ir.Graph, node: ir.Node) -> bool:
     if weight is None or numbers is None or numbers.ndim != 4 or numbers.dtype != np.float16:
         return False
     turned = np.ascontiguousarray(numbers.transpose(LAST))
-    last = make("Transpose", [node.inputs[0]], node, perm=LAST)
+    last = make("Transpose", [node.inputs[0]], node, {"perm": LAST})
     inputs = [last.outputs[0], constant(graph, f"{weight.name}_nhwc", turned), *node.inputs[2:]]
-    new = make("NhwcConv", inputs, node, DOMAIN, **dict(node.attributes))
-    first = make("Transpose", [new.outputs[0]], node, perm=FIRST)
+    new = make("NhwcConv", inputs, node, node.attributes, DOMAIN)
+    first = make("Transpose", [new.outputs[0]], node, {"perm": FIRST})
     replace(graph, node, [last, new, first], node.outputs[0])
     return True

@@ -27,7 +27,7 @@ def _attention(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
     nodes: list[ir.Node] = []
 
     def add(operator: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
-        nodes.append(make(operator, inputs, node, **attributes))
+        nodes.append(make(operator, inputs, node, attributes))
         return nodes[-1].outputs[0]
 
     cut = constant(graph, f"cut_into_{heads}_heads", np.array([0, 0, heads, -1], np.int64))
@@ -70,7 +70,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node, value: ir.Value | None = None) -
     value = node.inputs[0] if value is None else value
 
     def add(operator: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
-        nodes.append(make(operator, inputs, node, **attributes))
+        nodes.append(make(operator, inputs, node, attributes))
         return nodes[-1].outputs[0]
 
     first = add("Cast", add("Transpose", value, perm=FIRST), to=FLOAT)
@@ -90,10 +90,10 @@ def _group_norm(graph: ir.Graph, node: ir.Node, value: ir.Value | None = None) -
 
 def _convolution(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
     """Conv of maps and weights whose channels come last."""
-    nodes = [make("Transpose", [one], node, perm=FIRST) for one in node.inputs[:2]]
+    nodes = [make("Transpose", [one], node, {"perm": FIRST}) for one in node.inputs[:2]]
     inputs = [nodes[0].outputs[0], nodes[1].outputs[0], *node.inputs[2:]]
-    nodes.append(make("Conv", inputs, node, **dict(node.attributes)))
-    return [*nodes, make("Transpose", [nodes[-1].outputs[0]], node, perm=LAST)]
+    nodes.append(make("Conv", inputs, node, node.attributes))
+    return [*nodes, make("Transpose", [nodes[-1].outputs[0]], node, {"perm": LAST})]
 
 
 _EXPANSIONS = {

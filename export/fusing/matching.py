@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,11 @@ def constant(graph: ir.Graph, name: str, numbers: np.ndarray) -> ir.Value:
 
 
 def make(
-    operator: str, inputs: Sequence[ir.Value | None], like: ir.Node, domain: str = "", **attributes: Any
+    operator: str,
+    inputs: Sequence[ir.Value | None],
+    like: ir.Node,
+    attributes: Mapping[str, Any] | None = None,
+    domain: str = "",
 ) -> ir.Node:
     """Make a node with one output. It belongs to the module of the node `like`."""
     return ir.node(

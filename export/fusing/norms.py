@@ -57,7 +57,7 @@ def _layer_norm(graph: ir.Graph, node: ir.Node) -> bool:
         if value is None or array is None:
             return False
         numbers.append(constant(graph, f"{value.name}_half", array.astype(np.float16)))
-    new = make("LayerNormalization", [around[0], *numbers], node, **dict(node.attributes))
+    new = make("LayerNormalization", [around[0], *numbers], node, node.attributes)
     replace(graph, node, [new], around[1])
     return True
 
@@ -71,18 +71,15 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     before, after = around
     activated = _silu(after)
-    turned = make("Transpose", [before], node, perm=LAST)
-    new = make(
-        "GroupNorm",
-        [turned.outputs[0], *node.inputs[1:]],
-        node,
-        DOMAIN,
-        groups=groups,
-        epsilon=node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5,
-        activation=int(activated is not None),
-        channels_last=1,
-    )
-    back = make("Transpose", [new.outputs[0]], node, perm=FIRST)
+    turned = make("Transpose", [before], node, {"perm": LAST})
+    attributes = {
+        "groups": groups,
+        "epsilon": node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5,
+        "activation": int(activated is not None),
+        "channels_last": 1,
+    }
+    new = make("GroupNorm", [turned.outputs[0], *node.inputs[1:]], node, attributes, DOMAIN)
+    back = make("Transpose", [new.outputs[0]], node, {"perm": FIRST})
     replace(graph, node, [turned, new, back], after if activated is None else activated)
     return True
 

@@ -41,9 +41,9 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
     skip = _zeros(graph, node, convolution, nodes) if added is None else _skip(sides[1 - place], node, nodes)
     if skip is None or (added is None and only_use(total) is not turned):
         return False
-    bare = make("Conv", convolution.inputs[:2], convolution, **dict(convolution.attributes))
+    bare = make("Conv", convolution.inputs[:2], convolution, convolution.attributes)
     bare.outputs[0].shape, bare.outputs[0].type = convolution.outputs[0].shape, convolution.outputs[0].type
-    last = make("Transpose", [bare.outputs[0]], node, perm=LAST)
+    last = make("Transpose", [bare.outputs[0]], node, {"perm": LAST})
     new = ir.node(
         "SkipGroupNorm",
         [last.outputs[0], *node.inputs[1:3], skip, convolution.inputs[2]],
@@ -52,7 +52,7 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
         num_outputs=2,
         metadata_props=dict(node.metadata_props),
     )
-    first = make("Transpose", [new.outputs[1]], node, perm=FIRST)
+    first = make("Transpose", [new.outputs[1]], node, {"perm": FIRST})
     graph.insert_before(node, [*nodes, bare, last, new])
     new.outputs[0].shape, new.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
     ir.convenience.replace_all_uses_with(node.outputs[0], new.outputs[0])
@@ -86,7 +86,7 @@ def _skip(value: ir.Value | None, like: ir.Node, nodes: list[ir.Node]) -> ir.Val
         return before.inputs[0]
     if rank(value) != 4 or value.shape is None or value.shape[2] == 1:
         return None
-    nodes.append(make("Transpose", [value], like, perm=LAST))
+    nodes.append(make("Transpose", [value], like, {"perm": LAST}))
     return nodes[-1].outputs[0]
 
 
@@ -95,9 +95,9 @@ def _zeros(graph: ir.Graph, like: ir.Node, convolution: ir.Node, nodes: list[ir.
     bias = array_of(convolution.inputs[2])
     if bias is None:
         return None
-    batch = make("Shape", [graph.inputs[0]], like, start=0, end=1)
+    batch = make("Shape", [graph.inputs[0]], like, {"start": 0, "end": 1})
     channels = constant(graph, f"channels_{bias.size}", np.array([bias.size], np.int64))
-    size = make("Concat", [batch.outputs[0], channels], like, axis=0)
+    size = make("Concat", [batch.outputs[0], channels], like, {"axis": 0})
     zero = constant(graph, f"zeros_1_by_{bias.size}_{bias.dtype}", np.zeros((1, bias.size), bias.dtype))
     zeros = make("Expand", [zero, size.outputs[0]], like)
     nodes += [batch, size, zeros]

@@ -39,8 +39,8 @@ _TYPES = {
     "tensor(int32)": "int32",
     "tensor(uint8)": "uint8",
 }
-#: For graphs with fused operators. An exhaustive search for the algorithm of a convolution finds worse ones (seen
-#: in onnxruntime-gpu 1.31: 63 instead of 42 ms for `features`).
+#: For graphs with fused operators. An exhaustive search for the algorithm of a convolution finds worse ones
+#: (seen in onnxruntime-gpu 1.31: 63 instead of 42 ms for `features`).
 _FUSED = {"cudnn_conv_algo_search": "HEURISTIC"}
 #: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
 _UNSETTLED: list[Any] = []

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import command
+from benchmarks.drawn import command as drawn_command
 from benchmarks.gpu import command as gpu_command
 from benchmarks.layers import command as layers_command
 from benchmarks.roofline import command as roofline_command
@@ -181,3 +182,5 @@ def readme(
 app.command("gpu")(gpu_command.main)
 app.command("roofline")(roofline_command.main)
 app.command("layers")(layers_command.main)
+app.command("pack")(drawn_command.pack)
+app.command("unpack")(drawn_command.unpack)

@@ -92,9 +92,7 @@ def test_events_stand_around_every_run_of_an_engine_and_are_taken_away(
 ) -> None:
     happened: list[str] = []
     monkeypatch.setattr(torch.cuda, "ExternalStream", lambda handle: f"stream {handle}")
-    monkeypatch.setattr(
-        torch.cuda, "Event", lambda **_: SimpleNamespace(record=happened.append)
-    )
+    monkeypatch.setattr(torch.cuda, "Event", lambda **_: SimpleNamespace(record=happened.append))
     engine = SimpleNamespace(
         spec=SimpleNamespace(name="cut"), enqueue=lambda inputs, outputs: happened.append("ran")
     )

@@ -101,6 +101,11 @@ class DeviceBackend(Backend, Protocol):
         ...
 
     @property
+    def no_graphs(self) -> str | None:
+        """Why no engine's runs can be recorded into CUDA graphs. None: they can, or each engine says so."""
+        ...
+
+    @property
     def scratch_size(self) -> int:
         """The bytes of scratch memory that are reserved."""
         ...

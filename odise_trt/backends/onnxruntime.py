@@ -139,12 +139,19 @@ class OnnxRuntimeBackend:
 
     def describe(self) -> dict[str, str]:
         """Return version, device and threads."""
+        gpu = {} if self.cuda is None else {"GPU": self.cuda.device.name}
         return {
             "backend": f"onnxruntime {self._ort.__version__}",
             "device": self._device,
+            **gpu,
             "provider": self._provider,
             "threads": str(self._threads),
         }
+
+    @property
+    def no_graphs(self) -> str:
+        """Why its runs are not recorded: what was copied from the host is gone when the recording runs."""
+        return "ONNX Runtime works out shapes on the host"
 
     @property
     def scratch_size(self) -> int:
@@ -264,7 +271,7 @@ class OnnxRuntimeEngine:
         """Do nothing, see `can_be_recorded`."""
 
     def can_be_recorded(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Return False: ONNX Runtime records runs itself, and only if inputs never move."""
+        """Return False, see `OnnxRuntimeBackend.no_graphs`."""
         return False
 
     def close(self) -> None:

@@ -93,6 +93,11 @@ class TensorRTBackend:
             "memory": f"{device.memory_bytes / 2**30:.1f} GiB",
         }
 
+    @property
+    def no_graphs(self) -> None:
+        """None: each engine says whether it can be recorded."""
+        return None
+
     def reserve_scratch(self, size: int) -> int:
         """Make sure that the engines share this scratch memory, see `DeviceBackend.reserve_scratch`."""
         return self._flavour.scratch.reserve(max(size, 1))

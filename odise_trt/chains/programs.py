@@ -78,7 +78,7 @@ class Programs:
         self._plans: OrderedDict[PlanKey, Plan] = OrderedDict()
         self._programs: OrderedDict[ProgramKey, Program] = OrderedDict()
         self._ran: OrderedDict[PlanKey, None] = OrderedDict()
-        self.recordings = Recordings(self._cuda, _MOST_GRAPHS)
+        self.recordings = Recordings(self._cuda, _MOST_GRAPHS, self._backend.no_graphs)
 
     def ready(
         self,

@@ -28,12 +28,19 @@ class Recordings:
         refusal: why nothing is recorded. None: programs are.
     """
 
-    def __init__(self, cuda: Cuda, most: int) -> None:
+    def __init__(self, cuda: Cuda, most: int, refusal: str | None = None) -> None:
+        """Record programs on a device.
+
+        Args:
+            cuda: the device.
+            most: how many are kept.
+            refusal: why nothing can be recorded. None: something may be.
+        """
         self._cuda = cuda
         self._most = most
         self._kept: OrderedDict[Hashable, _Recording] = OrderedDict()
         self._retired: list[_Recording] = []
-        self.refusal = None if cuda.can_record else f"{cuda.through} has none"
+        self.refusal = refusal if cuda.can_record else f"{cuda.through} has none"
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..arguments import count
+from ..errors import BackendError
 from .base import Backend, Engine, Options, host_os
 from .registry import BACKENDS, find_backend, resolve
 from .threads import available_threads
@@ -44,6 +45,12 @@ def open_backend(
     if threads is not None:
         threads = count("threads", threads, _MOST_THREADS)
     entry = find_backend(name)
+    if entry.needs_gpu and device == "cpu":
+        others = [one.name for one in BACKENDS.values() if not one.needs_gpu]
+        raise BackendError(
+            f"{name} runs on NVIDIA GPUs only, not on 'cpu'",
+            f"leave the device out, or build a bundle for {' or '.join(others)}",
+        )
     options = Options(precision, device or entry.device, threads or available_threads())
     backend: Backend = resolve(entry.opens)(entry, options)
     return backend

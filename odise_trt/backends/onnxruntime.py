@@ -62,8 +62,6 @@ class OnnxRuntimeBackend:
         self._device = options.device
         self._threads = options.threads
         self._half = options.precision == "fp16"
-        if entry.needs_gpu:
-            device_index(options.device)
         self._provider, self._options = _provider(options.device)
         self.cuda: Cuda | None = None
         available = onnxruntime.get_available_providers()

@@ -324,7 +324,7 @@ def test_graphs_with_fused_operators_have_options_of_their_own_and_need_a_gpu(
     (fused,) = (entry for entry in BACKENDS.values() if entry.fuses)
     backend = open_backend(fused.name, precision="fp16", device=fused.device)
     assert backend._options["cudnn_conv_algo_search"] == "HEURISTIC"  # type: ignore[attr-defined]
-    with pytest.raises(BackendError, match=r"no device 'cpu'"):
+    with pytest.raises(BackendError, match=r"onnxruntime_cuda runs on NVIDIA GPUs only, not on 'cpu'"):
         open_backend(fused.name, precision="fp16", device="cpu")
 
 

@@ -1,0 +1,41 @@
+// Runs the pipeline of a bundle. It knows steps and stages, and nothing of ODISE.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engines/engine.hpp"
+
+namespace odise {
+
+// Wall seconds of each part, in the order they ran.
+using Timings = std::vector<std::pair<std::string, double>>;
+
+class Chain {
+  public:
+    // Loads the engines of the pipeline, the largest first. Throws BackendError, BundleError.
+    // `windows_at_once`: the most windows per run of a step.
+    Chain(const Bundle& bundle, std::unique_ptr<Backend> backend, std::int64_t windows_at_once);
+
+    // Whether a step of these tasks takes a tensor from the host: "picture.row_index".
+    bool takes(const std::vector<std::string>& tasks, const std::string& wiring) const;
+
+    // Runs the steps of some tasks, and returns those of the tensors `reads` that they make.
+    // A tensor that no later step takes is freed at once. Throws BackendError.
+    Arrays run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,
+               Timings& timings);
+
+  private:
+    const Manifest& manifest_;
+    std::unique_ptr<Backend> backend_;
+    std::map<std::string, std::unique_ptr<Engine>> engines_;
+    std::int64_t windows_at_once_;
+
+    Arrays run_step(const Step& step, const Arrays& inputs);
+    std::int64_t per_run(const Step& step, const StageSpec& spec, const Sizes& sizes) const;
+};
+
+}  // namespace odise

@@ -10,7 +10,7 @@ namespace odise {
 namespace {
 
 // Bytes that a tensor of a block of rows may have.
-constexpr std::int64_t block = 1 << 24;
+constexpr std::int64_t block = 1 << 25;
 
 // The most of an axis that an engine takes beside the sizes of the other axes.
 std::int64_t largest(const StageSpec& spec, const std::string& axis, const Sizes& sizes) {

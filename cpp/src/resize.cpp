@@ -103,37 +103,60 @@ Size shortest_size(const Size& size, std::int64_t short_side, std::int64_t max_s
             std::max<std::int64_t>(1, static_cast<std::int64_t>(new_width + 0.5))};
 }
 
-Array resized(const Pixels& pixels, const Size& to) {
-    const auto in_row = static_cast<std::size_t>(3 * pixels.size.width), row = static_cast<std::size_t>(3 * to.width);
-    // Columns first, as in Pillow: each pass rounds to 8 bits.
-    std::vector<std::uint8_t> narrow(static_cast<std::size_t>(pixels.size.height) * row), line(in_row);
-    const Filter columns = triangle(pixels.size.width, to.width);
-    for (std::int64_t y = 0; y < pixels.size.height; ++y) {
-        std::uint8_t* out = narrow.data() + static_cast<std::size_t>(y) * row;
-        if (to.width == pixels.size.width) {
-            copy_row(pixels, y, out);
-        } else {
-            copy_row(pixels, y, line.data());
-            resize_row(line.data(), columns, out);
-        }
+namespace {
+
+// A picture in between: uint8 (height, width, 3) without gaps.
+struct Plane {
+    Size size;
+    std::vector<std::uint8_t> bytes;
+
+    explicit Plane(const Size& of) : size(of), bytes(static_cast<std::size_t>(3 * of.height * of.width)) {}
+    std::size_t row() const { return static_cast<std::size_t>(3 * size.width); }
+};
+
+Plane narrowed(const Plane& from, std::int64_t width) {
+    const Filter columns = triangle(from.size.width, width);
+    Plane made({from.size.height, width});
+    for (std::size_t y = 0; y < static_cast<std::size_t>(from.size.height); ++y) {
+        resize_row(&from.bytes[y * from.row()], columns, &made.bytes[y * made.row()]);
     }
-    const Array out = Array::empty(Dtype::uint8, {to.height, to.width, 3});
-    if (to.height == pixels.size.height) {
-        std::copy(narrow.begin(), narrow.end(), out.data());
-        return out;
-    }
-    const Filter rows = triangle(pixels.size.height, to.height);
-    std::vector<int> sums(row);
+    return made;
+}
+
+Plane lowered(const Plane& from, std::int64_t height) {
+    const Filter rows = triangle(from.size.height, height);
+    Plane made({height, from.size.width});
+    std::vector<int> sums(from.row());
     for (std::size_t y = 0; y < rows.first.size(); ++y) {
         std::fill(sums.begin(), sums.end(), half);
         for (std::size_t j = 0; j < rows.count[y]; ++j) {
-            const std::uint8_t* from = narrow.data() + (rows.first[y] + j) * row;
+            const std::uint8_t* row = &from.bytes[(rows.first[y] + j) * from.row()];
             const int weight = rows.weight[y * rows.most + j];
-            for (std::size_t x = 0; x < row; ++x) sums[x] += from[x] * weight;
+            for (std::size_t x = 0; x < sums.size(); ++x) sums[x] += row[x] * weight;
         }
-        std::transform(sums.begin(), sums.end(), out.data() + y * row, rounded);
+        std::transform(sums.begin(), sums.end(), &made.bytes[y * made.row()], rounded);
     }
-    return out;
+    return made;
+}
+
+}  // namespace
+
+Array resized(const Pixels& pixels, const Size& to) {
+    Plane plane(pixels.size);
+    for (std::int64_t y = 0; y < pixels.size.height; ++y) {
+        copy_row(pixels, y, &plane.bytes[static_cast<std::size_t>(y) * plane.row()]);
+    }
+    const Size from = pixels.size;
+    const auto narrow = [&] {
+        if (to.width != from.width) plane = narrowed(plane, to.width);
+    };
+    // Each pass rounds to 8 bits, so their order matters. Pillow 13 takes the rows first where that leaves out
+    // more; versions before it always take the columns first.
+    const bool rows_first = to.height < from.height && from.height - to.height > 2 * (from.width - to.width);
+    if (!rows_first) narrow();
+    if (to.height != from.height) plane = lowered(plane, to.height);
+    if (rows_first) narrow();
+    return Array::of(Dtype::uint8, {to.height, to.width, 3}, plane.bytes);
 }
 
 }  // namespace odise

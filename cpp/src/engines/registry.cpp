@@ -50,7 +50,8 @@ Sizes held_axes(const StageSpec& spec) {
     Sizes held;
     for (const Profile& profile : spec.profiles) {
         for (const auto& [axis, range] : profile.ranges) {
-            if (range.least == range.most) held[axis] = range.least;
+            // The first profile is for the usual size.
+            if (range.least == range.most) held.emplace(axis, range.least);
         }
     }
     return held;

@@ -161,9 +161,7 @@ class Library:
         handle = _P()
         if "engine" in options:
             options["engine"] = options["engine"].encode()
-        self.check(
-            self.functions.odise_open(str(folder).encode(), Options(**options), ctypes.byref(handle))
-        )
+        self.check(self.functions.odise_open(str(folder).encode(), Options(**options), ctypes.byref(handle)))
         return Segmenter(self, handle)
 
 

@@ -258,9 +258,7 @@ def test_structures_of_older_programs_are_taken(
     library.result_free(handle)
 
 
-def test_memory_stays_where_it_is(
-    opened: through_c.Segmenter, segmenter: Segmenter, tmp_path: Path
-) -> None:
+def test_memory_stays_where_it_is(opened: through_c.Segmenter, segmenter: Segmenter, tmp_path: Path) -> None:
     set_words(segmenter, opened, SCENE_VOCABULARY, tmp_path)
     pixels = make_scene(1).image[:128, :128]
 
@@ -294,7 +292,14 @@ def test_the_examples_build_against_an_installed_library(
     pixels = make_scene(2).image
     expected = segmenter(pixels)
     Image.fromarray(pixels).save(tmp_path / "scene.ppm")
-    words = [tmp_path / "examples" / "odise_segment", bundle, table, tmp_path / "scene.ppm", "scene.png", "openvino"]
+    words = [
+        tmp_path / "examples" / "odise_segment",
+        bundle,
+        table,
+        tmp_path / "scene.ppm",
+        "scene.png",
+        "openvino",
+    ]
     said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     for segment, line in zip(expected.segments, said.splitlines(), strict=False):
         assert line.split()[:2] == [str(segment.id), segment.name]

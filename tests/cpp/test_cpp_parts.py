@@ -61,7 +61,17 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 
 def sizes() -> Iterator[tuple[int, int]]:
-    yield from ((1, 1), (1, 700), (700, 1), (3, 5), (256, 256), (256, 640), (400, 600), (1080, 1920), (257, 255))
+    yield from (
+        (1, 1),
+        (1, 700),
+        (700, 1),
+        (3, 5),
+        (256, 256),
+        (256, 640),
+        (400, 600),
+        (1080, 1920),
+        (257, 255),
+    )
     numbers = random.Random(15)
     for _ in range(60):
         yield numbers.randint(1, 900), numbers.randint(1, 900)
@@ -72,7 +82,9 @@ def test_pictures_are_resized_as_pillow_does_it(probe: Probe) -> None:
     for height, width in sizes():
         pixels = generator.integers(0, 256, (height, width, 3), np.uint8)
         for short, most in ((256, 640), (1024, 2560)) if height * width < 2**16 else ((256, 640),):
-            head, _, body = probe("resize", height, width, short, most, data=pixels.tobytes()).partition(b"\n")
+            head, _, body = probe("resize", height, width, short, most, data=pixels.tobytes()).partition(
+                b"\n"
+            )
             expected = resize_shortest(pixels, short, most)
             assert tuple(map(int, head.split())) == expected.shape[:2], (height, width)
             assert body == expected.tobytes(), (height, width, short)

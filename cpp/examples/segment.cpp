@@ -1,7 +1,8 @@
-// Segments a picture: odise_segment BUNDLE TABLE IMAGE OVERLAY [ENGINE]
+// Segments a picture: odise_segment BUNDLE VOCABULARY IMAGE OVERLAY [ENGINE]
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <sstream>
 #include <string>
 
 #include "image_file.hpp"
@@ -13,10 +14,27 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// "purse, handbag; table", all of them things; or a file.
+void set_vocabulary(odise::Segmenter& segmenter, const std::string& text) {
+    if (text.size() > 4 && text.compare(text.size() - 4, 4, ".npz") == 0) {
+        segmenter.set_table(text);
+        return;
+    }
+    std::vector<odise::Words> categories;
+    std::istringstream list(text);
+    for (std::string category; std::getline(list, category, ';');) {
+        categories.push_back({{}, true});
+        std::istringstream names(category);
+        for (std::string name; std::getline(names, name, ',');) categories.back().names.push_back(name);
+    }
+    segmenter.set_words(categories);
+}
+
 int run(int count, char** words) {
     if (count < 5 || count > 6) {
-        std::fputs("usage: odise_segment BUNDLE TABLE IMAGE OVERLAY [ENGINE]\n"
-                   "  TABLE comes from: odise-trt vocab WORDS --engines BUNDLE --table TABLE\n",
+        std::fputs("usage: odise_segment BUNDLE VOCABULARY IMAGE OVERLAY [ENGINE]\n"
+                   "  VOCABULARY is words (\"purse, handbag; table\"), or a file FILE.npz of:\n"
+                   "  odise-trt vocab WORDS --engines BUNDLE --table FILE.npz\n",
                    stderr);
         return 2;
     }
@@ -25,7 +43,7 @@ int run(int count, char** words) {
     const Picture photo = read_picture(words[3]);
     const auto start = std::chrono::steady_clock::now();
     odise::Segmenter segmenter(words[1], options);
-    segmenter.set_table(words[2]);
+    set_vocabulary(segmenter, words[2]);
     const double opened = seconds_since(start);
     const odise::Result result = segmenter(odise::Image(photo.rgb.data(), photo.width, photo.height));
     const double first = seconds_since(start);

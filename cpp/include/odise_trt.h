@@ -104,6 +104,14 @@ typedef struct odise_request {
     double object_mask_threshold; /* queries must score more than this */
 } odise_request;
 
+/* The names of a category for odise_set_words: the one to show, then synonyms, in UTF-8. It has no size: it does
+ * not change. */
+typedef struct odise_words {
+    const char *const *names;
+    size_t count;
+    int32_t isthing; /* 1: objects are segments of their own. 0: stuff, one segment per picture. */
+} odise_words;
+
 /* A category of the vocabulary. */
 typedef struct odise_category {
     size_t size; /* sizeof(odise_category) */
@@ -149,6 +157,13 @@ ODISE_API void odise_close(odise_segmenter *segmenter);
 /* Sets the vocabulary: a file that `odise-trt vocab WORDS --engines BUNDLE --table FILE` made. Results that are
  * there keep theirs. ODISE_VOCABULARY_ERROR: the file cannot be read, is damaged, or is of another text encoder. */
 ODISE_API odise_status odise_set_table(odise_segmenter *segmenter, const char *path);
+
+/* Sets the vocabulary to words, which the bundle's text encoder encodes. The tokens are those of Python. A name may
+ * have printable ASCII but "&", and letters of Latin-1 that stand alone (as in French). Others need repairs that only
+ * Python makes: odise_set_table. Repeated names of a category are dropped.
+ * ODISE_VOCABULARY_ERROR: there are no words, a name is too long for CLIP, or has other characters.
+ * ODISE_BACKEND_ERROR: the text encoder failed. */
+ODISE_API odise_status odise_set_words(odise_segmenter *segmenter, const odise_words *categories, size_t count);
 
 /* Segments a picture for one or several tasks. `request` may be NULL. The pixels are not read after the call.
  * ODISE_ARGUMENT_ERROR: there is no such task, or a threshold is outside 0 to 1.

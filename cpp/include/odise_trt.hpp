@@ -79,6 +79,12 @@ struct Category {
     bool isthing;
 };
 
+// A category to look for: the name to show, then synonyms.
+struct Words {
+    std::vector<std::string> names;
+    bool isthing = true;
+};
+
 // What was found in a picture. Copies share it.
 class Result {
   public:
@@ -150,6 +156,17 @@ class Segmenter {
     }
 
     void set_table(const std::string& path) { check(odise_set_table(made_.get(), path.c_str())); }
+
+    void set_words(const std::vector<Words>& categories) {
+        std::vector<std::vector<const char*>> names;
+        std::vector<odise_words> given;
+        for (const Words& category : categories) {
+            names.emplace_back();
+            for (const std::string& name : category.names) names.back().push_back(name.c_str());
+            given.push_back({names.back().data(), names.back().size(), category.isthing ? 1 : 0});
+        }
+        check(odise_set_words(made_.get(), given.data(), given.size()));
+    }
 
     Result operator()(const Image& image, std::uint32_t tasks = ODISE_PANOPTIC) { return segment(image, tasks, nullptr); }
 

@@ -176,6 +176,25 @@ odise_status odise_set_table(odise_segmenter* segmenter, const char* path) {
     });
 }
 
+odise_status odise_set_words(odise_segmenter* segmenter, const odise_words* categories, size_t count) {
+    return guarded([&] {
+        require(segmenter, "segmenter");
+        if (count > 0) require(categories, "array of categories");
+        std::vector<odise::Category> words;
+        for (size_t i = 0; i < count; ++i) {
+            odise::Category category;
+            category.isthing = categories[i].isthing != 0;
+            if (categories[i].count > 0) require(categories[i].names, "array of names");
+            for (size_t j = 0; j < categories[i].count; ++j) {
+                require(categories[i].names[j], "name of a category");
+                category.names.emplace_back(categories[i].names[j]);
+            }
+            words.push_back(std::move(category));
+        }
+        segmenter->made->set_words(words);
+    });
+}
+
 odise_status odise_segment(odise_segmenter* segmenter, const odise_image* image, uint32_t tasks,
                            const odise_request* request, odise_result** result) {
     if (result != nullptr) *result = nullptr;

@@ -31,8 +31,8 @@ std::int64_t largest(const StageSpec& spec, const std::string& axis, const Sizes
 
 }  // namespace
 
-Chain::Chain(const Bundle& bundle, std::unique_ptr<Backend> backend, std::int64_t windows_at_once)
-    : manifest_(bundle.manifest), backend_(std::move(backend)), windows_at_once_(windows_at_once) {
+Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once)
+    : manifest_(bundle.manifest), windows_at_once_(windows_at_once) {
     if (manifest_.pipeline.empty()) {
         throw bundle_error("the bundle " + bundle.folder + " has no pipeline", bundle.rebuild_hint());
     }
@@ -48,14 +48,7 @@ Chain::Chain(const Bundle& bundle, std::unique_ptr<Backend> backend, std::int64_
     }
     // The largest comes first: while it is opened it needs most, and then nothing else is there yet.
     std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-    for (const auto& [_, entry] : entries) engines_[entry->spec.name] = backend_->open_stage(bundle, *entry);
-}
-
-bool Chain::takes(const std::vector<std::string>& tasks, const std::string& wiring) const {
-    return std::any_of(manifest_.pipeline.begin(), manifest_.pipeline.end(), [&](const Step& step) {
-        return step.serves(tasks) && std::any_of(step.inputs.begin(), step.inputs.end(),
-                                                 [&](const auto& pair) { return pair.second == wiring; });
-    });
+    for (const auto& [_, entry] : entries) engines_[entry->spec.name] = backend.open_stage(bundle, *entry);
 }
 
 Arrays Chain::run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,

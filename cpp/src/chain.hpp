@@ -1,7 +1,6 @@
 // Runs the pipeline of a bundle. It knows steps and stages, and nothing of ODISE.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,10 +17,7 @@ class Chain {
   public:
     // Loads the engines of the pipeline, the largest first. Throws BackendError, BundleError.
     // `windows_at_once`: the most windows per run of a step.
-    Chain(const Bundle& bundle, std::unique_ptr<Backend> backend, std::int64_t windows_at_once);
-
-    // Whether a step of these tasks takes a tensor from the host: "picture.row_index".
-    bool takes(const std::vector<std::string>& tasks, const std::string& wiring) const;
+    Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once);
 
     // Runs the steps of some tasks, and returns those of the tensors `reads` that they make.
     // A tensor that no later step takes is freed at once. Throws BackendError.
@@ -30,7 +26,6 @@ class Chain {
 
   private:
     const Manifest& manifest_;
-    std::unique_ptr<Backend> backend_;
     std::map<std::string, std::unique_ptr<Engine>> engines_;
     std::int64_t windows_at_once_;
 

@@ -62,18 +62,22 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
         throw bundle_error(bundle.folder + " cannot run here: it was built for " + built.name + ", not for " + engine,
                            "build it for " + engine + ", or leave the engine out");
     }
-    auto backend = open_backend(
+    made->backend_ = open_backend(
         engine, {bundle.manifest.precision, options.threads > 0 ? options.threads : available_threads()});
-    if (const std::string mismatch = backend->mismatch(built); !mismatch.empty()) {
+    if (const std::string mismatch = made->backend_->mismatch(built); !mismatch.empty()) {
         throw bundle_error(bundle.folder + " cannot run here: " + mismatch, bundle.rebuild_hint());
     }
     made->chain_ =
-        std::make_unique<Chain>(bundle, std::move(backend), windows_per_run(bundle.manifest, options.max_windows));
+        std::make_unique<Chain>(bundle, *made->backend_, windows_per_run(bundle.manifest, options.max_windows));
     return made;
 }
 
-void Segmenter::set_table(const std::string& path) {
-    auto table = std::make_shared<const Table>(Table::read(path, bundle_));
+void Segmenter::set_table(const std::string& path) { set(Table::read(path, bundle_)); }
+
+void Segmenter::set_words(const std::vector<Category>& words) { set(Table::encode(words, bundle_, *backend_)); }
+
+void Segmenter::set(Table made) {
+    auto table = std::make_shared<const Table>(std::move(made));
     const ModelSpec& model = bundle_.manifest.model;
     Arrays vocabulary = vocabulary_tensors(*table, model.alpha, model.beta);
     const std::lock_guard lock(mutex_);
@@ -99,7 +103,7 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
 
     const std::lock_guard lock(mutex_);
     if (!table_) {
-        throw vocabulary_error("no vocabulary is set", "say what to look for: odise_set_table(segmenter, \"tools.npz\")");
+        throw vocabulary_error("no vocabulary is set", "say what to look for: odise_set_words, or odise_set_table");
     }
     result->table = table_;
     Arrays tensors = host_tensors(size, wanted);

@@ -29,15 +29,18 @@ class Segmenter {
     static std::unique_ptr<Segmenter> open(const std::string& folder, const OpenOptions& options);
 
     void set_table(const std::string& path);
+    void set_words(const std::vector<Category>& words);
     std::unique_ptr<Result> segment(const Pixels& pixels, const Job& job);
 
   private:
     explicit Segmenter(Bundle bundle) : bundle_(std::move(bundle)) {}
 
+    void set(Table made);
     Arrays host_tensors(const PictureSize& size, const Job& job);
 
     std::mutex mutex_;
     Bundle bundle_;
+    std::unique_ptr<Backend> backend_;
     std::unique_ptr<Chain> chain_;
     std::shared_ptr<const Table> table_;
     Arrays vocabulary_;

@@ -6,6 +6,7 @@
 
 #include "array.hpp"
 #include "bundle/bundle.hpp"
+#include "engines/engine.hpp"
 
 namespace odise {
 
@@ -24,6 +25,9 @@ struct Table {
     // Reads a file of `odise-trt vocab --table`.
     // Throws VocabularyError if it cannot be read, is damaged, or was made by another text encoder.
     static Table read(const std::string& path, const Bundle& bundle);
+    // Encodes words with the bundle's text encoder. Of the categories, names and things are read.
+    // Throws VocabularyError if a name is too long or needs Python (see `clean`), BackendError if the encoder fails.
+    static Table encode(const std::vector<Category>& words, const Bundle& bundle, Backend& backend);
 };
 
 // Marks the categories that the model has seen in training.

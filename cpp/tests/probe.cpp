@@ -2,6 +2,7 @@
 //     odise_probe resize HEIGHT WIDTH SHORT MAX        uint8 pixels -> "height width\n" and uint8 pixels
 //     odise_probe vectors H W PADDED_H PADDED_W OUT_H OUT_W WINDOW CLIP    -> tensors
 //     odise_probe vocabulary BUNDLE TABLE              -> tensors
+//     odise_probe tokens BUNDLE                        lines of texts -> lines of tokens, or messages
 //     odise_probe open BUNDLE                          -> "opened\n", or the message and the hint of the error
 // Tensors are lines "name dtype size size ...\n", each followed by its bytes.
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "error.hpp"
 #include "resize.hpp"
 #include "table.hpp"
+#include "tokenizer.hpp"
 #include "vectors.hpp"
 
 namespace {
@@ -42,6 +44,17 @@ int run(const std::vector<std::string>& words) {
         const odise::Bundle bundle = odise::Bundle::open(words.at(1), false);
         const odise::ModelSpec& model = bundle.manifest.model;
         print(odise::vocabulary_tensors(odise::Table::read(words.at(2), bundle), model.alpha, model.beta));
+    } else if (what == "tokens") {
+        const odise::Tokenizer tokenizer(odise::Bundle::open(words.at(1), false));
+        for (std::string line; std::getline(std::cin, line);) {
+            try {
+                const odise::Array row = tokenizer.encode({line});
+                for (std::size_t i = 0; i < row.count(); ++i) std::cout << row.as<std::int64_t>()[i] << " ";
+                std::cout << "\n";
+            } catch (const odise::Error& error) {
+                std::cout << error.what() << "\n";
+            }
+        }
     } else if (what == "open") {
         odise::Bundle::open(words.at(1), true);
         std::cout << "opened\n";

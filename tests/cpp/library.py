@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ class Request(_Sized):
         ("size", ctypes.c_size_t),
         ("overlap_threshold", ctypes.c_double),
         ("object_mask_threshold", ctypes.c_double),
+    )
+
+
+class Words(ctypes.Structure):
+    """The names of a category. It has no size."""
+
+    _fields_ = (
+        ("names", ctypes.POINTER(ctypes.c_char_p)),
+        ("count", ctypes.c_size_t),
+        ("isthing", ctypes.c_int32),
     )
 
 
@@ -115,6 +126,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "odise_open": (ctypes.c_int, (ctypes.c_char_p, ctypes.POINTER(Options), ctypes.POINTER(_P))),
     "odise_close": (None, (_P,)),
     "odise_set_table": (ctypes.c_int, (_P, ctypes.c_char_p)),
+    "odise_set_words": (ctypes.c_int, (_P, ctypes.POINTER(Words), ctypes.c_size_t)),
     "odise_segment": (
         ctypes.c_int,
         (_P, ctypes.POINTER(Image), ctypes.c_uint32, ctypes.POINTER(Request), ctypes.POINTER(_P)),
@@ -183,6 +195,14 @@ class Segmenter:
 
     def set_table(self, path: Path) -> None:
         self.library.check(self.library.set_table(self.handle, str(path).encode()))
+
+    def set_words(self, categories: Sequence[tuple[Sequence[str], bool]]) -> None:
+        given = (Words * len(categories))()
+        for one, (names, isthing) in zip(given, categories, strict=True):
+            array = (ctypes.c_char_p * len(names))(*(name.encode() for name in names))
+            one.names = ctypes.cast(array, ctypes.POINTER(ctypes.c_char_p))
+            one.count, one.isthing = len(names), isthing
+        self.library.check(self.library.set_words(self.handle, given, len(given)))
 
     def segment(self, pixels: np.ndarray, *tasks: str, bgr: bool = False, **thresholds: float) -> Result:
         """Segment a picture uint8 (H, W, 3), of any stride along its rows."""

@@ -53,6 +53,7 @@ extern "C" {
 
 typedef struct odise_segmenter odise_segmenter;
 typedef struct odise_result odise_result;
+typedef struct odise_features odise_features;
 
 /* What a call did. The names are those of Python's errors, see odise_status_name. */
 typedef enum odise_status {
@@ -131,6 +132,14 @@ typedef struct odise_region {
     int32_t x, y, width, height; /* the smallest box around it, in pixels */
 } odise_region;
 
+/* A feature map: float32 (channels, height, width). A place is `stride` pixels of the resized picture wide and high. */
+typedef struct odise_map {
+    size_t size; /* sizeof(odise_map) */
+    const char *name;  /* "s2". It belongs to the features. */
+    const float *data; /* It belongs to the features. */
+    int32_t channels, height, width, stride;
+} odise_map;
+
 /* The ABI of the library that is linked. A program was built for it if this is ODISE_ABI_VERSION. */
 ODISE_API uint32_t odise_abi_version(void);
 /* The version of the library, such as "0.1.0". */
@@ -196,6 +205,14 @@ ODISE_API const uint8_t *odise_result_instance_mask(const odise_result *result, 
 /* The vocabulary of the result. */
 ODISE_API size_t odise_result_categories(const odise_result *result);
 ODISE_API odise_status odise_result_category(const odise_result *result, size_t index, odise_category *category);
+
+/* Feature maps of a picture, for other work: those that the mask head takes, s2 to s5. No vocabulary is needed.
+ * Errors are those of odise_segment. */
+ODISE_API odise_status odise_extract(odise_segmenter *segmenter, const odise_image *image, odise_features **features);
+ODISE_API size_t odise_features_maps(const odise_features *features);
+ODISE_API odise_status odise_features_map(const odise_features *features, size_t index, odise_map *map);
+/* NULL is allowed. */
+ODISE_API void odise_features_free(odise_features *features);
 
 /* Where the time went: wall seconds of each part, in the order they ran. Name and seconds may be NULL. */
 ODISE_API size_t odise_result_timings(const odise_result *result);

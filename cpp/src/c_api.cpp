@@ -11,6 +11,10 @@ struct odise_segmenter {
     std::unique_ptr<odise::Segmenter> made;
 };
 
+struct odise_features {
+    std::vector<odise::FeatureMap> maps;
+};
+
 struct odise_result {
     std::unique_ptr<odise::Result> made;
 };
@@ -92,6 +96,19 @@ std::vector<std::string> tasks_of(std::uint32_t tasks) {
     if ((tasks & ODISE_SEMANTIC) != 0) names.emplace_back("semantic");
     if ((tasks & ODISE_INSTANCE) != 0) names.emplace_back("instance");
     return names;
+}
+
+odise::Pixels pixels_of(const odise_image* image) {
+    require(image, "image");
+    odise_image picture{};
+    take(image, picture, "odise_image");
+    if (picture.format != ODISE_RGB && picture.format != ODISE_BGR) {
+        throw argument_error("there is no format " + std::to_string(picture.format), "formats: ODISE_RGB, ODISE_BGR");
+    }
+    return {picture.data,
+            {picture.height, picture.width},
+            picture.stride != 0 ? picture.stride : std::int64_t{3} * picture.width,
+            picture.format == ODISE_BGR};
 }
 
 void give_region(const odise::Result& result, const std::vector<odise::Region>& regions, std::size_t index,
@@ -200,14 +217,8 @@ odise_status odise_segment(odise_segmenter* segmenter, const odise_image* image,
     if (result != nullptr) *result = nullptr;
     return guarded([&] {
         require(segmenter, "segmenter");
-        require(image, "image");
         require(result, "place for the result");
-        odise_image picture{};
-        take(image, picture, "odise_image");
-        if (picture.format != ODISE_RGB && picture.format != ODISE_BGR) {
-            throw argument_error("there is no format " + std::to_string(picture.format),
-                                 "formats: ODISE_RGB, ODISE_BGR");
-        }
+        const odise::Pixels pixels = pixels_of(image);
         odise_request thresholds{};
         thresholds.overlap_threshold = thresholds.object_mask_threshold = -1;
         take(request, thresholds, "odise_request");
@@ -220,10 +231,6 @@ odise_status odise_segment(odise_segmenter* segmenter, const odise_image* image,
         }
         job.overlap_threshold = thresholds.overlap_threshold;
         job.object_mask_threshold = thresholds.object_mask_threshold;
-        const odise::Pixels pixels{picture.data,
-                                   {picture.height, picture.width},
-                                   picture.stride != 0 ? picture.stride : std::int64_t{3} * picture.width,
-                                   picture.format == ODISE_BGR};
         auto made = std::make_unique<odise_result>();
         made->made = segmenter->made->segment(pixels, job);
         *result = made.release();
@@ -288,6 +295,37 @@ odise_status odise_result_category(const odise_result* result, size_t index, odi
         give(made, category, "odise_category");
     });
 }
+
+odise_status odise_extract(odise_segmenter* segmenter, const odise_image* image, odise_features** features) {
+    if (features != nullptr) *features = nullptr;
+    return guarded([&] {
+        require(segmenter, "segmenter");
+        require(features, "place for the features");
+        auto made = std::make_unique<odise_features>();
+        made->maps = segmenter->made->features(pixels_of(image));
+        *features = made.release();
+    });
+}
+
+size_t odise_features_maps(const odise_features* features) { return features == nullptr ? 0 : features->maps.size(); }
+
+odise_status odise_features_map(const odise_features* features, size_t index, odise_map* map) {
+    return guarded([&] {
+        require(features, "features");
+        if (index >= features->maps.size()) throw argument_error("there is no map " + std::to_string(index));
+        const odise::FeatureMap& one = features->maps[index];
+        odise_map made{};
+        made.name = one.name.c_str();
+        made.data = one.values.data();
+        made.channels = static_cast<int32_t>(one.channels);
+        made.height = static_cast<int32_t>(one.height);
+        made.width = static_cast<int32_t>(one.width);
+        made.stride = static_cast<int32_t>(one.stride);
+        give(made, map, "odise_map");
+    });
+}
+
+void odise_features_free(odise_features* features) { delete features; }
 
 size_t odise_result_timings(const odise_result* result) {
     return result == nullptr ? 0 : result->made->timings.size();

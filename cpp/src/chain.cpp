@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "error.hpp"
 
@@ -53,12 +54,10 @@ Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_onc
 
 Arrays Chain::run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,
                   Timings& timings) {
-    std::vector<const Step*> steps;
+    const std::vector<const Step*> steps = needed(tasks, reads);
     std::map<std::string, std::size_t> last_use;
-    for (const Step& step : manifest_.pipeline) {
-        if (!step.serves(tasks)) continue;
-        for (const auto& [_, wiring] : step.inputs) last_use[wiring] = steps.size();
-        steps.push_back(&step);
+    for (std::size_t number = 0; number < steps.size(); ++number) {
+        for (const auto& [_, wiring] : steps[number]->inputs) last_use[wiring] = number;
     }
     for (const std::string& name : reads) last_use[name] = steps.size();
     for (std::size_t number = 0; number < steps.size(); ++number) {
@@ -84,6 +83,23 @@ Arrays Chain::run(const std::vector<std::string>& tasks, Arrays tensors, const s
         timings.emplace_back(step.stage, seconds.count());
     }
     return tensors;
+}
+
+std::vector<const Step*> Chain::needed(const std::vector<std::string>& tasks,
+                                       const std::vector<std::string>& reads) const {
+    std::set<std::string> wanted(reads.begin(), reads.end());
+    std::vector<const Step*> steps;
+    for (auto step = manifest_.pipeline.rbegin(); step != manifest_.pipeline.rend(); ++step) {
+        const auto& outputs = manifest_.stage(step->stage).spec.outputs;
+        const bool gives = std::any_of(outputs.begin(), outputs.end(), [&](const Tensor& tensor) {
+            return wanted.count(step->stage + "." + tensor.name) > 0;
+        });
+        if (!gives || !step->serves(tasks)) continue;
+        for (const auto& [_, wiring] : step->inputs) wanted.insert(wiring);
+        steps.push_back(&*step);
+    }
+    std::reverse(steps.begin(), steps.end());
+    return steps;
 }
 
 Arrays Chain::run_step(const Step& step, const Arrays& inputs) {

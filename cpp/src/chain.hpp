@@ -19,7 +19,7 @@ class Chain {
     // `windows_at_once`: the most windows per run of a step.
     Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once);
 
-    // Runs the steps of some tasks, and returns those of the tensors `reads` that they make.
+    // Runs the steps of some tasks that `reads` are made of, and returns those of them that these tasks make.
     // A tensor that no later step takes is freed at once. Throws BackendError.
     Arrays run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,
                Timings& timings);
@@ -29,6 +29,7 @@ class Chain {
     std::map<std::string, std::unique_ptr<Engine>> engines_;
     std::int64_t windows_at_once_;
 
+    std::vector<const Step*> needed(const std::vector<std::string>& tasks, const std::vector<std::string>& reads) const;
     Arrays run_step(const Step& step, const Arrays& inputs);
     std::int64_t per_run(const Step& step, const StageSpec& spec, const Sizes& sizes) const;
 };

@@ -19,6 +19,12 @@ Error not_finite(const std::string& stage, const std::string& tensor) {
                          "look at the bundle's parity (odise-trt inspect), or build it in fp32");
 }
 
+// A count that is no number itself tells the same.
+bool has_bad(const Arrays& arrays, const char* name, std::size_t i) {
+    const Array& counts = arrays.at(name);
+    return i >= counts.count() || !(counts.as<float>()[i] == 0);
+}
+
 // Row of assign.segments: segment (0: none), category, area, first and last row, first and last column.
 constexpr std::size_t columns_of_segments = 7;
 
@@ -129,15 +135,33 @@ const std::vector<std::string>& result_reads() {
     return names;
 }
 
-void check_finite(const Arrays& arrays) {
-    // A count that is no number itself tells the same.
-    const auto bad = [&](const char* name, std::size_t i) { return !(arrays.at(name).as<float>()[i] == 0); };
+void check_maps(const Arrays& arrays) {
     for (std::size_t i = 0; i < maps.size(); ++i) {
-        if (bad("stitch.maps_not_finite", i)) throw not_finite("features", maps[i]);
+        if (has_bad(arrays, "stitch.maps_not_finite", i)) throw not_finite("features", maps[i]);
     }
+}
+
+void check_finite(const Arrays& arrays) {
+    check_maps(arrays);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-        if (bad("classify.numbers_not_finite", i)) throw not_finite(numbers[i].first, numbers[i].second);
+        if (has_bad(arrays, "classify.numbers_not_finite", i)) throw not_finite(numbers[i].first, numbers[i].second);
     }
+}
+
+FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture) {
+    if (array.dtype != Dtype::float32) {
+        throw backend_error("feature maps of " + name_of(array.dtype) + " are not read", "build the bundle in fp32");
+    }
+    const std::int64_t stride = tensor.shape[2].divisor;
+    FeatureMap map{tensor.name, array.shape[1], (picture.height + stride - 1) / stride, (picture.width + stride - 1) / stride,
+                   stride, {}};
+    for (std::int64_t channel = 0; channel < map.channels; ++channel) {
+        for (std::int64_t y = 0; y < map.height; ++y) {
+            const float* row = array.as<float>() + (channel * array.shape[2] + y) * array.shape[3];
+            map.values.insert(map.values.end(), row, row + map.width);
+        }
+    }
+    return map;
 }
 
 void read_result(const Arrays& arrays, Result& result) {

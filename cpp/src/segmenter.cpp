@@ -95,11 +95,8 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
     result->size = pixels.size;
 
     const auto start = std::chrono::steady_clock::now();
-    const Size small = shortest_size(pixels.size, model.short_side, model.max_side);
-    const Array picture = resized(pixels, small);
-    const auto rounded_up = [&](std::int64_t side) { return (side + model.divisor - 1) / model.divisor * model.divisor; };
-    const PictureSize size{small, {rounded_up(small.height), rounded_up(small.width)}, pixels.size, model.window,
-                           model.clip_image_size};
+    const PictureSize size = sizes_of(pixels);
+    const Array picture = resized(pixels, size.picture);
 
     const std::lock_guard lock(mutex_);
     if (!table_) {
@@ -114,6 +111,35 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
     check_finite(made);
     read_result(made, *result);
     return result;
+}
+
+std::vector<FeatureMap> Segmenter::features(const Pixels& pixels) {
+    check_pixels(pixels);
+    const PictureSize size = sizes_of(pixels);
+    const Array picture = resized(pixels, size.picture);
+    const StageSpec& stitch = bundle_.manifest.stage("stitch").spec;
+    std::vector<std::string> reads = {"stitch.maps_not_finite"};
+    for (const Tensor& tensor : stitch.outputs) {
+        if (tensor.shape.size() == 4) reads.push_back("stitch." + tensor.name);
+    }
+    Timings timings;
+    const std::lock_guard lock(mutex_);
+    Arrays tensors = host_tensors(size, {});
+    tensors["picture.picture"] = picture;
+    const Arrays made = chain_->run({}, std::move(tensors), reads, timings);
+    check_maps(made);
+    std::vector<FeatureMap> maps;
+    for (const Tensor& tensor : stitch.outputs) {
+        if (tensor.shape.size() == 4) maps.push_back(map_of(tensor, made.at("stitch." + tensor.name), size.picture));
+    }
+    return maps;
+}
+
+PictureSize Segmenter::sizes_of(const Pixels& pixels) const {
+    const ModelSpec& model = bundle_.manifest.model;
+    const Size small = shortest_size(pixels.size, model.short_side, model.max_side);
+    const auto rounded_up = [&](std::int64_t side) { return (side + model.divisor - 1) / model.divisor * model.divisor; };
+    return {small, {rounded_up(small.height), rounded_up(small.width)}, pixels.size, model.window, model.clip_image_size};
 }
 
 Arrays Segmenter::host_tensors(const PictureSize& size, const Job& job) {

@@ -31,11 +31,14 @@ class Segmenter {
     void set_table(const std::string& path);
     void set_words(const std::vector<Category>& words);
     std::unique_ptr<Result> segment(const Pixels& pixels, const Job& job);
+    // The maps that the mask head takes. No vocabulary is needed.
+    std::vector<FeatureMap> features(const Pixels& pixels);
 
   private:
     explicit Segmenter(Bundle bundle) : bundle_(std::move(bundle)) {}
 
     void set(Table made);
+    PictureSize sizes_of(const Pixels& pixels) const;
     Arrays host_tensors(const PictureSize& size, const Job& job);
 
     std::mutex mutex_;

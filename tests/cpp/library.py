@@ -60,6 +60,18 @@ class Words(ctypes.Structure):
     )
 
 
+class Map(_Sized):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("name", ctypes.c_char_p),
+        ("data", ctypes.POINTER(ctypes.c_float)),
+        ("channels", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("stride", ctypes.c_int32),
+    )
+
+
 class Category(_Sized):
     _fields_ = (("size", ctypes.c_size_t), ("name", ctypes.c_char_p), ("isthing", ctypes.c_int32))
 
@@ -132,6 +144,10 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         (_P, ctypes.POINTER(Image), ctypes.c_uint32, ctypes.POINTER(Request), ctypes.POINTER(_P)),
     ),
     "odise_result_free": (None, (_P,)),
+    "odise_extract": (ctypes.c_int, (_P, ctypes.POINTER(Image), ctypes.POINTER(_P))),
+    "odise_features_maps": (ctypes.c_size_t, (_P,)),
+    "odise_features_map": (ctypes.c_int, (_P, ctypes.c_size_t, ctypes.POINTER(Map))),
+    "odise_features_free": (None, (_P,)),
     "odise_result_width": (ctypes.c_int32, (_P,)),
     "odise_result_height": (ctypes.c_int32, (_P,)),
     "odise_result_panoptic": (ctypes.POINTER(ctypes.c_int32), (_P,)),
@@ -203,6 +219,20 @@ class Segmenter:
             one.names = ctypes.cast(array, ctypes.POINTER(ctypes.c_char_p))
             one.count, one.isthing = len(names), isthing
         self.library.check(self.library.set_words(self.handle, given, len(given)))
+
+    def features(self, pixels: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
+        """Name -> map (C, h, w) and stride."""
+        height, width, _ = pixels.shape
+        image = Image(data=pixels.ctypes.data, width=width, height=height)
+        handle, found = _P(), {}
+        self.library.check(self.library.extract(self.handle, image, ctypes.byref(handle)))
+        for number in range(self.library.features_maps(handle)):
+            one = Map()
+            self.library.check(self.library.features_map(handle, number, ctypes.byref(one)))
+            shape = (one.channels, one.height, one.width)
+            found[one.name.decode()] = (np.ctypeslib.as_array(one.data, shape).copy(), one.stride)
+        self.library.features_free(handle)
+        return found
 
     def segment(self, pixels: np.ndarray, *tasks: str, bgr: bool = False, **thresholds: float) -> Result:
         """Segment a picture uint8 (H, W, 3), of any stride along its rows."""

@@ -9,8 +9,12 @@ struct Picture {
     int width = 0, height = 0;
     std::vector<std::uint8_t> rgb;  // 3 bytes for each pixel, row by row
 
-    const std::uint8_t* at(int x, int y) const { return &rgb[3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x))]; }
-    std::uint8_t* at(int x, int y) { return &rgb[3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x))]; }
+    const std::uint8_t* at(int x, int y) const {
+        return &rgb[3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x))];
+    }
+    std::uint8_t* at(int x, int y) {
+        return &rgb[3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x))];
+    }
 };
 
 // The format is that of the content. EXIF's orientation is not applied. Throws std::runtime_error.

@@ -54,7 +54,9 @@ struct Spot {
 };
 
 std::map<int, Spot> broadest(const std::vector<std::int32_t>& ids, int width, int height) {
-    const auto at = [&](int x, int y) { return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x); };
+    const auto at = [&](int x, int y) {
+        return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x);
+    };
     std::vector<int> distance(ids.size());
     const auto reach = [&](int x, int y, int dx, int dy) {
         const int nx = x + dx, ny = y + dy;
@@ -90,7 +92,8 @@ Picture enlarged(const Picture& photo, const std::int32_t* from, std::vector<std
         for (int x = 0; x < picture.width; ++x) {
             const int column = std::min(static_cast<int>((x + 0.5) / scale), photo.width - 1);
             std::copy_n(photo.at(column, row), 3, picture.at(x, y));
-            ids[place++] = from[static_cast<std::size_t>(row) * static_cast<std::size_t>(photo.width) + static_cast<std::size_t>(column)];
+            ids[place++] = from[static_cast<std::size_t>(row) * static_cast<std::size_t>(photo.width) +
+                                static_cast<std::size_t>(column)];
         }
     }
     return picture;
@@ -104,7 +107,8 @@ void blend(std::uint8_t* pixel, const Rgb& color, double opacity) {
 
 void draw_name(Picture& picture, const std::string& name, const Spot& spot, int scale, const Rgb& color) {
     constexpr Rgb white = {255, 255, 255};
-    const int margin = 2 * scale, width = text_width(name, scale) + 2 * margin, height = text_height(scale) + 2 * margin;
+    const int margin = 2 * scale, width = text_width(name, scale) + 2 * margin,
+              height = text_height(scale) + 2 * margin;
     if (width > picture.width || height > picture.height) return;
     const int left = std::clamp(spot.x - width / 2, 0, picture.width - width);
     const int top = std::clamp(spot.y - height / 2, 0, picture.height - height);
@@ -125,10 +129,13 @@ Picture draw_overlay(const Picture& photo, const odise::Result& result) {
     std::vector<Rgb> colors;
     std::map<int, int> shades;
     for (const auto& segment : segments) {
-        colors.push_back(color_of(segment.category_id, segment.isthing, segment.isthing ? shades[segment.category_id]++ : 0));
+        colors.push_back(
+            color_of(segment.category_id, segment.isthing, segment.isthing ? shades[segment.category_id]++ : 0));
     }
     const int scale = std::max(1, static_cast<int>(std::lround(std::max(picture.width, picture.height) / 450.0)));
-    const auto id_at = [&](int x, int y) { return ids[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(x)]; };
+    const auto id_at = [&](int x, int y) {
+        return ids[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(x)];
+    };
     for (int y = 0; y < picture.height; ++y) {
         for (int x = 0; x < picture.width; ++x) {
             const int id = id_at(x, y);
@@ -148,7 +155,8 @@ Picture draw_overlay(const Picture& photo, const odise::Result& result) {
     const auto spots = broadest(ids, picture.width, picture.height);
     for (std::size_t i = 0; i < segments.size(); ++i) {
         const auto spot = spots.find(segments[i].id);
-        if (spot != spots.end() && spot->second.distance > 3 * scale) draw_name(picture, segments[i].name, spot->second, scale, colors[i]);
+        if (spot != spots.end() && spot->second.distance > 3 * scale)
+            draw_name(picture, segments[i].name, spot->second, scale, colors[i]);
     }
     return picture;
 }

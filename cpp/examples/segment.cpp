@@ -32,10 +32,11 @@ void set_vocabulary(odise::Segmenter& segmenter, const std::string& text) {
 
 int run(int count, char** words) {
     if (count < 5 || count > 6) {
-        std::fputs("usage: odise_segment BUNDLE VOCABULARY IMAGE OVERLAY [ENGINE]\n"
-                   "  VOCABULARY is words (\"purse, handbag; table\"), or a file FILE.npz of:\n"
-                   "  odise-trt vocab WORDS --engines BUNDLE --table FILE.npz\n",
-                   stderr);
+        std::fputs(
+            "usage: odise_segment BUNDLE VOCABULARY IMAGE OVERLAY [ENGINE]\n"
+            "  VOCABULARY is words (\"purse, handbag; table\"), or a file FILE.npz of:\n"
+            "  odise-trt vocab WORDS --engines BUNDLE --table FILE.npz\n",
+            stderr);
         return 2;
     }
     odise::Options options;
@@ -48,13 +49,13 @@ int run(int count, char** words) {
     const odise::Result result = segmenter(odise::Image(photo.rgb.data(), photo.width, photo.height));
     const double first = seconds_since(start);
     for (const auto& segment : result.segments()) {
-        std::printf("%3d  %-16s %-5s  score %.3f  %7lld pixels  box %d, %d, %d x %d\n", segment.id, segment.name.c_str(),
-                    segment.isthing ? "thing" : "stuff", static_cast<double>(segment.score),
+        std::printf("%3d  %-16s %-5s  score %.3f  %7lld pixels  box %d, %d, %d x %d\n", segment.id,
+                    segment.name.c_str(), segment.isthing ? "thing" : "stuff", static_cast<double>(segment.score),
                     static_cast<long long>(segment.area), segment.x, segment.y, segment.width, segment.height);
     }
     write_picture(words[4], draw_overlay(photo, result));
-    std::printf("%s: %zu segments; opened in %.2f s, first map after %.2f s\n", words[4], result.segments().size(), opened,
-                first);
+    std::printf("%s: %zu segments; opened in %.2f s, first map after %.2f s\n", words[4], result.segments().size(),
+                opened, first);
     return 0;
 }
 

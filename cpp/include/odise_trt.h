@@ -31,7 +31,8 @@
  *
  * VERSIONS
  *     Structures begin with their size, which the caller sets. Fields are only ever added at their ends, and a
- *     library takes the shorter structures of older headers: a field that they lack has its default. Functions are never changed or removed while ODISE_ABI_VERSION stays the same.
+ *     library takes the shorter structures of older headers: a field that they lack has its default. Functions are
+ *     never changed or removed while ODISE_ABI_VERSION stays the same.
  */
 #ifndef ODISE_TRT_H
 #define ODISE_TRT_H
@@ -95,7 +96,7 @@ typedef struct odise_image {
     const uint8_t *data; /* the first pixel of the first row; 3 bytes for each pixel */
     int32_t width, height;
     int64_t stride; /* bytes from a row to the next, negative if the last row comes first. 0: 3 * width. */
-    odise_format format;
+    int32_t format; /* an odise_format */
 } odise_image;
 
 /* Thresholds of ODISE_PANOPTIC. Each is from 0 to 1, or negative for that of the model. */

@@ -22,7 +22,10 @@ namespace odise {
 class Exception : public std::runtime_error {
   public:
     explicit Exception(odise_status status)
-        : std::runtime_error(odise_last_error()), status_(status), message_(odise_last_message()), hint_(odise_last_hint()) {}
+        : std::runtime_error(odise_last_error()),
+          status_(status),
+          message_(odise_last_message()),
+          hint_(odise_last_hint()) {}
 
     odise_status status() const noexcept { return status_; }
     // "BundleError"
@@ -97,9 +100,13 @@ class Result {
     // (height, width) of categories. nullptr: the task was not asked for.
     const std::int32_t* semantic() const { return odise_result_semantic(made_.get()); }
     // (height, width), 1 inside of an object. nullptr: there is no such object.
-    const std::uint8_t* instance_mask(std::size_t index) const { return odise_result_instance_mask(made_.get(), index); }
+    const std::uint8_t* instance_mask(std::size_t index) const {
+        return odise_result_instance_mask(made_.get(), index);
+    }
     std::vector<Region> segments() const { return regions(odise_result_segments(made_.get()), odise_result_segment); }
-    std::vector<Region> instances() const { return regions(odise_result_instances(made_.get()), odise_result_instance); }
+    std::vector<Region> instances() const {
+        return regions(odise_result_instances(made_.get()), odise_result_instance);
+    }
 
     std::vector<Category> categories() const {
         std::vector<Category> found(odise_result_categories(made_.get()));
@@ -168,7 +175,9 @@ class Segmenter {
         check(odise_set_words(made_.get(), given.data(), given.size()));
     }
 
-    Result operator()(const Image& image, std::uint32_t tasks = ODISE_PANOPTIC) { return segment(image, tasks, nullptr); }
+    Result operator()(const Image& image, std::uint32_t tasks = ODISE_PANOPTIC) {
+        return segment(image, tasks, nullptr);
+    }
 
     Result operator()(const Image& image, std::uint32_t tasks, const Thresholds& thresholds) {
         const odise_request request = {sizeof(odise_request), thresholds.overlap, thresholds.object_mask};

@@ -35,7 +35,8 @@ struct Array {
     }
 
     std::size_t count() const {
-        return static_cast<std::size_t>(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()));
+        return static_cast<std::size_t>(
+            std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()));
     }
     std::size_t bytes() const { return count() * bytes_of(dtype); }
     unsigned char* data() const { return memory.get() + offset; }

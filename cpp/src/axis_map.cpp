@@ -13,8 +13,7 @@ AxisMap AxisMap::bilinear(std::int64_t size, std::int64_t out) {
         const float position = std::max(moved - 0.5F, 0.0F);
         const std::int64_t low = std::min(static_cast<std::int64_t>(position), size - 1);
         const std::int64_t high = std::min(low + 1, size - 1);
-        const double fraction =
-            std::clamp(static_cast<double>(position) - static_cast<double>(low), 0.0, 1.0);
+        const double fraction = std::clamp(static_cast<double>(position) - static_cast<double>(low), 0.0, 1.0);
         map.index.insert(map.index.end(), {low, high});
         map.weight.insert(map.weight.end(), {1.0 - fraction, fraction});
     }

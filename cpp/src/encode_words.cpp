@@ -64,7 +64,8 @@ Table Table::encode(const std::vector<Category>& words, const Bundle& bundle, Ba
     std::vector<std::string> texts;
     std::unordered_map<std::string, std::size_t> row;
     std::vector<std::size_t> clip_rows, rows;
-    for (auto [prompt, places] : {std::pair{&model.clip_prompt, &clip_rows}, std::pair{&model.category_prompt, &rows}}) {
+    for (auto [prompt, places] :
+         {std::pair{&model.clip_prompt, &clip_rows}, std::pair{&model.category_prompt, &rows}}) {
         for (const Category& category : table.categories) {
             for (const std::string& name : category.names) {
                 const std::string text = formatted(*prompt, name);
@@ -92,8 +93,9 @@ Table Table::encode(const std::vector<Category>& words, const Bundle& bundle, Ba
         for (const Tensor& tensor : entry.spec.outputs) {
             const auto all = whole.find(tensor.name);
             if (all == whole.end() || all->second.part(start, stop).shape != tensor.resolve(sizes)) {
-                throw backend_error("the text encoder gives " + tensor.name + " of another shape than the manifest says",
-                                    "build the bundle again");
+                throw backend_error(
+                    "the text encoder gives " + tensor.name + " of another shape than the manifest says",
+                    "build the bundle again");
             }
             outputs[tensor.name] = all->second.part(start, stop);
         }

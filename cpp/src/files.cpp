@@ -35,7 +35,7 @@ class Descriptor {
     }
 
     struct stat status() const {
-        struct stat found {};
+        struct stat found{};
         if (::fstat(number_, &found) != 0) throw ReadError{errno};
         return found;
     }
@@ -58,19 +58,27 @@ std::string reason(int error) {
 
 std::string hint_for(int error) {
     switch (error) {
-        case EACCES: return "check the permissions";
-        case EPERM: return "check the owner and the permissions";
-        case ENAMETOOLONG: return "use a shorter name";
-        case EMFILE: return "raise the limit of open files: ulimit -n";
-        case ENFILE: return "the machine has too many files open: close other programs";
-        case ENOMEM: return "there is not enough memory: close other programs, or do less at once";
-        default: return {};
+        case EACCES:
+            return "check the permissions";
+        case EPERM:
+            return "check the owner and the permissions";
+        case ENAMETOOLONG:
+            return "use a shorter name";
+        case EMFILE:
+            return "raise the limit of open files: ulimit -n";
+        case ENFILE:
+            return "the machine has too many files open: close other programs";
+        case ENOMEM:
+            return "there is not enough memory: close other programs, or do less at once";
+        default:
+            return {};
     }
 }
 
 Found kind_of(const std::string& path) {
-    if (path.find('\0') != std::string::npos) return {"not known", "not a name that a file can have: embedded null byte"};
-    struct stat found {};
+    if (path.find('\0') != std::string::npos)
+        return {"not known", "not a name that a file can have: embedded null byte"};
+    struct stat found{};
     if (::stat(path.c_str(), &found) != 0) {
         const int error = errno;
         if (error != ENOENT && error != ENOTDIR && error != ELOOP) return {"not known", reason(error)};
@@ -116,7 +124,7 @@ std::string expanded(const std::string& path) {
     const std::string user = path.substr(1, end - 1);
     const char* home = user.empty() ? std::getenv("HOME") : nullptr;
     std::vector<char> buffer(1 << 14);
-    struct passwd entry {}, *found = nullptr;
+    struct passwd entry{}, *found = nullptr;
     if (home == nullptr) {
         if (user.empty()) {
             ::getpwuid_r(::getuid(), &entry, buffer.data(), buffer.size(), &found);

@@ -262,11 +262,16 @@ const Json* Json::find(std::string_view key) const {
 std::string Json::repr() const {
     std::vector<std::string> parts;
     switch (kind) {
-        case Kind::null: return "None";
-        case Kind::boolean: return boolean ? "True" : "False";
-        case Kind::integer: return text;
-        case Kind::real: return odise::repr(real);
-        case Kind::text: return odise::repr(text);
+        case Kind::null:
+            return "None";
+        case Kind::boolean:
+            return boolean ? "True" : "False";
+        case Kind::integer:
+            return text;
+        case Kind::real:
+            return odise::repr(real);
+        case Kind::text:
+            return odise::repr(text);
         case Kind::list:
             for (const auto& one : list) parts.push_back(one.repr());
             return "[" + joined(parts) + "]";

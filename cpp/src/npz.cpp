@@ -156,7 +156,8 @@ Array Npz::array(const std::string& name) const {
     if (dtype == dtypes.end()) throw NpzError(name + " is " + repr(npy.descr) + ", which is not read");
     std::uint64_t bytes = bytes_of(dtype->second);
     for (const std::int64_t one : npy.shape) {
-        if (one > 0 && bytes > npy.numbers.size() / static_cast<std::uint64_t>(one)) throw NpzError(name + " is cut off");
+        if (one > 0 && bytes > npy.numbers.size() / static_cast<std::uint64_t>(one))
+            throw NpzError(name + " is cut off");
         bytes *= static_cast<std::uint64_t>(one);
     }
     if (bytes != npy.numbers.size()) throw NpzError(name + " is cut off");

@@ -97,8 +97,7 @@ std::string repr(double number) {
     const std::string text(buffer.data(), scientific.ptr);
     const int exponent = std::stoi(text.substr(text.find('e') + 1));
     if (exponent < -4 || exponent >= 16) return text;
-    const auto fixed =
-        std::to_chars(buffer.data(), buffer.data() + buffer.size(), number, std::chars_format::fixed);
+    const auto fixed = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number, std::chars_format::fixed);
     std::string plain(buffer.data(), fixed.ptr);
     return plain.find('.') == std::string::npos ? plain + ".0" : plain;
 }
@@ -153,8 +152,7 @@ std::string tuple_of(const std::vector<std::int64_t>& shape) {
 }
 
 std::string shell_word(const std::string& word) {
-    constexpr std::string_view safe =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+    constexpr std::string_view safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
     if (!word.empty() && word.find_first_not_of(safe) == std::string::npos) return word;
     std::string out = "'";
     for (const char character : word) out += character == '\'' ? "'\"'\"'" : std::string(1, character);

@@ -97,7 +97,8 @@ void read_instances(const Arrays& arrays, Result& result) {
         if (object.score < 0 || !result.table->categories.at(kind).isthing) continue;
         int top = 0, bottom = 0, left = 0, right = 0;
         std::int64_t same = 0;
-        const auto height = static_cast<std::size_t>(result.size.height), width = static_cast<std::size_t>(result.size.width);
+        const auto height = static_cast<std::size_t>(result.size.height),
+                   width = static_cast<std::size_t>(result.size.width);
         if (!extent(arrays.at("instances.instance_row_counts"), place, height, top, bottom, object.area) ||
             !extent(arrays.at("instances.instance_column_counts"), place, width, left, right, same)) {
             continue;
@@ -153,8 +154,12 @@ FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture)
         throw backend_error("feature maps of " + name_of(array.dtype) + " are not read", "build the bundle in fp32");
     }
     const std::int64_t stride = tensor.shape[2].divisor;
-    FeatureMap map{tensor.name, array.shape[1], (picture.height + stride - 1) / stride, (picture.width + stride - 1) / stride,
-                   stride, {}};
+    FeatureMap map{tensor.name,
+                   array.shape[1],
+                   (picture.height + stride - 1) / stride,
+                   (picture.width + stride - 1) / stride,
+                   stride,
+                   {}};
     for (std::int64_t channel = 0; channel < map.channels; ++channel) {
         for (std::int64_t y = 0; y < map.height; ++y) {
             const float* row = array.as<float>() + (channel * array.shape[2] + y) * array.shape[3];

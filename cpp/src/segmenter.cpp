@@ -20,7 +20,8 @@ constexpr std::int64_t pixels_at_once = 512 * 512;
 std::int64_t windows_per_run(const Manifest& manifest, int asked) {
     std::int64_t most = manifest.stage("captioner").spec.axis("windows").range.most;
     most = std::min(most, manifest.stage("features").spec.axis("windows").range.most);
-    const std::int64_t usual = std::max<std::int64_t>(1, pixels_at_once / (manifest.model.window * manifest.model.window));
+    const std::int64_t usual =
+        std::max<std::int64_t>(1, pixels_at_once / (manifest.model.window * manifest.model.window));
     return std::min(asked > 0 ? asked : usual, most);
 }
 
@@ -32,7 +33,8 @@ double share(const char* name, double asked, double usual) {
 
 void check_pixels(const Pixels& pixels) {
     const Size& size = pixels.size;
-    const std::string is = "the image has " + std::to_string(size.width) + " x " + std::to_string(size.height) + " pixels";
+    const std::string is =
+        "the image has " + std::to_string(size.width) + " x " + std::to_string(size.height) + " pixels";
     if (size.width < 1 || size.height < 1) throw image_error(is, "give a picture with at least one");
     if (size.width > most_side || size.height > most_side || size.width * size.height > most_pixels) {
         throw image_error(is + ", at most " + std::to_string(most_pixels) + " are segmented, and " +
@@ -62,8 +64,8 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
         throw bundle_error(bundle.folder + " cannot run here: it was built for " + built.name + ", not for " + engine,
                            "build it for " + engine + ", or leave the engine out");
     }
-    made->backend_ = open_backend(
-        engine, {bundle.manifest.precision, options.threads > 0 ? options.threads : available_threads()});
+    made->backend_ =
+        open_backend(engine, {bundle.manifest.precision, options.threads > 0 ? options.threads : available_threads()});
     if (const std::string mismatch = made->backend_->mismatch(built); !mismatch.empty()) {
         throw bundle_error(bundle.folder + " cannot run here: " + mismatch, bundle.rebuild_hint());
     }
@@ -90,7 +92,8 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
     const ModelSpec& model = bundle_.manifest.model;
     Job wanted = job;
     wanted.overlap_threshold = share("overlap_threshold", job.overlap_threshold, model.overlap_threshold);
-    wanted.object_mask_threshold = share("object_mask_threshold", job.object_mask_threshold, model.object_mask_threshold);
+    wanted.object_mask_threshold =
+        share("object_mask_threshold", job.object_mask_threshold, model.object_mask_threshold);
     auto result = std::make_unique<Result>();
     result->size = pixels.size;
 
@@ -138,8 +141,11 @@ std::vector<FeatureMap> Segmenter::features(const Pixels& pixels) {
 PictureSize Segmenter::sizes_of(const Pixels& pixels) const {
     const ModelSpec& model = bundle_.manifest.model;
     const Size small = shortest_size(pixels.size, model.short_side, model.max_side);
-    const auto rounded_up = [&](std::int64_t side) { return (side + model.divisor - 1) / model.divisor * model.divisor; };
-    return {small, {rounded_up(small.height), rounded_up(small.width)}, pixels.size, model.window, model.clip_image_size};
+    const auto rounded_up = [&](std::int64_t side) {
+        return (side + model.divisor - 1) / model.divisor * model.divisor;
+    };
+    return {
+        small, {rounded_up(small.height), rounded_up(small.width)}, pixels.size, model.window, model.clip_image_size};
 }
 
 Arrays Segmenter::host_tensors(const PictureSize& size, const Job& job) {

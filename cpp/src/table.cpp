@@ -55,8 +55,8 @@ std::vector<Category> categories_of(const Json& data) {
 
 void check_embeds(const Array& array, const std::string& name, std::int64_t rows, std::int64_t width) {
     if (array.dtype != Dtype::float32 || array.shape != Shape{rows, width}) {
-        throw MisfitError(name, "is " + name_of(array.dtype) + " of shape " + tuple_of(array.shape) + ", not float32 of " +
-                                    tuple_of({rows, width}));
+        throw MisfitError(name, "is " + name_of(array.dtype) + " of shape " + tuple_of(array.shape) +
+                                    ", not float32 of " + tuple_of({rows, width}));
     }
     const float* values = array.as<float>();
     if (!std::all_of(values, values + array.count(), [](float one) { return std::isfinite(one); })) {
@@ -80,7 +80,8 @@ Table Table::read(const std::string& given, const Bundle& bundle) {
         const Npz archive(content);
         const ModelSpec& model = bundle.manifest.model;
         if (archive.text("encoder") != bundle.encoder_identity()) {
-            throw vocabulary_error(path + " was made by another text encoder than that of " + bundle.folder, make_again);
+            throw vocabulary_error(path + " was made by another text encoder than that of " + bundle.folder,
+                                   make_again);
         }
         Table table;
         table.categories = categories_of(parse_json(archive.text("names")));

@@ -73,7 +73,8 @@ std::string clean(const std::string& text) {
         const char32_t code = codes[i];
         const auto other = [&](std::size_t j) { return j < codes.size() && codes[j] >= 0x80; };
         // A letter before a space can be the rest of a damaged one.
-        const bool alone = !other(i - 1) && !other(i + 1) && !(i + 1 < codes.size() && codes[i + 1] == ' ' && (code == 0xC2 || code == 0xC3));
+        const bool alone = !other(i - 1) && !other(i + 1) &&
+                           !(i + 1 < codes.size() && codes[i + 1] == ' ' && (code == 0xC2 || code == 0xC3));
         if (code == ' ' || code == '\t' || code == '\n') {
             if (!out.empty() && out.back() != ' ') out += ' ';
         } else if (code > ' ' && code < 0x7F && code != '&') {
@@ -89,7 +90,8 @@ std::string clean(const std::string& text) {
     return out;
 }
 
-Tokenizer::Tokenizer(const Bundle& bundle) : context_length_(static_cast<std::size_t>(bundle.manifest.model.context_length)) {
+Tokenizer::Tokenizer(const Bundle& bundle)
+    : context_length_(static_cast<std::size_t>(bundle.manifest.model.context_length)) {
     const std::string path = bundle.path(tokenizer_file);
     try {
         read(parse_json(read_file(path, most_bytes)));
@@ -126,8 +128,8 @@ void Tokenizer::read(const Json& data) {
 }
 
 Array Tokenizer::encode(const std::vector<std::string>& texts) const {
-    const Array rows =
-        Array::zeros(Dtype::int64, {static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(context_length_)});
+    const Array rows = Array::zeros(
+        Dtype::int64, {static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(context_length_)});
     for (std::size_t i = 0; i < texts.size(); ++i) {
         const std::string cleaned = clean(texts[i]);
         if (cleaned.find(start_token) != std::string::npos || cleaned.find(end_token) != std::string::npos) {
@@ -177,7 +179,8 @@ void Tokenizer::add_word(const std::string& word, std::vector<std::int64_t>& fou
     for (const std::string& part : parts) {
         const auto id = ids_.find(part);
         // Every byte is a token, alone and at the end of a word.
-        if (id == ids_.end()) throw bundle_error("the bundle's tokenizer.json lacks " + repr(part), "build the bundle again");
+        if (id == ids_.end())
+            throw bundle_error("the bundle's tokenizer.json lacks " + repr(part), "build the bundle again");
         found.push_back(id->second);
     }
 }

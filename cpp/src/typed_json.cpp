@@ -15,10 +15,17 @@ constexpr int deepest = 40;
 MisfitError wrong(const Placed& placed, const std::string& wanted) {
     std::string found;
     switch (placed.value.kind) {
-        case Json::Kind::mapping: found = "a mapping"; break;
-        case Json::Kind::list: found = "a list"; break;
-        case Json::Kind::null: found = "null"; break;
-        default: found = cut(placed.value.repr(), 80);
+        case Json::Kind::mapping:
+            found = "a mapping";
+            break;
+        case Json::Kind::list:
+            found = "a list";
+            break;
+        case Json::Kind::null:
+            found = "null";
+            break;
+        default:
+            found = cut(placed.value.repr(), 80);
     }
     return {placed.place, "must be " + wanted + ", it is " + found};
 }
@@ -32,7 +39,8 @@ bool is_shallow(const Json& value, int levels) {
 }
 
 MisfitError outside(const Placed& placed, std::int64_t least, std::int64_t most, const std::string& found) {
-    return {placed.place, "must be " + std::to_string(least) + " to " + std::to_string(most) + ", it is " + cut(found, 80)};
+    return {placed.place,
+            "must be " + std::to_string(least) + " to " + std::to_string(most) + ", it is " + cut(found, 80)};
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ struct PictureSize {
     std::int64_t mask_stride = 4;
 
     bool operator==(const PictureSize& other) const {
-        return picture == other.picture && padded == other.padded && output == other.output &&
-               window == other.window && clip_side == other.clip_side && mask_stride == other.mask_stride;
+        return picture == other.picture && padded == other.padded && output == other.output && window == other.window &&
+               clip_side == other.clip_side && mask_stride == other.mask_stride;
     }
 };
 

@@ -39,7 +39,8 @@ int run(const std::vector<std::string>& words) {
         std::cout << to.height << " " << to.width << "\n";
         std::cout.write(reinterpret_cast<const char*>(made.data()), static_cast<std::streamsize>(made.bytes()));
     } else if (what == "vectors") {
-        print(odise::picture_tensors({{number(1), number(2)}, {number(3), number(4)}, {number(5), number(6)}, number(7), number(8)}));
+        print(odise::picture_tensors(
+            {{number(1), number(2)}, {number(3), number(4)}, {number(5), number(6)}, number(7), number(8)}));
     } else if (what == "vocabulary") {
         const odise::Bundle bundle = odise::Bundle::open(words.at(1), false);
         const odise::ModelSpec& model = bundle.manifest.model;

@@ -48,7 +48,8 @@ void segment_some(odise::Segmenter& segmenter, const std::string& table, int cou
         }
         for (std::size_t k = 0; k < result.instances().size(); ++k) sum += result.instance_mask(k)[size - 1];
         if (sum == -1) std::puts("");
-        if (seed == 1 && (i + 1) % 10 == 0) std::printf("%d pictures, %.1f MiB\n", 2 * (i + 1), mebibytes()), std::fflush(stdout);
+        if (seed == 1 && (i + 1) % 10 == 0)
+            std::printf("%d pictures, %.1f MiB\n", 2 * (i + 1), mebibytes()), std::fflush(stdout);
     }
 }
 

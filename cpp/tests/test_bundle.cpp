@@ -14,8 +14,8 @@ void write(const std::string& name, const std::string& content) {
 }
 
 std::string entry(const std::string& name, const std::string& content) {
-    return "\"" + name + "\": {\"sha256\": \"" + odise::sha256_of(content) + "\", \"bytes\": " +
-           std::to_string(content.size()) + "}";
+    return "\"" + name + "\": {\"sha256\": \"" + odise::sha256_of(content) +
+           "\", \"bytes\": " + std::to_string(content.size()) + "}";
 }
 
 // A bundle of one stage. `head` and `shape` are put into the manifest as they are.
@@ -29,8 +29,8 @@ std::string manifest(const std::string& head = "\"format\": 1", const std::strin
         "axes": [{"name": "height", "minimum": 64, "typical": 64, "maximum": 128}], "profiles": []}, "file": "one.onnx",
         "files": ["one.onnx"], "onnx_sha256": "", "build_seconds": 1, "peak_memory_bytes": 1}],
         "pipeline": [{"stage": "one", "inputs": {"x": "picture.x"}}], "parity": [], "files": {)" +
-           entry("one.onnx", "graph") + ", " + entry("constants.npz", "numbers") + ", " + entry("tokenizer.json", "words") +
-           "}}";
+           entry("one.onnx", "graph") + ", " + entry("constants.npz", "numbers") + ", " +
+           entry("tokenizer.json", "words") + "}}";
 }
 
 std::string open(bool hashes = true) {
@@ -96,7 +96,8 @@ void changed_and_missing_files_are_named() {
     CHECK_EQUAL(open(false), "opened");
     write("one.onnx", "graph, longer");
     std::remove((folder + "/tokenizer.json").c_str());
-    CHECK_EQUAL(open(false), "B/one.onnx was changed after it was built\n  expected 5 bytes, found 13\nB/tokenizer.json is missing");
+    CHECK_EQUAL(open(false),
+                "B/one.onnx was changed after it was built\n  expected 5 bytes, found 13\nB/tokenizer.json is missing");
     write("one.onnx", "graph");
     write("tokenizer.json", "words");
 }
@@ -121,7 +122,8 @@ int main() {
     a_manifest_with_any_byte_changed_opens_or_is_refused();
     changed_and_missing_files_are_named();
     a_file_outside_of_the_bundle_is_refused();
-    for (const char* one : {"one.onnx", "constants.npz", "tokenizer.json", "manifest.json"}) std::remove((folder + "/" + one).c_str());
+    for (const char* one : {"one.onnx", "constants.npz", "tokenizer.json", "manifest.json"})
+        std::remove((folder + "/" + one).c_str());
     std::remove(folder.c_str());
     return failures > 0;
 }

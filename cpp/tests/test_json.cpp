@@ -6,7 +6,8 @@ using odise::Json;
 using odise::parse_json;
 
 static void values_are_read() {
-    const Json value = parse_json("\xEF\xBB\xBF {\"a\": [1, -2.5e3, true, null], \"b\": {\"c\": \"x\\u00e9\\n\\ud83d\\ude00\"}, \"a\": 7}");
+    const Json value = parse_json(
+        "\xEF\xBB\xBF {\"a\": [1, -2.5e3, true, null], \"b\": {\"c\": \"x\\u00e9\\n\\ud83d\\ude00\"}, \"a\": 7}");
     CHECK_EQUAL(value.find("a")->integer, 7);
     CHECK_EQUAL(value.find("b")->find("c")->text, "x\xC3\xA9\n\xF0\x9F\x98\x80");
     CHECK_EQUAL(parse_json("[1, -2.5e3, true, null, NaN, 1e999]").repr(), "[1, -2500.0, True, None, nan, inf]");

@@ -19,15 +19,16 @@ std::string npy(const std::string& header, const std::string& numbers) {
 std::string zip(const std::string& name, const std::string& content, std::uint64_t method = 0) {
     const std::string sizes = little(odise::crc32(content), 4) + little(content.size(), 4) + little(content.size(), 4) +
                               little(name.size(), 2) + little(0, 2);
-    const std::string local = std::string("PK\x03\x04") + little(20, 2) + little(0, 2) + little(method, 2) + little(0, 4) +
-                              sizes + name + content;
-    const std::string central = std::string("PK\x01\x02") + little(20, 4) + little(0, 2) + little(method, 2) + little(0, 4) +
-                                sizes + little(0, 2) + little(0, 8) + little(0, 4) + name;
+    const std::string local = std::string("PK\x03\x04") + little(20, 2) + little(0, 2) + little(method, 2) +
+                              little(0, 4) + sizes + name + content;
+    const std::string central = std::string("PK\x01\x02") + little(20, 4) + little(0, 2) + little(method, 2) +
+                                little(0, 4) + sizes + little(0, 2) + little(0, 8) + little(0, 4) + name;
     return local + central + std::string("PK\x05\x06") + little(0, 4) + little(1, 2) + little(1, 2) +
            little(central.size(), 4) + little(local.size(), 4) + little(0, 2);
 }
 
-const std::string good = npy("{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }\n", little(7, 4) + little(9, 4));
+const std::string good =
+    npy("{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }\n", little(7, 4) + little(9, 4));
 
 }  // namespace
 
@@ -59,7 +60,8 @@ int main() {
         const std::string one = zip("a.npy", npy(header, std::string(8, '\0')));
         return WORDS_OF(Npz(one).array("a"));
     };
-    CHECK_EQUAL(words("{'descr': '<i4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }"), "a is cut off");
+    CHECK_EQUAL(words("{'descr': '<i4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }"),
+                "a is cut off");
     CHECK_EQUAL(words("{'descr': '<i4', 'fortran_order': False, 'shape': (0, 3), }"), "a is cut off");
     CHECK_EQUAL(words("{'descr': '<i4', 'fortran_order': True, 'shape': (2,), }"), "an array is in Fortran order");
     CHECK_EQUAL(words("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }"), "a is '|O', which is not read");

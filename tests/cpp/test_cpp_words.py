@@ -26,7 +26,12 @@ REFUSED = "has characters that only Python prepares for CLIP"
 def texts(count: int) -> list[str]:
     """Texts of many kinds: words, marks, digits, 's and the like, letters of Latin-1 anywhere."""
     numbers = random.Random(11)
-    words = [*"cat Dog HOUSE it's we'LL don't 12 3d a b c x.y -- <b> </b> tree-house ...".split(), " ", "  ", "\t"]
+    words = [
+        *"cat Dog HOUSE it's we'LL don't 12 3d a b c x.y -- <b> </b> tree-house ...".split(),
+        " ",
+        "  ",
+        "\t",
+    ]
     kinds = (
         ASCII,
         [*string.ascii_letters, *" '"],
@@ -81,7 +86,9 @@ def test_the_names_of_all_presets_get_pythons_tokens(build: Path, bundle: Path) 
     assert len(refused) < len(names) / 1000, refused
 
 
-@pytest.mark.parametrize("text", ["Ã©", "fish &amp; chips", "“cat”", "日本", "a\u0301", "ﬁsh", "½", "Ã cat", "a\x07b"])
+@pytest.mark.parametrize(
+    "text", ["Ã©", "fish &amp; chips", "“cat”", "日本", "a\u0301", "ﬁsh", "½", "Ã cat", "a\x07b"]
+)
 def test_what_python_would_repair_is_refused(text: str, build: Path, bundle: Path) -> None:
     (found,) = said_by_cpp(build, bundle, [text])
     assert found.endswith(REFUSED)

@@ -37,10 +37,10 @@ std::int64_t grid(const Placed& placed) {
 }
 
 ModelSpec read_model(const Placed& placed) {
-    const Object object(placed, {"kind", "short_side", "max_side", "divisor", "window", "num_queries",
-                                 "mask_embed_dim", "clip_dim", "clip_image_size", "context_length",
-                                 "category_prompt", "clip_prompt", "train_labels", "alpha", "beta",
-                                 "object_mask_threshold", "overlap_threshold", "topk_per_image"});
+    const Object object(
+        placed, {"kind", "short_side", "max_side", "divisor", "window", "num_queries", "mask_embed_dim", "clip_dim",
+                 "clip_image_size", "context_length", "category_prompt", "clip_prompt", "train_labels", "alpha", "beta",
+                 "object_mask_threshold", "overlap_threshold", "topk_per_image"});
     const auto side = [&](const char* name) { return object[name].whole(1, 1 << 15); };
     const auto width = [&](const char* name) { return object[name].whole(1, 1 << 16); };
     ModelSpec model;
@@ -68,8 +68,8 @@ ModelSpec read_model(const Placed& placed) {
 }
 
 StageEntry read_stage(const Placed& placed) {
-    const Object object(placed, {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes",
-                                 "precision"});
+    const Object object(placed,
+                        {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes", "precision"});
     StageEntry entry;
     entry.spec = read_spec(object["spec"]);
     entry.file = object["file"].text();
@@ -100,16 +100,21 @@ std::string optional_text(const Placed& mapping, const char* key) {
 }
 
 BackendInfo read_backend(const Placed& placed) {
-    check_keys(placed, {{"name", a_text, true}, {"version", a_text}, {"compute_capability", texts}, {"gpu", a_text},
-                        {"driver", a_text}, {"os", a_text}, {"arithmetic", texts}});
+    check_keys(placed, {{"name", a_text, true},
+                        {"version", a_text},
+                        {"compute_capability", texts},
+                        {"gpu", a_text},
+                        {"driver", a_text},
+                        {"os", a_text},
+                        {"arithmetic", texts}});
     BackendInfo backend;
     backend.name = optional_text(placed, "name");
     backend.version = optional_text(placed, "version");
     backend.gpu = optional_text(placed, "gpu");
     backend.driver = optional_text(placed, "driver");
     backend.os = optional_text(placed, "os");
-    for (auto [key, list] : {std::pair{"compute_capability", &backend.compute_capability},
-                             std::pair{"arithmetic", &backend.arithmetic}}) {
+    for (auto [key, list] :
+         {std::pair{"compute_capability", &backend.compute_capability}, std::pair{"arithmetic", &backend.arithmetic}}) {
         if (const Json* value = placed.value.find(key)) *list = Placed{*value, key}.texts();
     }
     return backend;
@@ -124,8 +129,8 @@ void read_weights(const Placed& placed, Manifest& manifest) {
 }
 
 FileEntry read_file_entry(const Placed& placed) {
-    check_keys(placed, {{"sha256", a_text, true},
-                        {"bytes", [](const Placed& one) { one.whole(0, most_bytes); }, true}});
+    check_keys(placed,
+               {{"sha256", a_text, true}, {"bytes", [](const Placed& one) { one.whole(0, most_bytes); }, true}});
     return {optional_text(placed, "sha256"), static_cast<std::uint64_t>(placed.value.find("bytes")->integer)};
 }
 
@@ -211,9 +216,9 @@ const StageEntry& Manifest::stage(const std::string& name) const {
         if (entry.spec.name == name) return entry;
         have.push_back(entry.spec.name);
     }
-    throw bundle_error("the bundle has no stage " + repr(name) + " (it has: " +
-                           (have.empty() ? "none" : joined(have)) + ")",
-                       "build all stages");
+    throw bundle_error(
+        "the bundle has no stage " + repr(name) + " (it has: " + (have.empty() ? "none" : joined(have)) + ")",
+        "build all stages");
 }
 
 const FileEntry* Manifest::file(const std::string& name) const {
@@ -231,6 +236,11 @@ Manifest Manifest::read(const std::string& folder) {
     } catch (const ReadError& error) {
         throw no_bundle(folder, error.error);
     }
+    return parse(folder, content);
+}
+
+Manifest Manifest::parse(const std::string& folder, const std::string& content) {
+    const std::string path = inside(folder, "manifest.json");
     Json data;
     try {
         data = parse_json(content);

@@ -55,6 +55,8 @@ struct Manifest {
 
     // Reads folder/manifest.json. Throws BundleError, with the messages of Manifest.read.
     static Manifest read(const std::string& folder);
+    // The same for the content of the file.
+    static Manifest parse(const std::string& folder, const std::string& content);
 };
 
 }  // namespace odise

@@ -144,8 +144,8 @@ void check_inputs(const std::string& place, const Step& step, const StageSpec& s
     for (const auto& [output, back] : step.carried) {
         const Tensor *from = spec.output(output), *to = spec.input(back);
         if (from == nullptr || to == nullptr || !(from->shape == to->shape) || from->dtype != to->dtype) {
-            throw MisfitError(place, "carries " + cut(repr(output), 60) + " to " + cut(repr(back), 60) +
-                                         ", which is not the same");
+            throw MisfitError(
+                place, "carries " + cut(repr(output), 60) + " to " + cut(repr(back), 60) + ", which is not the same");
         }
         needed.erase(back);
     }
@@ -154,9 +154,11 @@ void check_inputs(const std::string& place, const Step& step, const StageSpec& s
         std::vector<std::string> differ;
         std::set_symmetric_difference(needed.begin(), needed.end(), wired.begin(), wired.end(),
                                       std::back_inserter(differ));
-        throw MisfitError(place, "and stage " + step.stage + " do not have the same inputs: " + cut(joined(differ), 120));
+        throw MisfitError(place,
+                          "and stage " + step.stage + " do not have the same inputs: " + cut(joined(differ), 120));
     }
-    for (const auto& [name, wiring] : step.inputs) {
+    for (const auto& input : step.inputs) {
+        const std::string &name = input.first, &wiring = input.second;
         const std::size_t point = wiring.find('.');
         const std::string source = wiring.substr(0, point);
         if (is_host(source)) continue;

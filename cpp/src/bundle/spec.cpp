@@ -9,22 +9,32 @@ namespace odise {
 
 std::string name_of(Dtype dtype) {
     switch (dtype) {
-        case Dtype::float32: return "float32";
-        case Dtype::float16: return "float16";
-        case Dtype::int64: return "int64";
-        case Dtype::int32: return "int32";
-        case Dtype::uint8: return "uint8";
+        case Dtype::float32:
+            return "float32";
+        case Dtype::float16:
+            return "float16";
+        case Dtype::int64:
+            return "int64";
+        case Dtype::int32:
+            return "int32";
+        case Dtype::uint8:
+            return "uint8";
     }
     return {};
 }
 
 std::size_t bytes_of(Dtype dtype) {
     switch (dtype) {
-        case Dtype::float32: return 4;
-        case Dtype::float16: return 2;
-        case Dtype::int64: return 8;
-        case Dtype::int32: return 4;
-        case Dtype::uint8: return 1;
+        case Dtype::float32:
+            return 4;
+        case Dtype::float16:
+            return 2;
+        case Dtype::int64:
+            return 8;
+        case Dtype::int32:
+            return 4;
+        case Dtype::uint8:
+            return 1;
     }
     return 0;
 }
@@ -68,8 +78,8 @@ const Axis& StageSpec::axis(const std::string& axis_name) const {
         if (one.name == axis_name) return one;
         have.push_back(one.name);
     }
-    throw bundle_error("stage " + name + " has no axis " + repr(axis_name) + " (it has: " +
-                           (have.empty() ? "none" : joined(have)) + ")",
+    throw bundle_error("stage " + name + " has no axis " + repr(axis_name) +
+                           " (it has: " + (have.empty() ? "none" : joined(have)) + ")",
                        "build the bundle again");
 }
 
@@ -95,8 +105,8 @@ void StageSpec::check() const {
         for (const Tensor& tensor : *tensors) {
             for (const Dimension& dimension : tensor.shape) {
                 if (!dimension.axis.empty() && !is_axis(dimension.axis)) {
-                    throw MisfitError(name, "has " + tensor.name + " with " + cut(repr(dimension.text()), 60) +
-                                                ", which is no axis");
+                    throw MisfitError(
+                        name, "has " + tensor.name + " with " + cut(repr(dimension.text()), 60) + ", which is no axis");
                 }
             }
         }

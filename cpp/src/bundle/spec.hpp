@@ -76,9 +76,9 @@ struct StageSpec {
 
 struct Step {
     std::string stage;
-    std::map<std::string, std::string> inputs;  // input -> "source.tensor"
-    std::vector<std::string> tasks;             // Empty: all.
-    std::string repeat;                         // "windows", "rows" or "".
+    std::map<std::string, std::string> inputs;   // input -> "source.tensor"
+    std::vector<std::string> tasks;              // Empty: all.
+    std::string repeat;                          // "windows", "rows" or "".
     std::map<std::string, std::string> carried;  // output -> input of the next run
 
     bool serves(const std::vector<std::string>& wanted) const;

@@ -18,11 +18,16 @@ constexpr std::uint64_t shrink_from = 32 << 20;
 
 ov::element::Type type_of(Dtype dtype) {
     switch (dtype) {
-        case Dtype::float32: return ov::element::f32;
-        case Dtype::float16: return ov::element::f16;
-        case Dtype::int64: return ov::element::i64;
-        case Dtype::int32: return ov::element::i32;
-        case Dtype::uint8: return ov::element::u8;
+        case Dtype::float32:
+            return ov::element::f32;
+        case Dtype::float16:
+            return ov::element::f16;
+        case Dtype::int64:
+            return ov::element::i64;
+        case Dtype::int32:
+            return ov::element::i32;
+        case Dtype::uint8:
+            return ov::element::u8;
     }
     return {};
 }
@@ -47,8 +52,8 @@ void check_declaration(const std::string& path, const char* side, const std::vec
     for (const auto& port : ports) {
         // A tensor can have several names: an output that passes an input on has both.
         const auto& names = port.get_names();
-        const auto known = std::find_if(tensors.begin(), tensors.end(),
-                                        [&](const Tensor& one) { return names.count(one.name) > 0; });
+        const auto known =
+            std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& one) { return names.count(one.name) > 0; });
         found[known == tensors.end() ? port.get_any_name() : known->name] = type_name(port.get_element_type());
     }
     if (found != declared) {
@@ -105,8 +110,9 @@ class OpenVinoEngine : public Engine {
         for (const Tensor& tensor : tensors) {
             Array array = arrays.at(tensor.name);
             if (!batch_.empty() && tensor.shape[0].axis == batch_) array = array.part(number, number + 1);
-            request_.set_tensor(tensor.name, ov::Tensor(type_of(tensor.dtype),
-                                                        ov::Shape(array.shape.begin(), array.shape.end()), array.data()));
+            request_.set_tensor(
+                tensor.name,
+                ov::Tensor(type_of(tensor.dtype), ov::Shape(array.shape.begin(), array.shape.end()), array.data()));
         }
     }
 

@@ -24,9 +24,8 @@ double quota(const std::string& path) {
 
 int available_threads() {
     cpu_set_t set;
-    int count = ::sched_getaffinity(0, sizeof set, &set) == 0
-                    ? CPU_COUNT(&set)
-                    : static_cast<int>(std::thread::hardware_concurrency());
+    int count = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                              : static_cast<int>(std::thread::hardware_concurrency());
     std::vector<std::string> folders = {""};
     std::ifstream own("/proc/self/cgroup");
     for (std::string line; std::getline(own, line);) {

@@ -67,7 +67,8 @@ std::string batch_axis(const StageSpec& spec) {
     for (const auto* tensors : {&spec.inputs, &spec.outputs}) {
         for (const Tensor& tensor : *tensors) {
             const auto is_first = [&](const Dimension& one) { return one.axis == first.axis; };
-            if (tensor.shape.size() > 1 && std::any_of(tensor.shape.begin() + 1, tensor.shape.end(), is_first)) return {};
+            if (tensor.shape.size() > 1 && std::any_of(tensor.shape.begin() + 1, tensor.shape.end(), is_first))
+                return {};
         }
     }
     return first.axis;

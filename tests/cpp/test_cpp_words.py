@@ -26,12 +26,8 @@ REFUSED = "has characters that only Python prepares for CLIP"
 def texts(count: int) -> list[str]:
     """Texts of many kinds: words, marks, digits, 's and the like, letters of Latin-1 anywhere."""
     numbers = random.Random(11)
-    words = [
-        *"cat Dog HOUSE it's we'LL don't 12 3d a b c x.y -- <b> </b> tree-house ...".split(),
-        " ",
-        "  ",
-        "\t",
-    ]
+    marks = ["it's", "we'LL", "don't", "12", "3d", "x.y", "--", "<b>", "</b>", "tree-house", "..."]
+    words = [*marks, "cat", "Dog", "HOUSE", "a", "b", "c", " ", "  ", "\t"]
     kinds = (
         ASCII,
         [*string.ascii_letters, *" '"],

@@ -49,6 +49,7 @@ struct Options {
     int threads = 0;
     bool verify_sizes_only = false;
     int max_windows = 0;
+    bool graphs_only = false;
 };
 
 // A picture of the caller. Pixels are neither copied nor freed.
@@ -157,6 +158,7 @@ class Segmenter {
         given.threads = options.threads;
         given.verify_sizes_only = options.verify_sizes_only ? 1 : 0;
         given.max_windows = options.max_windows;
+        given.graphs_only = options.graphs_only ? 1 : 0;
         odise_segmenter* opened = nullptr;
         check(odise_open(folder.c_str(), &given, &opened));
         made_.reset(opened);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <set>
 
+#include "engines/host_stages.hpp"
 #include "error.hpp"
 
 namespace odise {
@@ -32,7 +33,7 @@ std::int64_t largest(const StageSpec& spec, const std::string& axis, const Sizes
 
 }  // namespace
 
-Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once)
+Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once, bool graphs_only)
     : manifest_(bundle.manifest), windows_at_once_(windows_at_once) {
     if (manifest_.pipeline.empty()) {
         throw bundle_error("the bundle " + bundle.folder + " has no pipeline", bundle.rebuild_hint());
@@ -49,7 +50,11 @@ Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_onc
     }
     // The largest comes first: while it is opened it needs most, and then nothing else is there yet.
     std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-    for (const auto& [_, entry] : entries) engines_[entry->spec.name] = backend.open_stage(bundle, *entry);
+    for (const auto& [_, entry] : entries) {
+        auto& engine = engines_[entry->spec.name];
+        if (!graphs_only) engine = host_stage(entry->spec);
+        if (!engine) engine = backend.open_stage(bundle, *entry);
+    }
 }
 
 Arrays Chain::run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,

@@ -17,7 +17,8 @@ class Chain {
   public:
     // Loads the engines of the pipeline, the largest first. Throws BackendError, BundleError.
     // `windows_at_once`: the most windows per run of a step.
-    Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once);
+    // `graphs_only`: no stage is computed by this library itself.
+    Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once, bool graphs_only);
 
     // Runs the steps of some tasks that `reads` are made of, and returns those of them that these tasks make.
     // A tensor that no later step takes is freed at once. Throws BackendError.

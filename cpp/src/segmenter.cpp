@@ -70,7 +70,7 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
         throw bundle_error(bundle.folder + " cannot run here: " + mismatch, bundle.rebuild_hint());
     }
     made->chain_ =
-        std::make_unique<Chain>(bundle, *made->backend_, windows_per_run(bundle.manifest, options.max_windows));
+        std::make_unique<Chain>(bundle, *made->backend_, windows_per_run(bundle.manifest, options.max_windows), options.graphs_only);
     return made;
 }
 

@@ -17,6 +17,7 @@ struct OpenOptions {
     int threads = 0;     // 0: as many as the process may use.
     bool hashes = true;
     int max_windows = 0;  // 0: as many as are fast.
+    bool graphs_only = false;
 };
 
 struct Job {

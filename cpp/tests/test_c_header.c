@@ -15,7 +15,7 @@ static void check(int holds, const char *what) {
 int main(void) {
     odise_segmenter *segmenter = (odise_segmenter *)&failures;
     odise_result *result = NULL;
-    odise_options options = {sizeof options, "nothing", 0, 0, 0};
+    odise_options options = {sizeof options, "nothing", 0, 0, 0, 0};
     odise_region region = {sizeof region, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0};
 
     check(odise_abi_version() == ODISE_ABI_VERSION, "the header is that of the library");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from odise_trt import Segmenter
+from odise_trt.bundle.manifest import MANIFEST
 from tests.cpp.library import Library
 
 
@@ -51,14 +53,25 @@ def library(build: Path) -> Library:
 
 
 @pytest.fixture(scope="session")
-def bundle(request: pytest.FixtureRequest, root: Path) -> Path:
+def built(request: pytest.FixtureRequest, root: Path) -> Path:
     """A demo bundle with ONNX files. ODISE_BUNDLE names one that is there, and saves building it."""
     given = os.environ.get("ODISE_BUNDLE")
     return root / given if given else request.getfixturevalue("demo_bundle")
 
 
 @pytest.fixture(scope="session")
+def bundle(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files as a bundle for OpenVINO: both sides run the same engines."""
+    folder = tmp_path_factory.mktemp("engines") / "demo-openvino-fp32"
+    shutil.copytree(built, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["backend"] = {"name": "openvino"}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def segmenter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmenter]:
-    """Python's segmenter, with the backend that the bundle was built for."""
+    """Python's segmenter, on OpenVINO."""
     with Segmenter.open(bundle, cache=tmp_path_factory.mktemp("tables"), threads=1) as opened:
         yield opened

@@ -28,6 +28,7 @@ class Options(_Sized):
         ("threads", ctypes.c_int32),
         ("verify_sizes_only", ctypes.c_int32),
         ("max_windows", ctypes.c_int32),
+        ("graphs_only", ctypes.c_int32),
     )
 
 

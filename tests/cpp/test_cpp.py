@@ -33,7 +33,7 @@ TIES = 100
 
 @pytest.fixture(scope="module")
 def opened(library: Library, bundle: Path) -> Iterator[through_c.Segmenter]:
-    with library.open(bundle, engine="openvino") as segmenter:
+    with library.open(bundle) as segmenter:
         yield segmenter
 
 
@@ -95,6 +95,16 @@ PICTURES = {
 }
 
 
+@pytest.mark.parametrize("name", ["the photo", "a panorama", "scene 2"])
+def test_the_bundles_own_graphs_give_the_same(
+    name: str, library: Library, bundle: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    make, words = PICTURES[name]
+    with library.open(bundle, graphs_only=1, verify_sizes_only=1) as opened:
+        set_words(segmenter, opened, words, tmp_path)
+        compare(np.ascontiguousarray(make()), segmenter, opened)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_gives_pythons_results(
     name: str, segmenter: Segmenter, opened: through_c.Segmenter, tmp_path: Path
@@ -102,6 +112,22 @@ def test_a_picture_gives_pythons_results(
     make, words = PICTURES[name]
     set_words(segmenter, opened, words, tmp_path)
     compare(np.ascontiguousarray(make()), segmenter, opened)
+
+
+def test_openvino_runs_a_bundle_for_onnx_runtime_if_it_is_asked_to(
+    library: Library, built: Path, tmp_path: Path
+) -> None:
+    pixels = make_scene(1).image
+    with Segmenter.open(built, vocabulary=SCENE_VOCABULARY, cache=False, threads=1) as segmenter:
+        expected, name = segmenter(pixels), segmenter.bundle.manifest.backend["name"]
+        table = segmenter.save_table(tmp_path / "words.npz")
+    if name != "openvino":
+        with pytest.raises(OdiseError, match=f"built without '{name}'") as caught:
+            library.open(built)
+        assert "ask for the engine openvino" in caught.value.hint
+    with library.open(built, engine="openvino") as opened:
+        opened.set_table(table)
+        check_panoptic(opened.segment(pixels), expected)
 
 
 def test_thresholds_are_those_of_the_call(
@@ -198,8 +224,8 @@ def test_what_cannot_be_done_is_an_error_with_a_hint(
     squeezed = np.lib.stride_tricks.as_strided(pixels, pixels.shape, (10, 3, 1))
     assert words_of(opened.segment, squeezed)[1] == "the stride is 10, a row has 1800 bytes"
     assert words_of(library.open, bundle, engine="tensorrt")[0] == "BundleError"
-    assert words_of(library.open, bundle, engine="openvino", threads=-1)[0] == "ArgumentError"
-    with library.open(bundle, engine="openvino", verify_sizes_only=1) as other:
+    assert words_of(library.open, bundle, threads=-1)[0] == "ArgumentError"
+    with library.open(bundle, verify_sizes_only=1) as other:
         name, message, _ = words_of(other.segment, pixels)
         assert (name, message) == ("VocabularyError", "no vocabulary is set")
 
@@ -277,13 +303,14 @@ def test_memory_stays_where_it_is(opened: through_c.Segmenter, segmenter: Segmen
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    for _ in range(10):
-        opened.segment(pixels)
-    before = resident()
-    for _ in range(60):
-        opened.segment(pixels)
-    # One leaked map of ids has 64 KiB, one of features a megabyte.
-    assert resident() - before < 60 * 2**16
+    growth = []
+    for _ in range(5):
+        before = resident()
+        for _ in range(12):
+            opened.segment(pixels)
+        growth.append(resident() - before)
+    # A leak shows in every batch; what allocators keep shows in some. One map of ids has 64 KiB.
+    assert min(growth) < 12 * 2**16
 
 
 def test_the_examples_build_against_an_installed_library(

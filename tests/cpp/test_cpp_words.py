@@ -104,7 +104,7 @@ def test_words_give_the_segments_of_a_table(
     vocabulary = SCENE_VOCABULARY + Vocabulary.parse("purse, handbag; café").with_flags(None, "café")
     segmenter.vocabulary = vocabulary
     pixels = make_scene(2).image
-    with library.open(bundle, engine="openvino") as opened:
+    with library.open(bundle) as opened:
         opened.set_table(segmenter.save_table(tmp_path / "words.npz"))
         expected = opened.segment(pixels)
         opened.set_words([(category.names, category.isthing) for category in vocabulary])

@@ -50,6 +50,7 @@ odise_status odise_open(const char* folder, const odise_options* options, odise_
         wanted.threads = given.threads;
         wanted.hashes = given.verify_sizes_only == 0;
         wanted.max_windows = given.max_windows;
+        wanted.graphs_only = given.graphs_only != 0;
         auto made = std::make_unique<odise_segmenter>();
         made->made = odise::Segmenter::open(folder, wanted);
         *segmenter = made.release();

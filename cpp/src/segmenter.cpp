@@ -69,8 +69,8 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
     if (const std::string mismatch = made->backend_->mismatch(built); !mismatch.empty()) {
         throw bundle_error(bundle.folder + " cannot run here: " + mismatch, bundle.rebuild_hint());
     }
-    made->chain_ =
-        std::make_unique<Chain>(bundle, *made->backend_, windows_per_run(bundle.manifest, options.max_windows), options.graphs_only);
+    made->chain_ = std::make_unique<Chain>(bundle, *made->backend_,
+                                           windows_per_run(bundle.manifest, options.max_windows), options.graphs_only);
     return made;
 }
 

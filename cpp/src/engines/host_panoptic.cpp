@@ -55,7 +55,8 @@ class HostPanoptic : public Engine {
             for (std::int64_t left = 0; left < width; left += tile_width) {
                 const std::int64_t right = std::min(left + tile_width, width);
                 const Axis4 columns(inputs.at("column_index"), inputs.at("column_weight"), left, right);
-                const Tile tile{top, left, static_cast<std::size_t>(bottom - top), static_cast<std::size_t>(right - left)};
+                const Tile tile{top, left, static_cast<std::size_t>(bottom - top),
+                                static_cast<std::size_t>(right - left)};
                 fill(tile, rows, columns, masks, inputs.at("score").as<float>(), whole.as<std::int32_t>());
                 count(tile, width, outputs.at("code").data(), row_counts.as<float>(), column_counts.as<float>());
             }
@@ -128,13 +129,15 @@ class HostPanoptic : public Engine {
             const float* from[taps];
             for (std::size_t t = 0; t < taps; ++t) from[t] = mask + index[t] * width + columns.first;
             for (std::size_t x = 0; x < across; ++x) {
-                row_[x] = weight[0] * from[0][x] + weight[1] * from[1][x] + weight[2] * from[2][x] + weight[3] * from[3][x];
+                row_[x] =
+                    weight[0] * from[0][x] + weight[1] * from[1][x] + weight[2] * from[2][x] + weight[3] * from[3][x];
             }
             for (std::size_t x = 0; x < tile.columns; ++x) {
                 const std::int64_t* at = columns.index + x * taps;
                 const float* share = columns.weight + x * taps;
                 float sum = 0;
-                for (std::size_t t = 0; t < taps; ++t) sum += share[t] * row_[static_cast<std::size_t>(at[t] - columns.first)];
+                for (std::size_t t = 0; t < taps; ++t)
+                    sum += share[t] * row_[static_cast<std::size_t>(at[t] - columns.first)];
                 logits_[y * tile.columns + x] = sum;
             }
         }
@@ -151,7 +154,8 @@ class HostPanoptic : public Engine {
         }
     }
 
-    void count(const Tile& tile, std::int64_t width, std::uint8_t* code, float* row_counts, float* column_counts) const {
+    void count(const Tile& tile, std::int64_t width, std::uint8_t* code, float* row_counts,
+               float* column_counts) const {
         for (std::size_t y = 0; y < tile.rows; ++y) {
             const auto row = static_cast<std::size_t>(tile.top) + y;
             for (std::size_t x = 0; x < tile.columns; ++x) {
@@ -175,8 +179,8 @@ bool has(const std::vector<Tensor>& tensors, std::initializer_list<const char*> 
 
 std::unique_ptr<Engine> host_stage(const StageSpec& spec) {
     const bool known = spec.name == "panoptic" &&
-                       has(spec.inputs, {"pred_masks", "score", "row_index", "row_weight", "column_index", "column_weight",
-                                         "column_counts_so_far", "whole_so_far"}) &&
+                       has(spec.inputs, {"pred_masks", "score", "row_index", "row_weight", "column_index",
+                                         "column_weight", "column_counts_so_far", "whole_so_far"}) &&
                        has(spec.outputs, {"code", "row_counts", "column_counts", "whole"});
     return known ? std::make_unique<HostPanoptic>() : nullptr;
 }

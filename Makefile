@@ -11,7 +11,11 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=2147483648 MALLOC_TRIM_THRESHOLD_=85899345
 DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
-.PHONY: demo train-demo test test-fast test-slow lint format clean
+# Where libodise_trt is built, and the CMake package in OpenVINO's wheel (found without importing it).
+CPP := build/cpp
+OPENVINO := $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])'
+
+.PHONY: demo cpp train-demo test test-fast test-slow lint format clean
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +34,18 @@ demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn 
 	@echo "Now a photo. The demo model has seen drawn scenes only: it runs on photos, but its result is not useful there."
 	@echo "For photos, build the paper's model: odise-trt build --preset odise-label --weights FILE (docs/bundles.md)."
 	$(BIN)/odise-trt run assets/photo.jpg --engines $(DEMO) --vocab "$(VOCABULARY)"
+
+cpp: $(INSTALLED)  ## libodise_trt from C++: built, tested, and two pictures segmented; after `make demo`
+	@test -f $(DEMO)/manifest.json || { echo "$(DEMO) is not there: make demo"; exit 1; }
+	cmake -S cpp -B $(CPP) -DODISE_WERROR=ON -DOpenVINO_DIR="$$($(OPENVINO))/cmake"
+	cmake --build $(CPP) --parallel $(WORKERS)
+	ctest --test-dir $(CPP) --output-on-failure
+	ODISE_CPP=$(CPP) ODISE_BUNDLE=$(DEMO) $(BIN)/python -m pytest -q tests/cpp
+	$(BIN)/python -m reference.scenes --held-out --seed 8 --output outputs/scene.png
+	$(BIN)/odise-trt vocab scenes --engines $(DEMO) --table outputs/scene.cpp.npz
+	$(CPP)/examples/odise_segment $(DEMO) outputs/scene.cpp.npz outputs/scene.png outputs/scene.cpp.overlay.png openvino
+	$(BIN)/odise-trt vocab "$(VOCABULARY)" --engines $(DEMO) --table outputs/photo.cpp.npz
+	$(CPP)/examples/odise_segment $(DEMO) outputs/photo.cpp.npz assets/photo.jpg outputs/photo.cpp.overlay.png openvino
 
 train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE=1: a minute, a few steps of each part
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)

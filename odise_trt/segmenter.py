@@ -22,6 +22,7 @@ from .preprocess import ImageSource
 from .result import Result
 from .streaming import OpenStreams, Prepared, Reader, Stream, prepare, sources_of
 from .table_cache import from_home, vocabulary_folder
+from .table_file import write_table
 from .task import TASKS, Task
 from .text_table import TextTable, TextTables, encoder_identity
 from .tokenizer import Tokenizer
@@ -168,6 +169,17 @@ class Segmenter:
         self._require_open()
         self._streams.settle()
         self._table = self._tables.table(Vocabulary.of(vocabulary))
+
+    def save_table(self, path: str | os.PathLike[str]) -> Path:
+        """Write the vocabulary with its text embeddings to an .npz file, see `table_file.write_table`.
+
+        Programs that use libodise_trt (docs/cpp.md) read it.
+
+        Raises:
+            VocabularyError: no vocabulary is set.
+            OutputError: the name does not end with .npz, another file has it, or it cannot be written.
+        """
+        return write_table(path, self._required_table(), encoder_identity(self.bundle.manifest))
 
     def __call__(
         self,
@@ -360,20 +372,23 @@ class Segmenter:
         if place == "device" and wanted == ("instance",):
             raise ArgumentError("the task instance has masks and no ids", "leave ids out")
         self._require_open()
-        if self._table is None:
-            raise VocabularyError(
-                "no vocabulary is set",
-                'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
-            )
         job = Job(
             wanted,
-            self._table,
+            self._required_table(),
             _share("object_mask_threshold", object_mask_threshold, model.object_mask_threshold),
             _share("overlap_threshold", overlap_threshold, model.overlap_threshold),
             place,
         )
         self._chain.check(job)
         return job
+
+    def _required_table(self) -> TextTable:
+        if self._table is None:
+            raise VocabularyError(
+                "no vocabulary is set",
+                'say what to look for: segmenter.vocabulary = "purse, handbag; table"',
+            )
+        return self._table
 
     def _prepare(self, image: ImageSource) -> Prepared:
         model = self.bundle.manifest.model

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import console
 from .completion import vocabularies_like
+from .places import folder
 
 if TYPE_CHECKING:
     from ..vocabulary import Vocabulary
@@ -27,6 +29,18 @@ def vocab(
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON, which --vocab reads from a file.")
     ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the text embeddings to this .npz file, for programs in C++.",
+            parser=folder,
+            metavar="PATH",
+        ),
+    ] = None,
+    engines: Annotated[
+        Path | None,
+        typer.Option(help="With --table: the bundle that encodes the names.", parser=folder, metavar="PATH"),
+    ] = None,
 ) -> None:
     """Show the categories of a vocabulary: their numbers, names, and whether they are things or stuff.
 
@@ -38,11 +52,16 @@ def vocab(
     from ..vocabulary import Vocabulary
 
     if vocabulary is None:
-        if things is not None or stuff is not None or json:
-            raise typer.BadParameter("--things, --stuff and --json are for a vocabulary: name one")
+        if things is not None or stuff is not None or json or table is not None:
+            raise typer.BadParameter("--things, --stuff, --json and --table are for a vocabulary: name one")
         _show_presets()
         return
+    if (table is None) != (engines is None):
+        raise typer.BadParameter("--table and --engines belong together")
     parsed = Vocabulary.parse(vocabulary).with_flags(things, stuff)
+    if table is not None and engines is not None:
+        _write_table(table, engines, parsed)
+        return
     count = sum(parsed.isthing)
     summary = f"{len(parsed)} categories: {count} things, {len(parsed) - count} stuff"
     if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
@@ -58,6 +77,20 @@ def vocab(
         console.plain(console.output(), summary)
     else:
         typer.echo(f"# {summary}\n{parsed.to_text()}", nl=False)
+
+
+def _write_table(path: Path, engines: Path, vocabulary: Vocabulary) -> None:
+    from rich.markup import escape
+
+    from ..segmenter import Segmenter
+    from ..table_file import check_place
+
+    check_place(path)
+    with console.errors().status(f"opening {escape(console.shown(engines))}"):
+        segmenter = Segmenter.open(engines, vocabulary=vocabulary)
+    with segmenter:
+        segmenter.save_table(path)
+    console.plain(console.output(), f"{console.shown(path)}: {len(vocabulary)} categories")
 
 
 def _show_presets() -> None:

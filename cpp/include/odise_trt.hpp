@@ -1,0 +1,210 @@
+// odise_trt.hpp - the C interface of libodise_trt with exceptions, containers and destructors. It is only a header,
+// so it needs the same compiler as the program, and nothing of the compiler that built the library.
+//
+//     odise::Segmenter segmenter("engines/demo-openvino-fp32");
+//     segmenter.set_table("tools.npz");
+//     odise::Result result = segmenter(odise::Image(pixels, width, height));
+//     for (const odise::Region& segment : result.segments()) ...
+#ifndef ODISE_TRT_HPP
+#define ODISE_TRT_HPP
+
+#include <odise_trt.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace odise {
+
+// An error of the library: what() is what is wrong, and on a line of its own what to do.
+class Exception : public std::runtime_error {
+  public:
+    explicit Exception(odise_status status)
+        : std::runtime_error(odise_last_error()),
+          status_(status),
+          message_(odise_last_message()),
+          hint_(odise_last_hint()) {}
+
+    odise_status status() const noexcept { return status_; }
+    // "BundleError"
+    const char* name() const noexcept { return odise_status_name(status_); }
+    const std::string& message() const noexcept { return message_; }
+    // Empty: there is none.
+    const std::string& hint() const noexcept { return hint_; }
+
+  private:
+    odise_status status_;
+    std::string message_, hint_;
+};
+
+inline void check(odise_status status) {
+    if (status != ODISE_OK) throw Exception(status);
+}
+
+// How a bundle is opened, see odise_options.
+struct Options {
+    std::string engine;
+    int threads = 0;
+    bool verify_sizes_only = false;
+    int max_windows = 0;
+    bool graphs_only = false;
+};
+
+// A picture of the caller. Pixels are neither copied nor freed.
+struct Image {
+    Image(const std::uint8_t* pixels, int columns, int rows, std::int64_t row_bytes = 0, odise_format order = ODISE_RGB)
+        : data(pixels), width(columns), height(rows), stride(row_bytes), format(order) {}
+
+    const std::uint8_t* data;
+    int width, height;
+    std::int64_t stride;
+    odise_format format;
+};
+
+// Negative: the model's own threshold.
+struct Thresholds {
+    double overlap = -1, object_mask = -1;
+};
+
+// A segment, or an object.
+struct Region {
+    int id, category_id;
+    std::string name;
+    bool isthing;
+    float score;
+    std::int64_t area;
+    int x, y, width, height;
+};
+
+struct Category {
+    std::string name;
+    bool isthing;
+};
+
+// A category to look for: the name to show, then synonyms.
+struct Words {
+    std::vector<std::string> names;
+    bool isthing = true;
+};
+
+// What was found in a picture. Copies share it.
+class Result {
+  public:
+    explicit Result(odise_result* made) : made_(made, odise_result_free) {}
+
+    int width() const { return odise_result_width(made_.get()); }
+    int height() const { return odise_result_height(made_.get()); }
+    // (height, width) of ids, 0: no segment. nullptr: the task was not asked for.
+    const std::int32_t* panoptic() const { return odise_result_panoptic(made_.get()); }
+    // (height, width) of categories. nullptr: the task was not asked for.
+    const std::int32_t* semantic() const { return odise_result_semantic(made_.get()); }
+    // (height, width), 1 inside of an object. nullptr: there is no such object.
+    const std::uint8_t* instance_mask(std::size_t index) const {
+        return odise_result_instance_mask(made_.get(), index);
+    }
+    std::vector<Region> segments() const { return regions(odise_result_segments(made_.get()), odise_result_segment); }
+    std::vector<Region> instances() const {
+        return regions(odise_result_instances(made_.get()), odise_result_instance);
+    }
+
+    std::vector<Category> categories() const {
+        std::vector<Category> found(odise_result_categories(made_.get()));
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            odise_category category = {};
+            category.size = sizeof category;
+            check(odise_result_category(made_.get(), i, &category));
+            found[i] = {category.name, category.isthing != 0};
+        }
+        return found;
+    }
+
+    // Wall seconds of each part.
+    std::vector<std::pair<std::string, double>> timings() const {
+        std::vector<std::pair<std::string, double>> found(odise_result_timings(made_.get()));
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            const char* name = nullptr;
+            check(odise_result_timing(made_.get(), i, &name, &found[i].second));
+            found[i].first = name;
+        }
+        return found;
+    }
+
+  private:
+    std::shared_ptr<odise_result> made_;
+
+    template <typename Read>
+    std::vector<Region> regions(std::size_t count, Read read) const {
+        std::vector<Region> found;
+        for (std::size_t i = 0; i < count; ++i) {
+            odise_region one = {};
+            one.size = sizeof one;
+            check(read(made_.get(), i, &one));
+            found.push_back({one.id, one.category_id, one.name, one.isthing != 0, one.score, one.area, one.x, one.y,
+                             one.width, one.height});
+        }
+        return found;
+    }
+};
+
+// A bundle with its engines loaded. It can be moved. Threads: see odise_trt.h.
+class Segmenter {
+  public:
+    explicit Segmenter(const std::string& folder, const Options& options = {}) {
+        odise_options given = {};
+        given.size = sizeof given;
+        given.engine = options.engine.empty() ? nullptr : options.engine.c_str();
+        given.threads = options.threads;
+        given.verify_sizes_only = options.verify_sizes_only ? 1 : 0;
+        given.max_windows = options.max_windows;
+        given.graphs_only = options.graphs_only ? 1 : 0;
+        odise_segmenter* opened = nullptr;
+        check(odise_open(folder.c_str(), &given, &opened));
+        made_.reset(opened);
+    }
+
+    void set_table(const std::string& path) { check(odise_set_table(made_.get(), path.c_str())); }
+
+    void set_words(const std::vector<Words>& categories) {
+        std::vector<std::vector<const char*>> names;
+        std::vector<odise_words> given;
+        for (const Words& category : categories) {
+            names.emplace_back();
+            for (const std::string& name : category.names) names.back().push_back(name.c_str());
+            given.push_back({names.back().data(), names.back().size(), category.isthing ? 1 : 0});
+        }
+        check(odise_set_words(made_.get(), given.data(), given.size()));
+    }
+
+    Result operator()(const Image& image, std::uint32_t tasks = ODISE_PANOPTIC) {
+        return segment(image, tasks, nullptr);
+    }
+
+    Result operator()(const Image& image, std::uint32_t tasks, const Thresholds& thresholds) {
+        const odise_request request = {sizeof(odise_request), thresholds.overlap, thresholds.object_mask};
+        return segment(image, tasks, &request);
+    }
+
+  private:
+    struct Close {
+        void operator()(odise_segmenter* segmenter) const { odise_close(segmenter); }
+    };
+    std::unique_ptr<odise_segmenter, Close> made_;
+
+    Result segment(const Image& image, std::uint32_t tasks, const odise_request* request) {
+        odise_image given = {};
+        given.size = sizeof given;
+        given.data = image.data;
+        given.width = image.width, given.height = image.height;
+        given.stride = image.stride;
+        given.format = image.format;
+        odise_result* result = nullptr;
+        check(odise_segment(made_.get(), &given, tasks, request, &result));
+        return Result(result);
+    }
+};
+
+}  // namespace odise
+
+#endif

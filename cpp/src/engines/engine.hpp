@@ -1,0 +1,59 @@
+// The interface of a library that runs engines. A new one is a file and a line in registry.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../array.hpp"
+#include "../bundle/bundle.hpp"
+
+namespace odise {
+
+struct EngineOptions {
+    std::string precision;  // of the bundle
+    int threads;
+};
+
+// An opened stage.
+class Engine {
+  public:
+    Engine() = default;
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+    virtual ~Engine() = default;
+
+    // Runs the stage once. Inputs are as declared, outputs are allocated. Throws BackendError.
+    virtual void run(const Sizes& sizes, const Arrays& inputs, const Arrays& outputs) = 0;
+};
+
+// Opens stages. It must outlive them.
+class Backend {
+  public:
+    Backend() = default;
+    Backend(const Backend&) = delete;
+    Backend& operator=(const Backend&) = delete;
+    virtual ~Backend() = default;
+
+    // Why the engines cannot run here. Empty: they can.
+    virtual std::string mismatch(const BackendInfo& built) const = 0;
+    // Throws BackendError: the engine cannot be loaded, or is not what the manifest declares.
+    virtual std::unique_ptr<Engine> open_stage(const Bundle& bundle, const StageEntry& entry) = 0;
+};
+
+// The names of the engines that this library was built with.
+std::vector<std::string> engine_names();
+// Opens one. Throws BackendError if it was not built in, or does not start.
+std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options);
+
+// Threads that this process may use, in a container its share.
+int available_threads();
+// Whether the processor computes in bf16, from the flags that Linux reports.
+bool computes_bf16();
+
+// What a stage can be compiled for, see odise_trt/backends/fixed_sizes.py.
+Sizes held_axes(const StageSpec& spec);
+// Empty: there is no axis of independent results.
+std::string batch_axis(const StageSpec& spec);
+
+}  // namespace odise

@@ -1,0 +1,77 @@
+#include <algorithm>
+
+#include "../error.hpp"
+#include "../python_text.hpp"
+#include "engine.hpp"
+
+namespace odise {
+
+#ifdef ODISE_WITH_OPENVINO
+std::unique_ptr<Backend> open_openvino(const EngineOptions& options);
+#endif
+
+namespace {
+
+struct Entry {
+    const char* name;
+    std::unique_ptr<Backend> (*open)(const EngineOptions&);
+};
+
+// Never empty, whatever was built in.
+const std::vector<Entry>& entries() {
+    static const std::vector<Entry> all = {
+#ifdef ODISE_WITH_OPENVINO
+        {"openvino", open_openvino},
+#endif
+    };
+    return all;
+}
+
+}  // namespace
+
+std::vector<std::string> engine_names() {
+    std::vector<std::string> names;
+    for (const Entry& entry : entries()) names.emplace_back(entry.name);
+    return names;
+}
+
+std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options) {
+    for (const Entry& entry : entries()) {
+        if (entry.name == name) return entry.open(options);
+    }
+    const std::string have = engine_names().empty() ? "none" : joined(engine_names());
+    const bool reads_onnx = name == "onnxruntime" && have.find("openvino") != std::string::npos;
+    throw backend_error("this libodise_trt was built without " + repr(name) + " (it has: " + have + ")",
+                        reads_onnx ? "ask for the engine openvino: it runs the same ONNX files"
+                                   : "build it with that library, or build the bundle for one it has");
+}
+
+Sizes held_axes(const StageSpec& spec) {
+    Sizes held;
+    for (const Profile& profile : spec.profiles) {
+        for (const auto& [axis, range] : profile.ranges) {
+            // The first profile is for the usual size.
+            if (range.least == range.most) held.emplace(axis, range.least);
+        }
+    }
+    return held;
+}
+
+std::string batch_axis(const StageSpec& spec) {
+    if (spec.outputs.empty() || spec.outputs[0].shape.empty()) return {};
+    const Dimension& first = spec.outputs[0].shape[0];
+    if (first.axis.empty()) return {};
+    for (const Tensor& tensor : spec.outputs) {
+        if (tensor.shape.empty() || !(tensor.shape[0] == first)) return {};
+    }
+    for (const auto* tensors : {&spec.inputs, &spec.outputs}) {
+        for (const Tensor& tensor : *tensors) {
+            const auto is_first = [&](const Dimension& one) { return one.axis == first.axis; };
+            if (tensor.shape.size() > 1 && std::any_of(tensor.shape.begin() + 1, tensor.shape.end(), is_first))
+                return {};
+        }
+    }
+    return first.axis;
+}
+
+}  // namespace odise

@@ -1,0 +1,25 @@
+// Pillow's bilinear resize of 8-bit pixels, bit for bit, and the size that pictures are resized to.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "vectors.hpp"
+
+namespace odise {
+
+// Pixels of a caller: rows of 3 channels, `stride` bytes from one row to the next (negative: bottom up).
+struct Pixels {
+    const std::uint8_t* data;
+    Size size;
+    std::int64_t stride;
+    bool is_bgr;
+};
+
+// As odise_trt/preprocess.py: the shorter side becomes `short_side`, unless the longer would exceed `max_side`.
+Size shortest_size(const Size& size, std::int64_t short_side, std::int64_t max_side);
+
+// uint8 (height, width, 3) in RGB, by Pillow's bilinear filter, which averages when it shrinks.
+Array resized(const Pixels& pixels, const Size& to);
+
+}  // namespace odise

@@ -1,0 +1,49 @@
+// From what the steps of a picture made to results. See odise_trt/chains/read_back.py.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chain.hpp"
+#include "table.hpp"
+#include "vectors.hpp"
+
+namespace odise {
+
+struct Region {
+    int category_id;
+    float score;
+    std::int64_t area;
+    int x, y, width, height;
+    std::shared_ptr<std::vector<std::uint8_t>> mask;  // Of objects. Objects of one query share it.
+};
+
+struct Result {
+    Size size;
+    std::shared_ptr<const Table> table;
+    Array panoptic, semantic;  // Without memory: the task was not asked for.
+    std::vector<Region> segments, instances;
+    Timings timings;
+};
+
+// A feature map without the places of the padding.
+struct FeatureMap {
+    std::string name;
+    std::int64_t channels, height, width, stride;
+    std::vector<float> values;
+};
+
+// The tensors that a result is made of.
+const std::vector<std::string>& result_reads();
+
+// Throws BackendError if an engine gave numbers that are not finite. It names the first such engine.
+void check_finite(const Arrays& arrays);
+// The same for feature maps alone.
+void check_maps(const Arrays& arrays);
+// A map of the padded picture, cut to the picture. Throws BackendError if it is not float32.
+FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture);
+// Fills what the arrays have.
+void read_result(const Arrays& arrays, Result& result);
+
+}  // namespace odise

@@ -1,0 +1,77 @@
+"""The library that the tests of this folder drive: the one that `make cpp` built, or one of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from odise_trt import Segmenter
+from odise_trt.bundle.manifest import MANIFEST
+from tests.cpp.library import Library
+
+
+def openvino_cmake() -> Path | None:
+    """The CMake package in OpenVINO's wheel, found without importing it."""
+    found = importlib.util.find_spec("openvino")
+    if found is None or not found.submodule_search_locations:
+        return None
+    place = Path(found.submodule_search_locations[0]) / "cmake"
+    return place if place.is_dir() else None
+
+
+def run(*words: object, **options: object) -> None:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.fixture(scope="session")
+def build(pytestconfig: pytest.Config, root: Path) -> Path:
+    """A build of `cpp/`. The variable ODISE_CPP names one, as `make cpp` does."""
+    if given := os.environ.get("ODISE_CPP"):
+        return root / given
+    missing = [tool for tool in ("cmake", "c++", "cc") if shutil.which(tool) is None]
+    openvino = openvino_cmake()
+    if missing or openvino is None:
+        pytest.skip(f"the library cannot be built here: {', '.join(missing) or 'openvino'} is missing")
+    assert pytestconfig.cache is not None
+    place = pytestconfig.cache.mkdir("cpp")
+    run("cmake", "-S", root / "cpp", "-B", place, f"-DOpenVINO_DIR={openvino}", "-DODISE_WERROR=ON")
+    run("cmake", "--build", place, "--parallel", 2)
+    return place
+
+
+@pytest.fixture(scope="session")
+def library(build: Path) -> Library:
+    return Library(build / "libodise_trt.so")
+
+
+@pytest.fixture(scope="session")
+def built(request: pytest.FixtureRequest, root: Path) -> Path:
+    """A demo bundle with ONNX files. ODISE_BUNDLE names one that is there, and saves building it."""
+    given = os.environ.get("ODISE_BUNDLE")
+    return root / given if given else request.getfixturevalue("demo_bundle")
+
+
+@pytest.fixture(scope="session")
+def bundle(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files as a bundle for OpenVINO: both sides run the same engines."""
+    folder = tmp_path_factory.mktemp("engines") / "demo-openvino-fp32"
+    shutil.copytree(built, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["backend"] = {"name": "openvino"}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def segmenter(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmenter]:
+    """Python's segmenter, on OpenVINO."""
+    with Segmenter.open(bundle, cache=tmp_path_factory.mktemp("tables"), threads=1) as opened:
+        yield opened

@@ -25,7 +25,8 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 
 demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn scenes, and a photo
 	$(BIN)/python export/build_engines.py --preset demo --backend onnxruntime --backend tensorrt_rtx --jobs 2
-	$(BIN)/odise-trt eval --engines $(DEMO) --dataset scenes --limit 3 --picture outputs/scenes.png
+	rm -rf outputs/demo-eval  # predictions of an older bundle
+	$(BIN)/odise-trt eval --engines $(DEMO) --dataset scenes --limit 3 --output outputs/demo-eval --picture outputs/scenes.png
 	@echo "outputs/scenes.png shows the first three held-out scenes: image, truth, prediction and PQ."
 	$(BIN)/python -m reference.scenes --held-out --seed 8 --output outputs/scene.png
 	$(BIN)/odise-trt run outputs/scene.png --engines $(DEMO) --vocab scenes

@@ -152,13 +152,16 @@ std::string rebuild_command(const Bundle& bundle, const std::vector<std::string>
     if (!manifest.weights_source.empty()) options.emplace_back("weights", manifest.weights_source);
     for (const std::string& stage : stages) options.emplace_back("stage", stage);
     for (const StageEntry& entry : manifest.stages) {
-        if (stages.empty() && entry.spec.name == "raw_features") options.emplace_back("with", "raw_features");
+        const bool optional = entry.spec.name == "raw_features" || entry.spec.name == "resize";
+        if (stages.empty() && optional) options.emplace_back("with", entry.spec.name);
     }
-    std::map<std::string, std::string> usual = {{"opset", "21"}};
+    std::map<std::string, std::string> usual = {{"opset", "21"}, {"max-windows", ""}};
     for (const char* known : {"onnxruntime", "tensorrt", "tensorrt_rtx"}) {
         if (backend.name == known) usual["sampling"] = "gather";
     }
-    if (backend.name == "openvino") usual["sampling"] = "grid_sample";
+    for (const char* known : {"openvino", "onnxruntime_cuda"}) {
+        if (backend.name == known) usual["sampling"] = "grid_sample";
+    }
     for (const auto& [name, value] : manifest.tools) {
         const auto known = usual.find(name);
         // Stages of different builds give "21 and 22". The manifest does not say which belongs to which.

@@ -68,8 +68,8 @@ ModelSpec read_model(const Placed& placed) {
 }
 
 StageEntry read_stage(const Placed& placed) {
-    const Object object(placed,
-                        {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes", "precision"});
+    const Object object(placed, {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes",
+                                 "precision", "key"});
     StageEntry entry;
     entry.spec = read_spec(object["spec"]);
     entry.file = object["file"].text();
@@ -80,6 +80,7 @@ StageEntry read_stage(const Placed& placed) {
     if (object.has("precision") && !object["precision"].is_null()) {
         entry.precision = object["precision"].one_of({"fp32", "fp16", "bf16"});
     }
+    if (object.has("key") && !object["key"].is_null()) object["key"].text();
     return entry;
 }
 

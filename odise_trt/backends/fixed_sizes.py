@@ -8,13 +8,16 @@ from ..stage_spec import StageSpec, Tensor, split_dimension
 
 
 def held_axes(spec: StageSpec) -> dict[str, int]:
-    """Return the axes that a profile of the stage holds at one size, with that size."""
-    return {
-        axis: least
-        for profile in spec.profiles
-        for axis, (least, _, most) in profile.ranges.items()
-        if least == most
-    }
+    """Return the axes that a profile of the stage holds at one size, with that size.
+
+    If several do, the first profile counts: it is the usual one.
+    """
+    found: dict[str, int] = {}
+    for profile in spec.profiles:
+        for axis, (least, _, most) in profile.ranges.items():
+            if least == most:
+                found.setdefault(axis, least)
+    return found
 
 
 def batch_axis(spec: StageSpec) -> str | None:

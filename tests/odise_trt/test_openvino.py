@@ -219,6 +219,8 @@ def test_axes_that_a_profile_holds_are_told_from_others(bundle: Bundle) -> None:
     stage = bundle.manifest.stage
     assert held_axes(replace(stage("features").spec, profiles=(HELD,))) == {"side": 512}
     assert held_axes(stage("text_encoder").spec) == {}
+    small = Profile("small", {"windows": (1, 4, 10), "side": (64, 64, 64)})
+    assert held_axes(replace(stage("features").spec, profiles=(HELD, small))) == {"side": 512}
 
 
 def test_a_batch_is_the_first_axis_of_all_outputs_and_occurs_nowhere_else(bundle: Bundle) -> None:

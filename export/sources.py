@@ -51,6 +51,7 @@ _DECIDES_NOTHING = frozenset(
         "finish_cli",
         "fit",
         "forecast",
+        "gpu_targets",
         "machine_memory",
         "measure",
         "completion",

@@ -73,7 +73,7 @@ def recheck(
     reporter.note(f"all {len(manifest.files)} files are as built")
     if not parity:
         return ()
-    source = _source(bundle, weights)
+    source = weights_of(bundle, weights)
     with closing(open_backend(str(manifest.backend["name"]), precision=manifest.precision)) as backend:
         if (why := backend.mismatch(manifest.backend)) is not None:
             raise BackendError(
@@ -94,7 +94,7 @@ def recheck(
     return tuple(rows)
 
 
-def _source(bundle: Bundle, weights: str | None) -> str:
+def weights_of(bundle: Bundle, weights: str | None) -> str:
     """Return where the weights of a bundle are, after a look at their hash."""
     built_from = bundle.manifest.weights
     source = str(built_from.get("source")) if weights is None else weights

@@ -77,36 +77,25 @@ def _show(console: Console, found: LayerErrors, count: int) -> None:
     from .nodes import entering, steepest
 
     console.print(parity_table(found.rows))
+    limit = f"{found.tolerance:.0e}"
     broken = entering(found.nodes, found.tolerance)
     if broken:
-        plain(console, f"{len(broken)} nodes are beyond {found.tolerance:.0e}, and their inputs are not:")
-        console.print(_table(broken[:count]))
-        path = broken[0].module or "the module"
-        plain(console, f"name it in the stage's `float32` to keep its weights float32: {path!r}")
+        plain(console, f"{len(broken)} nodes are beyond {limit}, and their inputs are not:")
     else:
-        plain(
-            console,
-            f"no node is beyond {found.tolerance:.0e}; the largest steps of {len(found.nodes)} nodes:",
-        )
-        console.print(_table(steepest(found.nodes, count)))
+        plain(console, f"no node is beyond {limit}; the largest steps of {len(found.nodes)} nodes:")
+    for line in _lines(broken[:count] or steepest(found.nodes, count)):
+        plain(console, line)
+    if broken:
+        path = broken[0].module or "the module"
+        plain(console, f"name it in the stage's `float32` to keep its weights float32: {path}")
 
 
-def _table(nodes: Sequence[NodeError]) -> object:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("layer", overflow="fold")
-    table.add_column("operator", no_wrap=True)
-    for heading in ("inputs", "output", "largest", "not finite"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for node in nodes:
-        table.add_row(
-            escape(node.module),
-            escape(node.operator),
-            f"{node.given:.1e}",
-            f"{node.found:.1e}",
-            f"{node.largest:.3g}",
-            str(node.not_finite or ""),
-        )
-    return table
+def _lines(nodes: Sequence[NodeError]) -> list[str]:
+    """Return a line per node. The path comes last: it is as long as it is, and can be copied."""
+    wide = max((len(node.operator) for node in nodes), default=0)
+    head = f"{'inputs':>8} {'output':>8} {'largest':>9} {'not finite':>10}  {'operator':<{wide}}  layer"
+    return [head] + [
+        f"{node.given:8.1e} {node.found:8.1e} {node.largest:9.3g} {node.not_finite or '':>10}"
+        f"  {node.operator:<{wide}}  {node.module}"
+        for node in nodes
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 
 from export.debugging.nodes import NodeError, entering, steepest
 from export.debugging.precision import LayerErrors, layer_errors
+from export.debugging.sources import find
 from export.stages import StageWrapper
-from odise_trt.errors import ExportError
+from odise_trt.errors import BundleError, ExportError
+from tests.door import call, verb
 from tests.export.tiny_stages import rows_to_rows, stage_of
 
 MODEL: Any = SimpleNamespace(preset=None)
@@ -60,7 +64,7 @@ def test_layers_before_it_are_exact_and_those_after_it_are_not_blamed(overflowin
     before = [error for error in overflowing.nodes if error.module == "block.first"]
     assert before != []
     assert all(0 < error.found < 1e-3 for error in before)
-    assert [error.operator for error in overflowing.nodes if error.given == math.inf] == ["Relu"]
+    assert [error.operator for error in overflowing.nodes if error.given == math.inf] == ["Relu", "Gemm"]
 
 
 def test_weights_have_their_float32_numbers_in_the_float32_graph(overflowing: LayerErrors) -> None:
@@ -92,3 +96,36 @@ def test_a_stage_that_stays_in_float32_is_refused() -> None:
     type(kept).fp16 = False
     with pytest.raises(ExportError, match="computes in fp32 in an fp16 build"):
         layer_errors(kept, MODEL)
+
+
+def test_the_verb_prints_the_layer_and_what_to_do(
+    overflowing: LayerErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.debugging.sources.find", lambda *options: overflowing)
+    done = call(verb("export.debugging.cli:app"), "precision", "rows")
+    assert done.status == 0
+    (line,) = (line for line in done.stdout.splitlines() if line.endswith("  block.second"))
+    given, found, largest, not_finite, operator, _ = line.split()
+    assert (found, operator) == ("inf", "Gemm")
+    assert float(given) < 1e-3
+    assert float(largest) > 65_504
+    assert int(not_finite) > 0
+    assert done.stdout.splitlines()[-1].endswith("keep its weights float32: block.second")
+
+
+def test_the_verb_prints_every_node_for_scripts(
+    overflowing: LayerErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.debugging.sources.find", lambda *options: overflowing)
+    done = call(verb("export.debugging.cli:app"), "precision", "rows", "--json")
+    nodes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [node["module"] for node in nodes] == [node.module for node in overflowing.nodes]
+
+
+def test_a_stage_or_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"'feature'.*\n.*did you mean features\?"):
+        find("feature", None, None, None)
+    with pytest.raises(ExportError, match="preset odise-label needs --weights"):
+        find("features", "odise-label", None, None)
+    with pytest.raises(BundleError):
+        find("features", None, None, tmp_path)

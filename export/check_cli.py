@@ -47,7 +47,6 @@ def check(
         from .console import ConsoleReporter, parity_table
         from .json_lines import JsonReporter
         from .parity import require
-        from .parity_report import write_report
         from .recheck import recheck
         from .verdict import command_line, verdict
     command, events = command_line(), JsonReporter(typer.echo)
@@ -67,11 +66,10 @@ def check(
                 stages=tuple(stage or ()),
                 parity_limits=None if parity_windows is None else {"windows": parity_windows},
                 parity=parity,
+                report=None if report is None else Path(expanded(report)),
             )
         if json:
             events.compared(rows)
         elif rows:
             console.print(parity_table(rows))
-        if report is not None:
-            write_report(report, rows, f"{folder} on this machine")
         require(rows, "the files are as built: do not use this bundle here; build it again on this machine")

@@ -21,8 +21,8 @@ from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
-from .parity_report import write_report
 from .plan import Request
+from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
 from .workers import run_in_workers
 
@@ -61,6 +61,7 @@ class CheckedExport:
         task: what was exported.
         rows: every comparison.
         seconds, peak_bytes: time and memory of export and comparison.
+        exhibits: what its outputs look like.
     """
 
     spec: StageSpec
@@ -70,6 +71,7 @@ class CheckedExport:
     rows: tuple[Parity, ...]
     seconds: float
     peak_bytes: int
+    exhibits: tuple[Exhibit, ...] = ()
 
     @property
     def worst(self) -> Parity:
@@ -105,6 +107,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     place = work / "-".join(parts) / name
     stage, spec = wrapper(model).eval(), wrapper.spec(model.preset, precision, request.max_windows)
     rows: list[Parity] = []
+    exhibits = Exhibits()
     with _enough_memory(name), Measure() as measure:
         # The graph takes any number of windows. Only comparisons and profiles are limited.
         whole = wrapper.spec(model.preset, precision)
@@ -114,14 +117,17 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
         with runner(graph, spec, precision, task.backend) as run:
             for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
                 cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
-                rows += check_onnx(run, spec, cases, precision, task.backend or ONNX)
+                rows += check_onnx(run, spec, cases, precision, task.backend or ONNX, exhibits.look)
     try:
         require(rows)
     except ParityError as error:
         report = request.output / f"{request.preset}-{task.precision}-{name}.parity.html"
-        write_report(report, rows, f"{request.preset}, {name}, {task.precision} (not installed)")
+        title = f"{request.preset}, {name}, {task.precision} (not installed)"
+        write_report(report, rows, title, exhibits.all())
         raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
-    return CheckedExport(spec, precision, task, graph, tuple(rows), measure.seconds, measure.peak_bytes)
+    return CheckedExport(
+        spec, precision, task, graph, tuple(rows), measure.seconds, measure.peak_bytes, exhibits.all()
+    )
 
 
 def _short_of_memory(error: BaseException | None) -> bool:

@@ -99,6 +99,10 @@ def build(
         list[str] | None,
         typer.Option(help=f"GPU to build for ahead of time, like 8.9 ({_BUILD_AHEAD} only). Default: any."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help=f"GPUs to build a bundle for each, like sm86,sm89,sm120 ({_BUILD_AHEAD} only)."),
+    ] = None,
     parity_windows: Annotated[
         int | None, typer.Option(min=1, help="Most windows in a parity check, where memory is short.")
     ] = None,
@@ -148,6 +152,7 @@ def build(
         from .build import build as build_bundles
         from .console import ConsoleReporter, show
         from .exclusive import clear_held
+        from .gpu_targets import capabilities_of
         from .json_lines import JsonReporter
         from .plan import Request
         from .verdict import command_line, verdict
@@ -162,6 +167,7 @@ def build(
         sampling=None if sampling is None else _LOWERINGS[sampling],
         opset=opset,
         compute_capabilities=tuple(compute_capability or ()),
+        targets=capabilities_of(target or ()),
         parity_limits=None if parity_windows is None else {"windows": parity_windows},
         jobs=jobs,
         force=force,

@@ -44,15 +44,24 @@ def check(request: Request) -> Preset:
                 raise ExportError(
                     f"--onnx-only does nothing for {entry.name}: its bundles have graphs only", "leave it out"
                 )
-        if request.compute_capabilities:
+        if request.compute_capabilities or request.targets:
+            option = "--target" if request.targets else "--compute-capability"
             raise ExportError(
-                "--onnx-only builds no engines, for no --compute-capability", "give that to odise-trt finish"
+                f"--onnx-only builds no engines, for no {option}",
+                "give --compute-capability to odise-trt finish",
             )
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",
             f"leave it out, or build for another backend: {AHEAD}",
         )
+    if request.targets and request.compute_capabilities:
+        raise ExportError(
+            "--target builds one bundle for each GPU, --compute-capability one for all of them",
+            "give one of them",
+        )
+    if request.targets and not any(find_backend(name).builds_ahead for name in request.backends):
+        raise ExportError(f"--target does nothing for {', '.join(request.backends)}", f"add {AHEAD}")
     if request.max_windows is not None:
         _check_limit("--max-windows", "windows", request.max_windows, _axes(preset, names), names)
     axes = _axes(preset, names, request.max_windows)

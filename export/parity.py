@@ -17,7 +17,7 @@ are equal to the fifth digit, a logit next to 0 (`StageWrapper.undecided`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,9 @@ CHECK_WEIGHTS = "check the weights: a training that diverged, or a conversion, m
 #: What to do about a stage that is too far from the reference.
 _HINT = "nothing was installed; try --precision fp32, another --opset or the other --sampling"
 Arrays = tuple[np.ndarray, ...]
+#: Called with a comparison, the declaration of the output, the output, that of the reference, and where
+#: rounding decides, while the arrays are there.
+Look = Callable[[Parity, Tensor, np.ndarray, np.ndarray, np.ndarray | None], None]
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,12 @@ def reference_case(
 
 
 def check_onnx(
-    run: Runner, spec: StageSpec, cases: Sequence[Case], precision: str, check: str = ONNX
+    run: Runner,
+    spec: StageSpec,
+    cases: Sequence[Case],
+    precision: str,
+    check: str = ONNX,
+    look: Look | None = None,
 ) -> tuple[Parity, ...]:
     """Run a graph and compare it with the reference. A miss raises no error.
 
@@ -136,6 +144,7 @@ def check_onnx(
         cases: inputs and outputs of the reference.
         precision: the precision that the graph computes in, which decides the tolerance.
         check: what runs the graph, for the manifest.
+        look: is called with each row of the result.
 
     Returns:
         A row for every size and output. For several cases of the same sizes, the row of the median case, and
@@ -144,7 +153,7 @@ def check_onnx(
     Raises:
         ExportError: the graph does not run, or an output has another shape or dtype than declared.
     """
-    scenes: dict[tuple[Tensor, str], list[Parity]] = {}
+    scenes: dict[tuple[Tensor, str], list[tuple[Parity, np.ndarray, Case, int]]] = {}
     for case in cases:
         feed = {tensor.name: array for tensor, array in zip(spec.inputs, case.inputs, strict=True)}
         try:
@@ -155,7 +164,9 @@ def check_onnx(
                 "a size was taken for a constant when tracing, or the operator set is too new",
             ) from error
         _require_shapes(spec.outputs, found, case.sizes, f"outputs of stage {spec.name}")
-        for tensor, output, expected in zip(spec.outputs, found, case.outputs, strict=True):
+        for place, (tensor, output, expected) in enumerate(
+            zip(spec.outputs, found, case.outputs, strict=True)
+        ):
             if output.dtype != np.dtype(tensor.dtype):
                 raise ExportError(
                     f"{tensor.name} of stage {spec.name} is {output.dtype}, declared {tensor.dtype}"
@@ -164,19 +175,24 @@ def check_onnx(
             if _is_integer(tensor):
                 distance = share_differing(output, expected, case.undecided.get(tensor.name))
                 tolerance = 0.5 / output.size  # less than one element
-            scenes.setdefault((tensor, describe(case.sizes)), []).append(
-                Parity(
-                    stage=spec.name,
-                    tensor=tensor.name,
-                    check=check,
-                    sizes=case.sizes,
-                    relative_l2=distance,
-                    max_abs=_json_number(np.abs(_double(output) - _double(expected)).max()),
-                    tolerance=tolerance,
-                )
+            row = Parity(
+                stage=spec.name,
+                tensor=tensor.name,
+                check=check,
+                sizes=case.sizes,
+                relative_l2=distance,
+                max_abs=_json_number(np.abs(_double(output) - _double(expected)).max()),
+                tolerance=tolerance,
             )
-    ordered = [(key[0], sorted(rows, key=lambda row: row.relative_l2)) for key, rows in scenes.items()]
-    return tuple(rows[-1 if _is_integer(tensor) else len(rows) // 2] for tensor, rows in ordered)
+            scenes.setdefault((tensor, describe(case.sizes)), []).append((row, output, case, place))
+    rows = []
+    for (tensor, _), some in scenes.items():
+        ordered = sorted(some, key=lambda one: one[0].relative_l2)
+        row, output, case, place = ordered[-1 if _is_integer(tensor) else len(ordered) // 2]
+        if look is not None:
+            look(row, tensor, output, case.outputs[place], case.undecided.get(tensor.name))
+        rows.append(row)
+    return tuple(rows)
 
 
 def require(rows: Iterable[Parity], hint: str = _HINT) -> None:

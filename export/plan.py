@@ -46,7 +46,9 @@ class Request:
         extra: names of optional stages to build besides `stages`.
         output: the folder that bundles are put into.
         sampling: how deformable attention samples. None: as the backend does it best.
-        compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
+        compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX). One bundle is
+            for all of them.
+        targets: the same with one bundle for each. Backends that build for this machine only have one bundle.
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
@@ -65,6 +67,7 @@ class Request:
     sampling: Lowering | None = None
     opset: int = DEFAULT_OPSET
     compute_capabilities: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     parity_limits: Mapping[str, int] | None = None
     force: bool = False
     jobs: int = 1
@@ -120,9 +123,12 @@ def plan(request: Request) -> tuple[Target, ...]:
             or does not build for a compute capability.
         ExportError: a backend has no engines in the requested precision.
     """
-    capabilities = tuple(dict.fromkeys(request.compute_capabilities))
+    together = tuple(dict.fromkeys(request.compute_capabilities))
+    each = [(number,) for number in dict.fromkeys(request.targets)]
     return tuple(
-        _target(find_backend(name), request, capabilities) for name in dict.fromkeys(request.backends)
+        _target(entry, request, capabilities)
+        for entry in map(find_backend, dict.fromkeys(request.backends))
+        for capabilities in (each if each and entry.builds_ahead else [together])
     )
 
 

@@ -16,6 +16,8 @@ from reference.names import require_known
 
 from .parity import SEED, check_onnx, check_sizes, reference_case
 from .plan import MAX_WINDOWS
+from .report import Exhibits, write_report
+from .report.scene import can_draw, draw_scene
 from .reporter import Reporter
 from .stages import all_stages
 
@@ -34,6 +36,7 @@ def recheck(
     stages: Sequence[str] = (),
     parity_limits: Mapping[str, int] | None = None,
     parity: bool = True,
+    report: Path | None = None,
 ) -> tuple[Parity, ...]:
     """Compare the files of a bundle with their hashes, and its engines with the reference.
 
@@ -47,6 +50,7 @@ def recheck(
         stages: only these. Empty: all.
         parity_limits: upper bounds of axes, if memory is short.
         parity: False: compare the hashes only.
+        report: write the comparisons as an HTML page, also those that missed.
 
     Returns:
         Every comparison, also those that missed. `export.parity.require` raises for these.
@@ -56,6 +60,7 @@ def recheck(
         WeightsError: the weights are not here, or are not those of the bundle.
         BackendError: the engines do not run on this machine.
         ExportError: there is no such stage, or this version of the code declares it in another way.
+        OutputError: the page cannot be written.
     """
     bundle = Bundle.open(folder)
     manifest = bundle.manifest
@@ -63,12 +68,12 @@ def recheck(
     for name in stages:
         require_known(name, have, "stage", ExportError)
     chosen = [entry for name, entry in have.items() if name in stages or not stages]
-    reporter.begin(1 + parity * (1 + len(chosen)))
+    reporter.begin(1 + parity * (1 + len(chosen)) + (report is not None))
     reporter.step("comparing files with their hashes")
     reporter.note(f"all {len(manifest.files)} files are as built")
     if not parity:
         return ()
-    source = _source(bundle, weights)
+    source = weights_of(bundle, weights)
     with closing(open_backend(str(manifest.backend["name"]), precision=manifest.precision)) as backend:
         if (why := backend.mismatch(manifest.backend)) is not None:
             raise BackendError(
@@ -78,13 +83,18 @@ def recheck(
         reporter.step(f"loading weights {source}")
         model = load_weights(manifest.preset, source)
         rows: list[Parity] = []
+        exhibits = None if report is None else Exhibits()
         for entry in chosen:
             reporter.step(f"{entry.spec.name}: comparing with the reference")
-            rows += _compare(bundle, backend, entry, model, parity_limits)
-        return tuple(rows)
+            rows += _compare(bundle, backend, entry, model, parity_limits, exhibits)
+    if report is not None and exhibits is not None:
+        reporter.step(f"writing {report}")
+        scene = draw_scene(model, folder) if can_draw(model, folder) else ()
+        write_report(report, rows, f"{folder} on this machine", exhibits.all(), scene)
+    return tuple(rows)
 
 
-def _source(bundle: Bundle, weights: str | None) -> str:
+def weights_of(bundle: Bundle, weights: str | None) -> str:
     """Return where the weights of a bundle are, after a look at their hash."""
     built_from = bundle.manifest.weights
     source = str(built_from.get("source")) if weights is None else weights
@@ -110,6 +120,7 @@ def _compare(
     entry: StageEntry,
     model: ODISE,
     limits: Mapping[str, int] | None,
+    exhibits: Exhibits | None,
 ) -> tuple[Parity, ...]:
     manifest, name = bundle.manifest, entry.spec.name
     precision = entry.precision or manifest.precision
@@ -132,5 +143,6 @@ def _compare(
                 cases,
                 precision,
                 str(manifest.backend["name"]),
+                None if exhibits is None else exhibits.look,
             )
     return tuple(rows)

@@ -22,9 +22,11 @@ from .engine_check import open_engine
 from .finished import keep_finished
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
-from .parity_report import FILE as REPORT
-from .parity_report import write_report
 from .plan import Target
+from .report import FILE as REPORT
+from .report import Exhibit, write_report
+from .report.maps import Panel
+from .report.scene import can_draw, draw_scene
 from .reporter import Reporter
 from .shared_weights import SharedWeights
 from .stages import StageWrapper, all_stages, steps
@@ -58,6 +60,7 @@ class Unfinished:
         tools: versions, options and code of the build.
         keys: the keys of the requested stages, see `export.stage_key`.
         entries, rows, results: the stages so far, their comparisons, and the time and memory of their builds.
+        exhibits: what the outputs of the stages built now look like.
         hashes: file name -> SHA-256 of the files of these stages.
         kept: the requested stages that an earlier build had finished.
         weights: where the weights of its stages lie.
@@ -72,6 +75,7 @@ class Unfinished:
     hashes: dict[str, str] = field(default_factory=dict)
     rows: list[Parity] = field(default_factory=list)
     results: list[StageResult] = field(default_factory=list)
+    exhibits: list[Exhibit] = field(default_factory=list)
     kept: tuple[str, ...] = ()
     weights: SharedWeights = field(init=False)
 
@@ -117,6 +121,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))
     bundle.entries[spec.name] = entry
     bundle.rows += exported.rows
+    bundle.exhibits += exported.exhibits
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
         open_engine(target.entry, target.precision, bundle.writer.folder, entry)
@@ -143,6 +148,7 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
 
     Raises:
         ExportError: a written file differs from the reference.
+        BackendError: the bundle does not run, on a machine that it is for.
         OutputError: a file cannot be written.
     """
     target, folder = bundle.target, bundle.writer.folder
@@ -154,12 +160,22 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
     with bundle.writer.file(TOKENIZER) as file:
         write_tokenizer(file)
     check_tokenizer(folder / TOKENIZER, [name for names in model.train_labels for name in names])
+    scene: tuple[Panel, ...] = ()
+    if bundle.opens_engines or (target.builder is None and not target.entry.needs_gpu):
+        # It opens like any other bundle.
+        _write_manifest(bundle, model, weights, preset)
+        if can_draw(model, folder):
+            scene = draw_scene(model, folder)
     with bundle.writer.file(REPORT) as file:
-        write_report(file, bundle.rows, target.folder.name)
+        write_report(file, bundle.rows, target.folder.name, bundle.exhibits, scene)
+    _write_manifest(bundle, model, weights, preset)
+
+
+def _write_manifest(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:
     files = bundle.writer.files(bundle.hashes)
     manifest = _manifest(bundle, bundle.entries, files, model, weights, preset)
     with bundle.writer.file(MANIFEST):
-        manifest.write(folder)
+        manifest.write(bundle.writer.folder)
 
 
 def _manifest(

@@ -22,6 +22,7 @@ TOOLKIT_VERBS = {
     "check",
     "convert",
     "data",
+    "debug",
     "download",
     "eval",
     "features",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from export.parity import Case, check_onnx, reference_case, require, share_differing
-from export.parity_report import write_report
+from export.report import write_report
 from export.stages import STAGES
 from export.stages.largest import first_largest, nearly_equal
 from export.stages.wrapper import StageWrapper

@@ -13,7 +13,7 @@ from torch import nn
 from export.graph_runner import runner
 from export.onnx_export import OnnxFile, export_stage
 from export.parity import Case, check_onnx, check_sizes, reference_case, relative_l2, require
-from export.parity_report import write_report
+from export.report import write_report
 from export.stages import STAGES
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError

@@ -18,8 +18,8 @@ from export import disk_space, onnx_export
 from export.build import build
 from export.console import ConsoleReporter
 from export.onnx_export import export_stage
-from export.parity_report import write_report
 from export.plan import Request
+from export.report import write_report
 from export.stage_work import used, weights_of
 from export.tokenizer import write_tokenizer
 from odise_trt.bundle import BundleWriter

@@ -12,7 +12,7 @@ import pytest
 from export.sources import source_digest, sources
 
 #: What stages and weights may import and bundles do not depend on: errors, devices, the runtime's files and
-#: messages.
+#: messages, and the picture on the page of comparisons.
 DECIDES_NOTHING = (
     "export/",
     "odise_trt/",
@@ -20,7 +20,9 @@ DECIDES_NOTHING = (
     "reference/alone.py",
     "reference/errors.py",
     "reference/device.py",
+    "reference/inference.py",
     "reference/names.py",
+    "reference/scenes/",
     "reference/torchvision_free.py",
 )
 

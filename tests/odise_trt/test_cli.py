@@ -275,6 +275,7 @@ TOOLKIT_VERBS = (
     "check",
     "convert",
     "data",
+    "debug",
     "download",
     "eval",
     "features",

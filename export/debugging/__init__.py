@@ -1,0 +1,1 @@
+"""Finding what is wrong with a build that misses its tolerance."""

@@ -18,6 +18,7 @@ EXPORTS = {
     "export.build.build",
     "export.builders.tensorrt.build_engine",
     "export.checked_export.export_checked",
+    "export.fusing.fuse",
     "export.onnx_export.export_stage",
 }
 #: What reads the recorded outputs of the official code.
@@ -35,7 +36,10 @@ GOLDENS = {
 RUNS = {
     "test_adding_a_backend",
     "test_attacks",
+    "test_benchmark_commands",
     "test_checkpoints",
+    "test_cli_boundary",
+    "test_contest",
     "test_doors",
     "test_endings",
     "test_gpu_benchmark",

@@ -276,7 +276,7 @@ def test_the_loss_falls_on_images_seen_again_and_again(autocast, tmp_path):
     torch.set_num_threads(1)
     config = replace(
         CONFIG,
-        steps=40,
+        steps=24,
         milestones=(),
         learning_rate=2e-3,
         clip_norm=1.0,

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import PurePosixPath
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import pytest
 
@@ -32,13 +34,13 @@ GOLDENS = {
     "tests.reference.golden_models.golden_model",
     "tests.golden_case.golden_weights",
 }
-#: Modules of tests that train models, build engines with toys, or start other programs.
+#: Modules of tests that train models, build engines with toys, or start other programs by the code they test.
+#: A test that starts one itself is seen by its use of `subprocess`.
 RUNS = {
     "test_adding_a_backend",
     "test_attacks",
     "test_benchmark_commands",
     "test_checkpoints",
-    "test_cli_boundary",
     "test_contest",
     "test_doors",
     "test_endings",
@@ -98,7 +100,7 @@ def marks(item: pytest.Item) -> list[pytest.MarkDecorator]:
         found.append(pytest.mark.export)
     if used & GOLDENS:
         found.append(pytest.mark.golden)
-    if item.path.stem in RUNS:
+    if item.path.stem in RUNS or starts_programs(getattr(item, "obj", None)):
         found.append(pytest.mark.runs)
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         found.append(pytest.mark.examples)
@@ -122,3 +124,27 @@ def uses(module: str) -> frozenset[str]:
         if callable(value) and hasattr(value, "__qualname__")
     }
     return frozenset(modules | things)
+
+
+def starts_programs(test: Callable[..., object] | None) -> bool:
+    """Whether a test uses `subprocess`, itself or in a function of its module."""
+    waiting, seen = [inspect.unwrap(test)] if test else [], set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, FunctionType) or function in seen:
+            continue
+        seen.add(function)
+        names = set(_names(function.__code__))
+        if "subprocess" in names:
+            return True
+        called = (function.__globals__.get(name) for name in names)
+        waiting += [one for one in called if getattr(one, "__module__", None) == function.__module__]
+    return False
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that code uses, with those of the functions inside of it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

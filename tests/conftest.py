@@ -16,6 +16,10 @@ from tests import lanes
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Imports and rewritten asserts make millions of objects that stay. Looking for garbage among them, again and
+# again, takes a third of the time of the collection. It is looked for again when all tests are known.
+gc.disable()
+
 if _workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Each process has processors of its own: thread pools of two that spin on the same cores take many times
     # as long. Set before torch is imported, and inherited by the processes that tests start.
@@ -48,6 +52,9 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what is imported: exports make it look at everything."""
     gc.collect()
     gc.freeze()
+    # Exports make hundreds of thousands of objects, of which most stay until the end. A sixteenth less time.
+    gc.set_threshold(20_000, 10, 10)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import PurePosixPath
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 import pytest
 
@@ -18,6 +20,7 @@ EXPORTS = {
     "export.build.build",
     "export.builders.tensorrt.build_engine",
     "export.checked_export.export_checked",
+    "export.fusing.fuse",
     "export.onnx_export.export_stage",
 }
 #: What reads the recorded outputs of the official code.
@@ -31,11 +34,14 @@ GOLDENS = {
     "tests.reference.golden_models.golden_model",
     "tests.golden_case.golden_weights",
 }
-#: Modules of tests that train models, build engines with toys, or start other programs.
+#: Modules of tests that train models, build engines with toys, or start other programs by the code they test.
+#: A test that starts one itself is seen by its use of `subprocess`.
 RUNS = {
     "test_adding_a_backend",
     "test_attacks",
+    "test_benchmark_commands",
     "test_checkpoints",
+    "test_contest",
     "test_doors",
     "test_endings",
     "test_gpu_benchmark",
@@ -55,33 +61,43 @@ LIMIT, SLOW_LIMIT = 300, 1800
 LONGEST = (
     "test_end_to_end",
     "test_losses_goldens",
-    "test_goldens",
-    "test_trainer",
-    "test_endings",
     "test_build",
-    "test_demo_stages",
-    "test_ablation_features",
-    "test_raw_features",
+    "test_goldens",
+    "test_endings",
     "test_doors",
-    "test_device_chain",
-    "test_streaming",
+    "test_ablation_features",
+    "test_trainer",
+    "test_raw_features",
     "test_convert",
+    "test_device_chain",
+    "test_device_pictures",
+    "test_demo_stages",
     "test_official_layouts",
     "test_model",
     "test_checkpoint",
-    "test_gpu_benchmark",
-    "test_onnx_export",
-    "test_scenes",
-    "test_training_loader",
-    "test_train_command",
-    "test_checkpoints",
-    "test_pipeline",
-    "test_cli",
-    "test_predictors",
-    "test_losses_step",
     "test_batch",
-    "test_cli_completion",
+    "test_losses_step",
+    "test_predictors",
+    "test_cli",
+    "test_device_resize",
+    "test_training_loader",
+    "test_wheel",
+    "test_train_command",
+    "test_torchvision_free",
+    "test_scenes",
+    "test_manifest",
+    "test_fusing",
+    "test_onnx_export",
+    "test_parity",
+    "test_pipeline",
     "test_official",
+    "test_refused_writes",
+    "test_work",
+    "test_workers",
+    "test_benchmark_commands",
+    "test_stage_key",
+    "test_finite",
+    "test_attacks",
 )
 
 
@@ -94,7 +110,7 @@ def marks(item: pytest.Item) -> list[pytest.MarkDecorator]:
         found.append(pytest.mark.export)
     if used & GOLDENS:
         found.append(pytest.mark.golden)
-    if item.path.stem in RUNS:
+    if item.path.stem in RUNS or starts_programs(getattr(item, "obj", None)):
         found.append(pytest.mark.runs)
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         found.append(pytest.mark.examples)
@@ -118,3 +134,27 @@ def uses(module: str) -> frozenset[str]:
         if callable(value) and hasattr(value, "__qualname__")
     }
     return frozenset(modules | things)
+
+
+def starts_programs(test: Callable[..., object] | None) -> bool:
+    """Whether a test uses `subprocess`, itself or in a function of its module."""
+    waiting, seen = [inspect.unwrap(test)] if test else [], set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, FunctionType) or function in seen:
+            continue
+        seen.add(function)
+        names = set(_names(function.__code__))
+        if "subprocess" in names:
+            return True
+        called = (function.__globals__.get(name) for name in names)
+        waiting += [one for one in called if getattr(one, "__module__", None) == function.__module__]
+    return False
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that code uses, with those of the functions inside of it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

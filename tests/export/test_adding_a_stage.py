@@ -17,7 +17,9 @@ from export.plan import Request
 from export.stages import STAGES
 from odise_trt.bundle import Bundle
 from odise_trt.cli import app
+from reference.preset import PRESETS
 from tests.pages import Page
+from tests.tiny_preset import TINY
 
 NAME = "image_encoder"
 PAGE = Page("adding-a-stage.md")
@@ -32,11 +34,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = PAGE.with_line("export/stages/__init__.py", after='    "text_encoder": "TextEncoder",')
     assert list(changed.STAGES) == [*STAGES, NAME]
     monkeypatch.setitem(STAGES, NAME, changed.STAGES[NAME])
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_it_is_built_and_gives_what_the_reference_gives(precision: str, tmp_path: Path) -> None:
-    request = Request("demo", "random:2", precision=precision, stages=(NAME,), output=tmp_path)
+    request = Request("tiny", "random:2", precision=precision, stages=(NAME,), output=tmp_path)
     with ConsoleReporter(Console(quiet=True)) as reporter:
         (built,) = build(request, reporter)
     manifest = Bundle.open(built.folder).manifest

@@ -38,10 +38,29 @@ def run_half(path: Path, **inputs: np.ndarray) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, inputs)
 
 
-def test_products_are_half_and_normalisations_and_softmax_are_not(tmp_path: Path) -> None:
-    stage = Pyramid()
-    exported = export_stage(stage, stage.declare().at("fp16"), tmp_path, precision="fp16")
-    types = input_types(exported.path)
+@pytest.fixture(scope="module")
+def pyramid() -> Pyramid:
+    """A stage in float32, before its export."""
+    return Pyramid()
+
+
+@pytest.fixture(scope="module")
+def before(pyramid: Pyramid) -> dict[str, torch.Tensor]:
+    """Its numbers then."""
+    return {name: value.clone() for name, value in pyramid.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def exported(
+    pyramid: Pyramid, before: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Its graph in half precision."""
+    folder = tmp_path_factory.mktemp("pyramid")
+    return export_stage(pyramid, pyramid.declare().at("fp16"), folder, precision="fp16").path
+
+
+def test_products_are_half_and_normalisations_and_softmax_are_not(exported: Path) -> None:
+    types = input_types(exported)
     assert types["Conv"] == {"FLOAT16"}
     assert types["MatMul"] == {"FLOAT16"}
     assert {operator: types[operator] for operator in NORMALISED} == {
@@ -49,12 +68,10 @@ def test_products_are_half_and_normalisations_and_softmax_are_not(tmp_path: Path
     }
 
 
-def test_the_original_stays_float32(tmp_path: Path) -> None:
-    stage = Pyramid()
-    before = {name: value.clone() for name, value in stage.state_dict().items()}
-    export_stage(stage, stage.declare().at("fp16"), tmp_path, precision="fp16")
-    assert all(torch.equal(before[name], value) for name, value in stage.state_dict().items())
-    assert {value.dtype for value in stage.parameters()} == {torch.float32}
+@pytest.mark.usefixtures("exported")
+def test_the_original_stays_float32(pyramid: Pyramid, before: dict[str, torch.Tensor]) -> None:
+    assert all(torch.equal(before[name], value) for name, value in pyramid.state_dict().items())
+    assert {value.dtype for value in pyramid.parameters()} == {torch.float32}
 
 
 def test_group_normalisation_of_large_activations_is_finite_and_right(tmp_path: Path) -> None:

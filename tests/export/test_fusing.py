@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,17 @@ class Normed(nn.Module):
         return self.linear(self.norm(x))
 
 
+class Plain(nn.Module):
+    """Nothing that could be fused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.linear(x))
+
+
 class Summed(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x.sum(-1) + y.sum(-1, keepdim=True)[..., 0] + x.sum(0)[:, 0] + F.pad(y, (0, 60)).sum(-1)
@@ -97,6 +109,20 @@ def graph_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> ir.Model:
     assert made is not None
     simplify(made.model)
     return made.model
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ir.Model]:
+    """The graph of a module, one for each class: exported once, and read again for each test."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    def graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> ir.Model:
+        path = folder / f"{type(module).__name__}.onnx"
+        if not path.exists():
+            ir.save(graph_of(module, inputs), path)
+        return ir.load(path)
+
+    return graph
 
 
 def run(model: ir.Model, path: Path, inputs: tuple[Tensor, ...]) -> np.ndarray:
@@ -161,9 +187,10 @@ def test_what_is_fused_gives_the_same_when_it_is_expanded(
     inputs: tuple[Tensor, ...],
     rules: list[str],
     operators: dict[str, int],
+    exported: Callable[..., ir.Model],
     tmp_path: Path,
 ) -> None:
-    model = graph_of(module, inputs)
+    model = exported(module, inputs)
     expected = run(model, tmp_path / "plain.onnx", inputs)
     assert min(fuse(model, rules).values()) > 0
     found = Counter(node.op_type for node in model.graph)
@@ -187,8 +214,8 @@ def test_short_sums_over_the_last_axis_are_products(tmp_path: Path) -> None:
     np.testing.assert_allclose(run(model, tmp_path / "fused.onnx", inputs), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_heads_and_scale_come_from_the_graph() -> None:
-    model = graph_of(Attention(), (half(3, 5, 8), half(1, 1, 5, 5)))
+def test_heads_and_scale_come_from_the_graph(exported: Callable[..., ir.Model]) -> None:
+    model = exported(Attention(), (half(3, 5, 8), half(1, 1, 5, 5)))
     fuse(model, ["attention"])
     (node,) = (node for node in model.graph if node.op_type == "MultiHeadAttention")
     assert node.attributes["num_heads"].as_int() == 2
@@ -197,8 +224,8 @@ def test_heads_and_scale_come_from_the_graph() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_graph_without_the_pattern_stays_as_it_is(rule: str) -> None:
-    model = graph_of(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), (half(3, 8),))
+def test_a_graph_without_the_pattern_stays_as_it_is(rule: str, exported: Callable[..., ir.Model]) -> None:
+    model = exported(Plain(), (half(3, 8),))
     before = [node.op_type for node in model.graph]
     assert fuse(model, [rule]) == {rule: 0}
     assert [node.op_type for node in model.graph] == before
@@ -210,8 +237,8 @@ def test_group_norms_with_an_odd_number_of_channels_in_a_group_stay() -> None:
     assert fuse(graph_of(module, (half(3, 8, 6, 4),)), ["group_norm"]) == {"group_norm": 0}
 
 
-def test_an_unknown_rule_is_named() -> None:
-    model = graph_of(nn.ReLU(), (half(3, 8),))
+def test_an_unknown_rule_is_named(exported: Callable[..., ir.Model]) -> None:
+    model = exported(Plain(), (half(3, 8),))
     with pytest.raises(ExportError, match=r"no rule flash\n.*attention"):
         fuse(model, ["flash", "attention"])
 

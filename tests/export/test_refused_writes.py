@@ -30,6 +30,7 @@ from reference.checkpoint import describe_weights, load_weights
 from reference.preset import PRESETS
 from tests.export.tiny_stages import rows_to_rows, stage_of
 from tests.full_disk import files_of_at_most
+from tests.tiny_preset import TINY
 
 
 def write_graph(writer: BundleWriter) -> None:
@@ -104,10 +105,11 @@ def reporter() -> Iterator[ConsoleReporter]:
 
 
 def test_a_build_on_a_full_disk_is_one_error_and_leaves_nothing(
-    tmp_path: Path, reporter: ConsoleReporter
+    tmp_path: Path, reporter: ConsoleReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = Request("demo", "random:7", stages=("clip_pool",), output=tmp_path)
-    with pytest.raises(OutputError, match=r"clip_pool\.onnx cannot be written"), files_of_at_most(2**20):
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    request = Request("tiny", "random:7", stages=("clip_pool",), output=tmp_path)
+    with pytest.raises(OutputError, match=r"clip_pool\.onnx cannot be written"), files_of_at_most(2**14):
         build(request, reporter)
     assert os.listdir(tmp_path) == []
 

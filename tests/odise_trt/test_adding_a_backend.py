@@ -63,18 +63,21 @@ def test_what_is_missing_is_an_error_that_says_how_to_get_it(monkeypatch: pytest
         open_backend(NAME)
 
 
-def test_it_can_be_built_for(tmp_path: Path) -> None:
+def test_it_can_be_built_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
     from export.build import build
     from export.console import ConsoleReporter
     from export.plan import Request
+    from reference.preset import PRESETS
+    from tests.tiny_preset import TINY
 
-    request = Request("demo", "random:1", backends=(NAME,), stages=("clip_pool",), output=tmp_path)
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    request = Request("tiny", "random:1", backends=(NAME,), stages=("clip_pool",), output=tmp_path)
     with ConsoleReporter(Console(quiet=True)) as reporter:
         (built,) = build(request, reporter)
         (again,) = build(request, reporter)
-    assert built.folder.name == f"demo-{NAME}-fp32"
+    assert built.folder.name == f"tiny-{NAME}-fp32"
     assert again.stages == ()
     manifest = Bundle.open(built.folder).manifest
     assert manifest.backend == {"name": NAME, "version": onnx.__version__}

@@ -12,8 +12,10 @@ import pytest
 from export.completion import optional_stages_like, stages_like
 from export.stages import OPTIONAL_STAGES, all_stages
 from odise_trt.bundle import rebuild
+from odise_trt.cli import app
 from odise_trt.cli.completion import vocabularies_like
 from odise_trt.vocabulary import PRESETS
+from tests.door import call
 
 VERBS = ("run", "vocab", "inspect", "doctor", "cache")
 TOOLKIT_VERBS = (
@@ -44,23 +46,30 @@ def odise(root: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
-def offered(root: Path, line: str) -> list[str]:
-    """What bash offers at the end of a line."""
-    words = line.split(" ")
-    done = odise(root, _ODISE_TRT_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None:
-    assert offered(root, "odise-trt ") == [*VERBS, *TOOLKIT_VERBS]
-    assert offered(root, "odise-trt tr") == ["train", "train-demo"]
+def asked(line: str) -> dict[str, str]:
+    """What bash puts into the environment to learn what fits at the end of a line."""
+    position = str(len(line.split(" ")) - 1)
+    return {"_ODISE_TRT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": position}
 
 
 @pytest.mark.parametrize(
     ("line", "names"),
     [
+        ("odise-trt ", [*VERBS, *TOOLKIT_VERBS]),
+        ("odise-trt build --backend tensorrt", ["tensorrt", "tensorrt_rtx"]),
+    ],
+)
+def test_a_shell_is_offered_what_fits(line: str, names: list[str], root: Path) -> None:
+    done = odise(root, **asked(line))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.split() == names
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("odise-trt tr", ["train", "train-demo"]),
         ("odise-trt run --o", ["--output", "--overwrite", "--overlap-threshold"]),
         ("odise-trt build --pa", ["--parity-windows"]),
         ("odise-trt train --check", ["--checkpointing", "--checkpoint-steps", "--checkpoint-minutes"]),
@@ -75,15 +84,21 @@ def test_all_verbs_are_offered_and_those_that_begin_as_typed(root: Path) -> None
         ("odise-trt vocab pc", ["pc59", "pc459"]),
         ("odise-trt build --preset ", ["odise-label", "odise-caption", "demo", "demo-caption"]),
         ("odise-trt build --stage c", ["captioner", "classify", "clip_pool", "cut"]),
-        ("odise-trt build --backend tensorrt", ["tensorrt", "tensorrt_rtx"]),
         ("odise-trt train --preset odise-c", ["odise-caption"]),
         ("odise-trt eval --dataset scenes-", ["scenes-names", "scenes-synonyms"]),
         ("odise-trt eval --dataset lv", ["lvis"]),
         ("odise-trt scenes --without b", ["boat", "ball", "bird", "balloon"]),
     ],
 )
-def test_options_and_the_names_they_take_are_offered(line: str, names: list[str], root: Path) -> None:
-    assert sorted(offered(root, line)) == sorted(names)
+def test_options_and_the_names_they_take_are_offered(
+    line: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in asked(line).items():
+        monkeypatch.setenv(name, value)
+    # In this process: two dozen of their own would take seven seconds.
+    done = call(lambda: app(prog_name="odise-trt"))
+    assert (done.status, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == sorted(names)
 
 
 def test_every_stage_and_every_vocabulary_can_be_completed() -> None:

@@ -46,8 +46,14 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
-@pytest.mark.parametrize("file", ["photo.json", "photo.overlay.png", "photo.panoptic.png"])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        *((kind, "photo.json") for kind in FOREIGN),
+        # Of a picture, only the JSON beside it is read.
+        *((kind, f"photo.{what}.png") for kind in ("coco", "binary") for what in ("overlay", "panoptic")),
+    ],
+)
 def test_files_of_others_stay_unless_asked(kind: str, file: str, tmp_path: Path) -> None:
     content = FOREIGN[kind].encode(errors="surrogatepass")
     (tmp_path / file).write_bytes(content)

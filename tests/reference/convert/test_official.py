@@ -38,27 +38,35 @@ class Published:
         return sum(len(host.requests) for host in self.hosts.values())
 
 
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, bytes]]:
+    """Name and bytes of the three files. They are not found where they were written."""
+    files = inputs(tmp_path_factory.mktemp("theirs"))
+    contents = {}
+    for role, path in zip(ROLES, (files.odise, files.stable_diffusion, files.clip), strict=True):
+        assert path is not None
+        contents[role] = (path.name, path.read_bytes())
+        path.unlink()
+    return contents
+
+
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
+def published(
+    contents: dict[str, tuple[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Published]:
     for name in ("HF_ENDPOINT", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ODISE_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "theirs").mkdir()
-    files = inputs(tmp_path / "theirs")
-    paths = dict(zip(ROLES, (files.odise, files.stable_diffusion, files.clip), strict=True))
     with ExitStack() as stack:
         hosts = {}
-        for role, path in paths.items():
-            assert path is not None
-            content = path.read_bytes()
-            path.unlink()
+        for role, (file, content) in contents.items():
             hosts[role] = stack.enter_context(Host("127.0.0.1", content).running())
             sha256 = hashlib.sha256(content).hexdigest()
             artefact = Artefact(
                 name=f"golden-{role}",
-                file=path.name,
-                url=f"{hosts[role].url}/{path.name}",
+                file=file,
+                url=f"{hosts[role].url}/{file}",
                 sha256=sha256,
                 bytes=len(content),
                 about=len(content),

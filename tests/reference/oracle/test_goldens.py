@@ -111,13 +111,6 @@ def test_instances_are_compared_as_a_set():
     assert _verdicts(case)["instances"] == "OFF"
 
 
-def test_an_output_that_nobody_computes_is_off():
-    case = _case("label_small")
-    case.arrays["decoder.something"] = np.zeros(3, np.float32)
-    case.names.append("decoder.something")
-    assert _verdicts(case)["decoder.something"] == "OFF"
-
-
 def test_a_panoptic_map_is_merged_with_the_threshold_and_the_things_of_its_name():
     # Two queries of category 1; the second covers four pixels and keeps two of them.
     probabilities = torch.full((2, 7), 0.02)

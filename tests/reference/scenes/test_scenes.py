@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,20 @@ import pytest
 from PIL import Image
 
 from odise_trt.coco_panoptic import read_ids
-from reference.scenes import SCENE_VOCABULARY, make_scene
+from reference.scenes import SCENE_VOCABULARY, Scene, make_scene
 from reference.scenes.canvas import Canvas, Pen
 
 SEEDS = range(12)
 
 
+@cache
+def drawn(seed: int) -> Scene:
+    """A scene of the usual size, drawn once for all tests that look at it."""
+    return make_scene(seed)
+
+
 def test_the_same_seed_gives_the_same_scene_and_another_one_does_not() -> None:
-    first, again, other = make_scene(5), make_scene(5), make_scene(6)
+    first, again, other = drawn(5), make_scene(5), drawn(6)
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.panoptic, again.panoptic)
     assert first.segments == again.segments
@@ -51,7 +58,7 @@ def test_segments_say_what_the_map_says(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_stuff_is_one_segment_per_category_and_little_belongs_to_nobody(seed: int) -> None:
-    scene = make_scene(seed)
+    scene = drawn(seed)
     stuff = [segment.category_id for segment in scene.segments if not segment.isthing]
     assert len(stuff) == len(set(stuff))
     assert np.mean(scene.panoptic == 0) < 0.01
@@ -94,7 +101,7 @@ def test_what_is_painted_later_is_in_front_and_what_is_outside_is_cut_off() -> N
 def test_borders_of_the_map_are_borders_of_the_picture() -> None:
     """Where the map changes the picture changes more than elsewhere, in every scene."""
     for seed in SEEDS:
-        scene = make_scene(seed)
+        scene = drawn(seed)
         step = np.abs(np.diff(scene.image.astype(float), axis=1)).sum(axis=-1)
         border = scene.panoptic[:, 1:] != scene.panoptic[:, :-1]
         assert step[border].mean() > 2.5 * step[~border].mean()
@@ -107,7 +114,7 @@ def test_the_module_writes_a_scene_and_its_truth_and_needs_no_torch(root: Path, 
     )
     output = tmp_path / "new" / "scene.png"
     subprocess.run([sys.executable, "-c", probe, str(output)], cwd=root, check=True, capture_output=True)
-    scene = make_scene(7)
+    scene = drawn(7)
     assert np.array_equal(np.asarray(Image.open(output)), scene.image)
     assert np.array_equal(read_ids(output.with_suffix(".panoptic.png")), scene.panoptic)
     assert len(json.loads(output.with_suffix(".json").read_text())) == len(scene.segments)

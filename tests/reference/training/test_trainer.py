@@ -219,8 +219,9 @@ def test_predictions_that_are_not_finite_stop_the_run_with_the_step(tmp_path):
 
 def test_a_loss_scale_that_only_falls_stops_the_run(tmp_path):
     def overflowing(model, batch, *, generator, config):
-        terms = training_losses(model, batch, generator=generator, config=config)
-        return {name: term + (term - term.detach()) * 1e38 * 1e38 for name, term in terms.items()}
+        # Finite itself, with gradients that are not. The model computes nothing: seventeen steps cost little.
+        term = sum(p.square().mean() for p in model.parameters() if p.requires_grad)
+        return {"loss_ce": term + (term - term.detach()) * 1e38 * 1e38}
 
     trainer = Trainer(
         tiny_model(), Squares(), replace(CONFIG, steps=40), tmp_path, ALONE, console=QUIET, losses=overflowing
@@ -275,7 +276,7 @@ def test_the_loss_falls_on_images_seen_again_and_again(autocast, tmp_path):
     torch.set_num_threads(1)
     config = replace(
         CONFIG,
-        steps=40,
+        steps=24,
         milestones=(),
         learning_rate=2e-3,
         clip_norm=1.0,

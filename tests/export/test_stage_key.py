@@ -95,6 +95,7 @@ DECIDES: Mapping[str, Change] = {
     "operating system": of_backend(os="linux-aarch64"),
     "arithmetic": of_backend(arithmetic=["bf16"]),
     "operators that the backend lacks": of_entry(lacks=frozenset({"TopK"})),
+    "operators that it fuses": of_entry(fuses=frozenset({"attention"})),
     "what graphs are compared in": of_entry(checks=True),
     "profiles": declared(profiles=(Profile("one", {"windows": (1, 1, 1), "side": (64, 64, 128)}),)),
     "axes": declared(
@@ -169,6 +170,7 @@ def test_every_part_of_the_key_is_changed_by_one_of_these_tests(
         "size of a part",
         "driver",
         "operators that the backend lacks",
+        "operators that it fuses",
         "what graphs are compared in",
         "axes",
         "float32 parts",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import BackendError
 from ..stage_spec import StageSpec
-from .base import Health, Options, StageFiles, check_inputs
+from .base import Health, Options, StageFiles
 from .cuda import Cuda, device_index, is_installed, open_cuda
-from .device import DeviceTensor, check_tensors
-from .mapped_files import release_pages
+from .onnxruntime_engine import OnnxRuntimeEngine
 from .registry import BackendEntry
 
 #: `onnxruntime` and `onnxruntime-gpu` install the same files. The last one installed overwrites the other,
@@ -30,8 +27,6 @@ _DAMAGED = "damaged: it has no InferenceSession"
 #: demo preset's features it would cost an eighth of the speed and save only 0.15 of 0.5 GB.
 _SHRINK_FROM = 32 * 2**20
 _CPU = "CPUExecutionProvider"
-#: Of so many queued runs of a stage, one is waited for, see `OnnxRuntimeEngine.enqueue`.
-_WAIT_EVERY = 256
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -42,8 +37,6 @@ _TYPES = {
 #: For graphs with fused operators. An exhaustive search for the algorithm of a convolution finds worse ones
 #: (seen in onnxruntime-gpu 1.31: 63 instead of 42 ms for `features`).
 _FUSED = {"cudnn_conv_algo_search": "HEURISTIC"}
-#: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
-_UNSETTLED: list[Any] = []
 
 
 class OnnxRuntimeBackend:
@@ -177,123 +170,6 @@ class OnnxRuntimeBackend:
         if is_installed():
             self.cuda = open_cuda(index)
             self._options["user_compute_stream"] = str(self.cuda.stream)
-
-
-class OnnxRuntimeEngine:
-    """A stage in an ONNX Runtime session, see `Engine`."""
-
-    def __init__(
-        self,
-        ort: Any,
-        session: Any,
-        spec: StageSpec,
-        shrink: bool,
-        mapped: Sequence[Path],
-        place: tuple[str, int],
-    ) -> None:
-        self.spec = spec
-        self._session = session
-        self._mapped = mapped
-        self._place = place
-        self._run_options = ort.RunOptions()
-        self._queued = self._run_options
-        # How many runs were queued, and the shapes of the last one's inputs.
-        self._runs = 0
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        if place[0] != "cpu":
-            # Otherwise every run waits for the GPU.
-            self._queued = ort.RunOptions()
-            self._queued.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        if shrink:
-            # Otherwise each session keeps the most scratch memory that it ever used. For a whole open bundle
-            # these are gigabytes, although only one stage runs at a time.
-            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the stage once, see `Engine.run`."""
-        if self._session is None:
-            raise BackendError(f"stage {self.spec.name} was closed")
-        sizes = check_inputs(self.spec, inputs)
-        names = [tensor.name for tensor in self.spec.outputs]
-        try:
-            arrays = self._session.run(names, dict(inputs), self._run_options)
-        # Its exceptions share no base but Exception.
-        except Exception as error:
-            raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
-        finally:
-            if self._mapped:
-                # Only one stage runs at a time. Its next run has the pages again at once.
-                release_pages(self._mapped)
-        for tensor, array in zip(self.spec.outputs, arrays, strict=True):
-            if array.shape != tensor.resolve(sizes):
-                raise BackendError(
-                    f"stage {self.spec.name}: output {tensor.name} has shape {array.shape}, declared"
-                    f" {tensor.resolve(sizes)}",
-                    "build the stage again",
-                )
-        return dict(zip(names, arrays, strict=True))
-
-    def enqueue(self, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> None:
-        """Queue one run on tensors of the device, see `DeviceEngine.enqueue`.
-
-        On the CPU, addresses are those of the host, and the run is done when the call returns.
-        """
-        if self._session is None:
-            raise BackendError(f"stage {self.spec.name} was closed")
-        check_tensors(self.spec, inputs, outputs)
-        try:
-            binding = self._session.io_binding()
-            for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
-                for name, one in tensors.items():
-                    bind(name, *self._place, np.dtype(one.dtype), one.shape, one.address)
-            self._runs += 1
-            self._shapes = {name: one.shape for name, one in inputs.items()}
-            # Pinned memory of the host that a run used is given back only by a run that is waited for.
-            waits = self._runs % _WAIT_EVERY == 0
-            self._session.run_with_iobinding(binding, self._run_options if waits else self._queued)
-        # Its exceptions share no base but Exception.
-        except Exception as error:
-            raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
-        finally:
-            if self._mapped:
-                release_pages(self._mapped)
-
-    def scratch(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Return 0: ONNX Runtime manages its scratch memory itself."""
-        return 0
-
-    def keep(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing, see `can_be_recorded`."""
-
-    def release(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing, see `can_be_recorded`."""
-
-    def can_be_recorded(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Return False, see `OnnxRuntimeBackend.no_graphs`."""
-        return False
-
-    def close(self) -> None:
-        """Free the session."""
-        if self._session is not None and self._runs and self._place[0] != "cpu":
-            self._settle()
-        self._session = None
-
-    def _settle(self) -> None:
-        """Run once more and wait, so that nothing of a queued run is left.
-
-        A session that has pinned memory to give back does so in a callback of CUDA. There, freeing its last
-        memory is not allowed, and ends the process (seen in onnxruntime-gpu 1.31).
-        """
-        binding = self._session.io_binding()
-        try:
-            for tensor in self.spec.inputs:
-                binding.bind_cpu_input(tensor.name, np.zeros(self._shapes[tensor.name], tensor.dtype))
-            for tensor in self.spec.outputs:
-                binding.bind_output(tensor.name, *self._place)
-            self._session.run_with_iobinding(binding)
-        except Exception:  # Its exceptions share no base but Exception.
-            # There is no memory for the run. A session that stays costs less than the process.
-            _UNSETTLED.append(self._session)
 
 
 def examine(onnxruntime: Any) -> Health:

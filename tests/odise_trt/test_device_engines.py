@@ -307,7 +307,7 @@ def test_without_memory_for_that_run_the_session_stays(
 ) -> None:
     """Freeing it could end the process."""
     kept: list[Any] = []
-    monkeypatch.setattr("odise_trt.backends.onnxruntime._UNSETTLED", kept)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime_engine._UNSETTLED", kept)
     package, engine = on_gpu
     enqueue(engine)
     package.has_memory = False

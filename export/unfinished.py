@@ -95,7 +95,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
         with writing(target.folder / graph.path.name):
             files = bundle.weights.join(graph.path, graph.files, bundle.writer.adopt)
     else:
-        reporter.step(f"{spec.name}: {target.name} engine")
+        reporter.step(f"{spec.name}: {target.name} engine{_for(target)}")
         files = (bundle.writer.folder / f"{spec.name}{target.entry.suffix}",)
         with Measure() as building, bundle.writer.file(files[0].name) as file:
             target.builder.build(spec, graph.path, file, reporter.phase)
@@ -125,6 +125,12 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
         open_engine(target.entry, target.precision, bundle.writer.folder, entry)
+
+
+def _for(target: Target) -> str:
+    """Return the GPUs that a builder was told to build for, in words."""
+    numbers = target.backend.get("compute_capability", ())
+    return f" for {', '.join(numbers)}" if numbers else ""
 
 
 def save(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset: str) -> None:

@@ -71,9 +71,11 @@ def _exhibit(
     row: Parity, tensor: Tensor, found: np.ndarray, expected: np.ndarray, undecided: np.ndarray | None
 ) -> Exhibit:
     drawn = is_map(tensor.shape)
+    # A build compares graphs: an engine made of one is no part of that.
+    what = "graph" if row.check == "onnx" else row.check
     if np.dtype(tensor.dtype).kind in "iu":
-        place, panels = draw_ids(found, expected, undecided) if drawn else ("", ())
+        place, panels = draw_ids(found, expected, undecided, what) if drawn else ("", ())
         return Exhibit(row, place, panels, None)
     typical = float(np.linalg.norm(expected.astype(np.float64).ravel())) / math.sqrt(max(1, expected.size))
-    place, panels = draw_numbers(found, expected, typical) if drawn else ("", ())
+    place, panels = draw_numbers(found, expected, typical, what) if drawn else ("", ())
     return Exhibit(row, place, panels, histogram(found, expected, typical))

@@ -16,11 +16,11 @@ from .maps import Panel
 MOST_BYTES = 2_200_000
 
 _LEGEND = """<p>Each output at its largest size, or in the comparison that missed by most. Of a map, the plane
-with the largest error is drawn: reference and engine in the same colours; the error from dark, 1e-8 of the
-typical value (root mean square of the reference) or less, to light, the typical value or more. What is not
-finite is magenta. The bars count the elements of the whole output by the size of their error, relative to the
-typical value; both axes are logarithmic. The black line is the relative L2 distance, the dashed one the
-tolerance.</p>"""
+with the largest error is drawn: the reference and what was found, in the same colours; the error
+from dark, 1e-8 of the typical value (root mean square of the reference) or less, to light, the
+typical value or more. What is not finite is magenta. The bars count the elements of the whole
+output by the size of their error, relative to the typical value; both axes are logarithmic. The
+black line is the relative L2 distance, the dashed one the tolerance.</p>"""
 
 _SCENE = "<p>One picture, segmented by the reference and by this bundle. Equal colours are one segment.</p>"
 
@@ -57,10 +57,11 @@ class Figures:
 
     def _exhibit(self, exhibit: Exhibit) -> str:
         row = exhibit.row
+        measure = "share that differs" if exhibit.errors is None else "relative L2"
         drawn = f", plane {exhibit.place}" if exhibit.place else ""
         head = (
             f"<h3>{html.escape(row.tensor)} <small>{html.escape(sizes_of(row))}{html.escape(drawn)};"
-            f" {'' if row.passed else 'missed, '}relative L2 {row.relative_l2:.2e}</small></h3>"
+            f" {'' if row.passed else 'missed, '}{measure} {row.relative_l2:.2e}</small></h3>"
         )
         panels = self._panels(exhibit.panels) if exhibit.panels else ""
         if exhibit.errors is None:

@@ -27,12 +27,15 @@ def is_map(shape: Sequence[int | str]) -> bool:
     return len(shape) >= 2 and all(isinstance(size, str) for size in shape[-2:])
 
 
-def draw_numbers(found: np.ndarray, expected: np.ndarray, typical: float) -> tuple[str, tuple[Panel, ...]]:
+def draw_numbers(
+    found: np.ndarray, expected: np.ndarray, typical: float, what: str
+) -> tuple[str, tuple[Panel, ...]]:
     """Draw maps of numbers.
 
     Args:
         found, expected: float (..., H, W).
         typical: root mean square of `expected`.
+        what: what made `found`, for its caption.
 
     Returns:
         Which of the planes is drawn, the one with the largest error, and its pictures.
@@ -57,7 +60,7 @@ def draw_numbers(found: np.ndarray, expected: np.ndarray, typical: float) -> tup
         low, high = -bound, bound
     panels = [
         Panel(f"reference, {low:.3g} to {high:.3g}", png(indexed(sampled(plane), low, high), palette)),
-        Panel("engine, same colours", png(indexed(sampled(planes[worst]), low, high), palette)),
+        Panel(f"{what}, same colours", png(indexed(sampled(planes[worst]), low, high), palette)),
         Panel("error", _error(error, typical)),
     ]
     if len(planes) > 1:
@@ -75,13 +78,14 @@ def _error(error: np.ndarray, typical: float) -> bytes:
 
 
 def draw_ids(
-    found: np.ndarray, expected: np.ndarray, undecided: np.ndarray | None
+    found: np.ndarray, expected: np.ndarray, undecided: np.ndarray | None, what: str
 ) -> tuple[str, tuple[Panel, ...]]:
     """Draw maps of whole numbers, with a colour for each.
 
     Args:
         found, expected: (..., H, W).
         undecided: bool of the same shape, where rounding decides. None: nowhere.
+        what: what made `found`, for its caption.
 
     Returns:
         Which of the planes is drawn, the one that differs most, and its pictures.
@@ -98,7 +102,7 @@ def draw_ids(
     shown = np.array([0, 2, 1], np.uint8)[largest(state)]
     panels = (
         Panel("reference", png(index_of(sampled(wanted[worst]), ids), colors)),
-        Panel("engine", png(index_of(sampled(planes[worst]), ids), colors)),
+        Panel(what, png(index_of(sampled(planes[worst]), ids), colors)),
         Panel(
             f"{np.count_nonzero(differs & ~where)} differ (red), {np.count_nonzero(differs & where)} where"
             " rounding decides (yellow)",

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from odise_trt.backends import onnxruntime as backend_module
+from odise_trt.backends import onnxruntime_engine
 from odise_trt.backends import open_backend
 from odise_trt.backends.mapped_files import _mappings, release_pages
 from odise_trt.stage_spec import Axis, StageSpec, Tensor
@@ -86,7 +86,7 @@ def test_onnx_runtime_maps_weights_and_holds_none_of_them_after_a_run(folder, mo
         during.append(sum(map(resident, files)))
         return release_pages(files)
 
-    monkeypatch.setattr(backend_module, "release_pages", release)
+    monkeypatch.setattr(onnxruntime_engine, "release_pages", release)
     engine = open_backend("onnxruntime", threads=1).open_stage(folder, ENTRY)
     x = np.random.default_rng(1).random((3, ROWS), np.float32)
     for _ in range(2):

@@ -12,8 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from odise_trt.backends import onnxruntime_engine
-from odise_trt.backends import open_backend
+from odise_trt.backends import onnxruntime_engine, open_backend
 from odise_trt.backends.mapped_files import _mappings, release_pages
 from odise_trt.stage_spec import Axis, StageSpec, Tensor
 

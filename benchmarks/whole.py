@@ -13,9 +13,10 @@ from benchmarks import growth
 from benchmarks.contest.alternate import Follow, Rules, contest
 from benchmarks.contest.contender import LEFT_OUT, USUAL, Contender, contenders
 from benchmarks.contest.load import is_busy
-from benchmarks.contest.process import ContenderError, Process, free_memory
+from benchmarks.contest.process import ContenderError, Process
 from odise_trt.backends import available_threads
 from odise_trt.errors import OdiseError
+from odise_trt.machine_memory import available_bytes
 
 #: Keys of the record.
 KEYS = frozenset({"job", "machine", "commit", "load", "contenders", "growth"})
@@ -126,7 +127,7 @@ def fits_side_by_side(entrants: Sequence[Contender], free: int | None = None) ->
     Args:
         free: bytes. None: what the system says.
     """
-    free = free_memory() if free is None else free
+    free = available_bytes() if free is None else free
     sizes = [
         sum(file.stat().st_size for file in Path(one.engines).iterdir() if file.is_file())
         for one in entrants

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from odise_trt.bundle.place import nearest_folder
 from odise_trt.errors import ExportError
+from odise_trt.machine_memory import memory_bytes
 
 from .forecast import Forecast, forecast
-from .machine_memory import memory_bytes
 from .plan import Request
 from .prepared import Prepared
 

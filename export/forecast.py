@@ -11,11 +11,11 @@ from odise_trt.backends import available_threads
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.place import nearest_folder
+from odise_trt.machine_memory import available_bytes, memory_bytes
 from odise_trt.stage_spec import PRECISIONS, StageSpec
 
 from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
-from .machine_memory import available_bytes, memory_bytes
 from .parity import check_sizes
 from .plan import Target, existing, stage_keys
 from .prepared import Prepared

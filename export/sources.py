@@ -58,7 +58,6 @@ _DECIDES_NOTHING = frozenset(
         "fit",
         "forecast",
         "gpu_targets",
-        "machine_memory",
         "measure",
         "completion",
         "json_lines",

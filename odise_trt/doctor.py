@@ -7,7 +7,6 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -20,6 +19,7 @@ from . import __version__, nvidia_smi
 from .backends import available_threads, host_os
 from .backends.registry import BACKENDS, BackendEntry, resolve
 from .known_faults import KnownFault, faults_of
+from .machine_memory import available_bytes, memory_bytes
 
 _TOOLKIT = (
     "torch",
@@ -222,17 +222,10 @@ def _processor_name() -> str:
 
 
 def _memory() -> str:
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+    total, free = memory_bytes(), available_bytes()
+    if total is None:
         return "unknown"
-    # The free memory of sysconf does not include caches that the system would give up.
-    for line in _lines("/proc/meminfo"):
-        key, _, value = line.partition(":")
-        if key == "MemAvailable" and (number := re.match(r"\s*(\d+) kB", value)):
-            free = int(number[1]) * 1024
-    return f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB available"
+    return f"{total / 2**30:.1f} GiB" + ("" if free is None else f", {free / 2**30:.1f} GiB available")
 
 
 def _lines(path: str) -> list[str]:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -103,12 +102,3 @@ class Process:
         status = self._process.returncode
         killed = ", perhaps because memory ran out" if status == -9 else ""
         return f" with status {status}{killed}" + (f": {lines[-1]}" if lines else "")
-
-
-def free_memory() -> int | None:
-    """Return the bytes of memory that programs can still have. None: the system does not say."""
-    with suppress(OSError, IndexError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from export.builders import open_builder
 from odise_trt.backends.base import check_inputs, choose_profile
+from odise_trt.backends.onnxruntime import left_out, provider_of
 from odise_trt.backends.registry import BackendEntry
 from odise_trt.backends.tensorrt import collecting_logger
 from odise_trt.errors import BackendError
@@ -72,11 +73,13 @@ def run_onnxruntime(entry: BackendEntry, path: Path, measured: Measured, graphs:
     """Run an ONNX file by IO binding. `graphs`: let the provider record and replay a CUDA graph."""
     onnxruntime = entry.load()
     device = measured.device
-    options = {"use_tf32": "0", "enable_cuda_graph": str(int(graphs))}
-    on_gpu = ("CUDAExecutionProvider", options | {"device_id": str(device.index or 0)})
-    provider = on_gpu if device.type == "cuda" else "CPUExecutionProvider"
+    provider, options = provider_of(entry, str(device))
+    if device.type == "cuda":
+        options["enable_cuda_graph"] = str(int(graphs))
     begin = time.perf_counter()
-    session = onnxruntime.InferenceSession(str(path), providers=[provider])
+    session = onnxruntime.InferenceSession(
+        str(path), providers=[(provider, options)], disabled_optimizers=left_out(entry)
+    )
     opened = time.perf_counter() - begin
     binding = session.io_binding()
     for bind, tensors in ((binding.bind_input, measured.given), (binding.bind_output, measured.results)):

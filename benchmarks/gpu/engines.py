@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
@@ -17,6 +17,7 @@ from odise_trt.backends import open_backend
 from odise_trt.backends.registry import BACKENDS, find_backend, resolve
 from odise_trt.errors import BackendError
 from odise_trt.preprocess import load_image
+from reference.model.deformable_attention import Lowering
 from reference.model.windows import extract_windows, join
 
 from .engine_runs import Measured
@@ -37,6 +38,10 @@ def engine(bench: Bench, backend: str, stage: str) -> Iterator[tuple[str, Any]]:
     if entry.runs is None:
         can = [name for name, one in BACKENDS.items() if one.runs]
         raise BackendError(f"{backend} does not run on tensors of a device", f"these do: {', '.join(can)}")
+    if bench.precision not in entry.precisions:
+        raise BackendError(
+            f"{backend} has no engines in {bench.precision}", f"give --precision {entry.precision}"
+        )
     run = resolve(entry.runs)
     on_gpu = bench.device.type == "cuda"
     # Whether the backend runs here is asked before minutes of export.
@@ -50,7 +55,15 @@ def engine(bench: Bench, backend: str, stage: str) -> Iterator[tuple[str, Any]]:
         expected = outputs if isinstance(outputs, tuple) else (outputs,)
         spec = wrapper.declare(model.preset).at(bench.precision)
         begin = time.perf_counter()
-        graph = export_stage(WRAPPERS[stage](model.cpu()).eval(), spec, Path(work), precision=bench.precision)
+        model.mask_head.use_lowering(cast(Lowering, entry.sampling))
+        graph = export_stage(
+            WRAPPERS[stage](model.cpu()).eval(),
+            spec,
+            Path(work),
+            precision=bench.precision,
+            lacks=entry.lacks,
+            fuses=entry.fuses,
+        )
         exported = time.perf_counter() - begin
         measured = Measured(spec, inputs, expected, bench.seconds)
         for graphs in (False, True) if on_gpu else (False,):

@@ -55,7 +55,7 @@ class OnnxRuntimeBackend:
         self._device = options.device
         self._threads = options.threads
         self._half = options.precision == "fp16"
-        self._provider, self._options = _provider(options.device)
+        self._provider, self._options = provider_of(entry, options.device)
         self.cuda: Cuda | None = None
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
@@ -64,11 +64,7 @@ class OnnxRuntimeBackend:
                 f" (it has: {', '.join(available)})",
                 _ON_GPUS,
             )
-        if entry.fuses:
-            self._options |= _FUSED
-        # It turns a product and a sum into three operators for a product of matrices. On a GPU, queueing
-        # operators is what small ones take time for.
-        self._without = ["MatMulAddFusion"] if entry.fuses else []
+        self._without = left_out(entry)
         if self._provider != _CPU:
             self._open_gpu(device_index(options.device))
 
@@ -187,7 +183,12 @@ def examine_cuda(onnxruntime: Any) -> Health:
     return replace(found, works=found.works and not found.needs)
 
 
-def _provider(device: str) -> tuple[str, dict[str, str]]:
+def provider_of(entry: BackendEntry, device: str) -> tuple[str, dict[str, str]]:
+    """Return the provider for a device, and its options for the graphs of a backend.
+
+    Raises:
+        BackendError: `device` has another form.
+    """
     if device == "cpu":
         return _CPU, {}
     return "CUDAExecutionProvider", {
@@ -196,7 +197,15 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
         "use_tf32": "0",
         # Otherwise scratch memory doubles when it has to grow.
         "arena_extend_strategy": "kSameAsRequested",
+        **(_FUSED if entry.fuses else {}),
     }
+
+
+def left_out(entry: BackendEntry) -> list[str]:
+    """Return the optimizers of ONNX Runtime that the graphs of a backend are opened without."""
+    # It turns a product and a sum into three operators for a product of matrices. On a GPU, queueing
+    # operators is what small ones take time for.
+    return ["MatMulAddFusion"] if entry.fuses else []
 
 
 def _check_declaration(path: Path, spec: StageSpec, session: Any) -> None:

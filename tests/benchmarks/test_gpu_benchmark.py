@@ -124,6 +124,25 @@ def test_a_stage_on_onnx_runtime_is_compared_with_the_reference() -> None:
     assert numbers["max_abs"]["clip_mask_embed"] > 0
 
 
+def test_an_engine_is_exported_as_a_build_exports_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    (entry,) = (one for one in BACKENDS.values() if one.fuses)
+    own = Bench(TINY, "random:0", torch.device("cpu"), ((128, 128),), seconds=0.0, precision="fp16")
+    told: dict[str, object] = {}
+
+    def export(stage: object, spec: object, folder: Path, **options: object) -> None:
+        told.update(options)
+        raise InterruptedError
+
+    monkeypatch.setattr("benchmarks.gpu.engines.open_backend", lambda *_, **__: SimpleNamespace(close=int))
+    monkeypatch.setattr("benchmarks.gpu.engines.export_stage", export)
+    with pytest.raises(InterruptedError):
+        next(engine(own, entry.name, "clip_pool"))
+    assert told == {"precision": "fp16", "lacks": entry.lacks, "fuses": entry.fuses}
+    own.precision = "fp32"
+    with pytest.raises(BackendError, match=r"has no engines in fp32\n  give --precision fp16"):
+        next(engine(own, entry.name, "clip_pool"))
+
+
 def test_a_backend_that_is_missing_is_refused_before_anything_is_exported(bench: Bench) -> None:
     with pytest.raises(BackendError):
         next(engine(bench, "tensorrt", "clip_pool"))

@@ -12,18 +12,23 @@ _FREE = re.compile(r"MemAvailable:\s*(\d+) kB")
 
 def memory_bytes() -> int | None:
     """Return the memory of this machine, or of the container if it has less. None: not known."""
-    try:
-        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    whole = _pages("SC_PHYS_PAGES")
     limit = _text(_LIMIT).strip()
-    return min(whole, int(limit)) if limit.isdecimal() else whole
+    return min(whole, int(limit)) if whole is not None and limit.isdecimal() else whole
 
 
 def available_bytes() -> int | None:
     """Return how much of that no program uses now. None: not known."""
     found = _FREE.search(_text(Path("/proc/meminfo")))
-    return int(found[1]) * 1024 if found else None
+    # What is free by sysconf leaves out caches that the system would give up.
+    return int(found[1]) * 1024 if found else _pages("SC_AVPHYS_PAGES")
+
+
+def _pages(name: str) -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf(name)
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _text(path: Path) -> str:

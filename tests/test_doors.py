@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-#: Runs a command where some packages are not installed.
+#: Runs commands where some packages are not installed. What every installation has is imported once: each
+#: command begins as a copy of this process, and ends as a Python of its own does.
 WITHOUT = """
-import runpy, sys
+import json, os, runpy, sys
+import numpy, PIL.Image, rich.console, rich.progress, typer.main
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-missing, door, *words = sys.argv[1:]
-missing = set(missing.split(","))
 sys.meta_path.insert(0, Missing())
+missing = set()
+for line in sys.stdin:
+    command = os.fork()
+    if not command:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1]), flush=True)
+else:
+    sys.exit()
+streams, names, (door, *words) = json.loads(line)
+for number, name in enumerate(streams):
+    os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+missing.update(names)
 sys.path.insert(0, "")
 sys.argv = [door, *words]
 if door.endswith(".py"):
@@ -60,15 +76,41 @@ VERBS = {
 }
 
 
-def run(missing: str, words: list[str], root: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT, missing, *words]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class Done:
+    """What a person gets from a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[[str, list[str]], Done]
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a command in the checkout, where the packages named, with commas between, are not installed."""
+    streams = [os.devnull, *(str(tmp_path_factory.mktemp("streams") / name) for name in ("out", "err"))]
+    program = [sys.executable, "-c", WITHOUT]
+    with subprocess.Popen(
+        program, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as copied:
+
+        def command(missing: str, words: list[str]) -> Done:
+            assert copied.stdin is not None
+            assert copied.stdout is not None
+            print(json.dumps((streams, missing.split(","), words)), file=copied.stdin, flush=True)
+            status = int(copied.stdout.readline())
+            return Done(status, *(Path(name).read_text() for name in streams[1:]))
+
+        yield command
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_command_without_its_extra_names_it(door: str, root: Path, tmp_path: Path) -> None:
+def test_a_command_without_its_extra_names_it(door: str, run: Run, tmp_path: Path) -> None:
     words, extra = DOORS[door]
-    done = run(EXTRAS, [*words, str(tmp_path / "out")], root)
+    done = run(EXTRAS, [*words, str(tmp_path / "out")])
     assert done.returncode == 1
     first, second = done.stderr.splitlines()
     assert first.startswith("OdiseError: the package ")
@@ -78,13 +120,13 @@ def test_a_command_without_its_extra_names_it(door: str, root: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("door", [*DOORS, *VERBS])
-def test_help_needs_no_extra(door: str, root: Path) -> None:
+def test_help_needs_no_extra(door: str, run: Run) -> None:
     if door in VERBS:
         words = VERBS[door]
     else:
         words, _ = DOORS[door]
         words = words[: 2 if words[0] == "odise_trt" else 1]
-    done = run(EXTRAS, [*words, "--help"], root)
+    done = run(EXTRAS, [*words, "--help"])
     assert done.returncode == 0, done.stderr
     assert "--help" in done.stdout
 
@@ -125,8 +167,8 @@ def test_ctrl_c_in_the_first_moments_shows_no_traceback(door: str, root: Path) -
     "package",
     [*(pytest.param(name, marks=pytest.mark.slow) for name in ("filelock", "onnxscript")), "safetensors"],
 )
-def test_one_package_that_is_missing_is_named(package: str, root: Path, tmp_path: Path) -> None:
-    done = run(package, ["export/build_engines.py", *BUILD, str(tmp_path / "out")], root)
+def test_one_package_that_is_missing_is_named(package: str, run: Run, tmp_path: Path) -> None:
+    done = run(package, ["export/build_engines.py", *BUILD, str(tmp_path / "out")])
     assert done.returncode == 1
     assert done.stderr.startswith(f"OdiseError: the package {package} is not installed")
     assert "Traceback" not in done.stderr

@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Processes that run the tests; each takes up to 4 GB.
 WORKERS ?= 2
+# Tests start hundreds of Pythons: without bytecode each would compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
 # Tensors come and go by the hundred megabytes. glibc would return each to the system and fetch it again.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=2147483648 MALLOC_TRIM_THRESHOLD_=8589934592
 DEMO := engines/demo-onnxruntime-fp32

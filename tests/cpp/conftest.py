@@ -15,6 +15,7 @@ import pytest
 from odise_trt import Segmenter
 from odise_trt.bundle.manifest import MANIFEST
 from tests.cpp.library import Library
+from tests.cpp.stand_in import VERSION, StandIn
 
 
 def openvino_cmake() -> Path | None:
@@ -50,6 +51,23 @@ def build(pytestconfig: pytest.Config, root: Path) -> Path:
 @pytest.fixture(scope="session")
 def library(build: Path) -> Library:
     return Library(build / "libodise_trt.so")
+
+
+@pytest.fixture(scope="session")
+def stand_in(build: Path) -> StandIn:
+    """The library with a stand-in for a GPU."""
+    return StandIn(build / "tests" / "libodise_trt_stand_in.so")
+
+
+@pytest.fixture(scope="session")
+def gpu_bundle(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files as a bundle for the stand-in."""
+    folder = tmp_path_factory.mktemp("gpu") / "demo-stand_in-fp32"
+    shutil.copytree(built, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["backend"] = {"name": "stand_in", "version": VERSION}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ int main() {
     }
     {
         // A gap is used: "d" fits between the two that live all the time.
-        const odise::Arena arena = odise::place({{"a", 512, 0, 9}, {"b", 512, 0, 1}, {"c", 512, 0, 9}, {"d", 256, 5, 6}});
+        const odise::Arena arena =
+            odise::place({{"a", 512, 0, 9}, {"b", 512, 0, 1}, {"c", 512, 0, 9}, {"d", 256, 5, 6}});
         CHECK(arena.offsets.at("d") < arena.bytes - 256);
         CHECK_EQUAL(arena.bytes, 1536UL);
     }

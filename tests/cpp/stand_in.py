@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from tests.cpp.library import Image, Library
+from odise_trt import Vocabulary
+from tests.cpp.library import Image, Library, Result, Segmenter
 
 #: The version that bundles for it are built by.
 VERSION = "10.13.0.1"
+#: More bytes than what comes down beside an id map: scores, segments, counts.
+TABLES = 16384
+#: Opens a bundle on a new machine: its memory, the bundle, and options.
+Opens = Callable[..., AbstractContextManager[Segmenter]]
 _U64, _P = ctypes.c_uint64, ctypes.c_void_p
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "reset": (None, (_U64,)),
@@ -79,3 +85,25 @@ class StandIn(Library):
         array = np.empty(shape, np.int32)
         assert self.stand_in_read(address, array.ctypes.data, array.nbytes) == 1
         return array
+
+
+def set_words(segmenter: Segmenter, words: Vocabulary) -> None:
+    """Let the bundle's text encoder encode them."""
+    segmenter.set_words([(category.names, category.isthing) for category in words])
+
+
+def assert_the_same(found: Result, expected: Result) -> None:
+    """Both chains run the same graphs in the same library. Blocks of rows differ, and so does rounding."""
+    maps = ((found.panoptic, expected.panoptic), (found.semantic, expected.semantic))
+    for mine, theirs in maps:
+        assert (mine is None) == (theirs is None)
+        if mine is not None and theirs is not None:
+            assert np.count_nonzero(mine != theirs) <= 1e-4 * theirs.size
+    assert [s.name for s in found.segments] == [s.name for s in expected.segments]
+    assert [s.score for s in found.segments] == pytest.approx([s.score for s in expected.segments], abs=2e-5)
+    assert len(found.instances) == len(expected.instances)
+    for mask, other in zip(found.masks, expected.masks, strict=True):
+        assert np.count_nonzero(mask != other) <= 1e-4 * other.size
+    for a, b in zip(found.instances, expected.instances, strict=True):
+        assert (a.name, a.bbox) == (b.name, b.bbox)
+        assert a.score == pytest.approx(b.score, abs=2e-5)

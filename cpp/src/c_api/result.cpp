@@ -56,7 +56,9 @@ const int32_t* odise_result_panoptic_on_gpu(const odise_result* result) {
 const int32_t* odise_result_semantic_on_gpu(const odise_result* result) {
     return result == nullptr ? nullptr : pointer_to(result->made->semantic_on_gpu);
 }
-const char* odise_result_note(const odise_result* result) { return result == nullptr ? "" : result->made->note.c_str(); }
+const char* odise_result_note(const odise_result* result) {
+    return result == nullptr ? "" : result->made->note.c_str();
+}
 
 size_t odise_result_segments(const odise_result* result) {
     return result == nullptr ? 0 : result->made->segments.size();

@@ -23,8 +23,8 @@ struct DeviceInfo {
 // The device has too little memory.
 class DeviceMemoryError : public Error {
   public:
-    explicit DeviceMemoryError(const std::string& message,
-                               const std::string& what_to_do = "close what else uses the GPU, take a smaller picture, "
+    explicit DeviceMemoryError(const std::string& message, const std::string& what_to_do =
+                                                               "close what else uses the GPU, take a smaller picture, "
                                                                "or open the bundle with max_windows = 1")
         : Error(ODISE_MEMORY_ERROR, message, what_to_do) {}
 };

@@ -131,11 +131,12 @@ DeviceMade DeviceChain::run(const DeviceJob& job, Timings& timings) {
 Ready DeviceChain::queue(const DeviceJob& job, DeviceMade& made) {
     const std::vector<std::string> taken = taken_by(needed_steps(bundle_.manifest, job.tasks, job.reads));
     Arrays own = only(taken, job.request);
-    if (job.there == nullptr) own[picture_name] = job.picture;
+    // The picture is the last, wherever it comes from: the same program takes both.
     Packed takes;
     for (const auto& [name, array] : own) takes.add(name, array.dtype, array.shape);
     const DeviceTensor resized{0, Dtype::uint8, {job.size.picture.height, job.size.picture.width, 3}};
-    if (job.there != nullptr) takes.add(picture_name, resized.dtype, resized.shape);
+    takes.add(picture_name, resized.dtype, resized.shape);
+    if (job.there == nullptr) own[picture_name] = job.picture;
     for (;;) {
         const std::vector<const Resident*> there = shared(job, taken);
         const std::size_t scratch = job.there == nullptr ? 0 : parts_->picture.scratch(*job.there, resized);
@@ -168,7 +169,8 @@ std::vector<const Resident*> DeviceChain::shared(const DeviceJob& job, const std
     const std::string name = name_of(job.size, taken);
     const auto* vectors = parts_->sizes.find(name);
     if (vectors == nullptr) {
-        vectors = &parts_->sizes.put(name, std::make_unique<Resident>(*device_, only(taken, picture_tensors(job.size))));
+        vectors =
+            &parts_->sizes.put(name, std::make_unique<Resident>(*device_, only(taken, picture_tensors(job.size))));
     }
     std::vector<const Resident*> found = {vectors->get()};
     if (job.table) {

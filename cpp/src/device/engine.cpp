@@ -38,7 +38,8 @@ Sizes DeviceEngine::sizes_of(const Shapes& inputs) const {
     Sizes sizes;
     for (const Tensor& tensor : spec_.inputs) {
         const auto shape = inputs.find(tensor.name);
-        if (shape == inputs.end()) throw backend_error("stage " + spec_.name + ": input " + tensor.name + " is missing");
+        if (shape == inputs.end())
+            throw backend_error("stage " + spec_.name + ": input " + tensor.name + " is missing");
         learn_sizes(spec_, tensor, shape->second, sizes);
     }
     check_sizes(spec_, sizes);
@@ -87,7 +88,8 @@ std::vector<int> numbers(const std::string& version) {
     for (std::size_t at = 0; at <= version.size();) {
         const std::size_t end = std::min(version.find('.', at), version.size());
         const std::string part = version.substr(at, end - at);
-        const bool digits = !part.empty() && part.size() < 9 && part.find_first_not_of("0123456789") == std::string::npos;
+        const bool digits =
+            !part.empty() && part.size() < 9 && part.find_first_not_of("0123456789") == std::string::npos;
         if (digits) found.push_back(std::stoi(part));
         at = end + 1;
     }

@@ -1,8 +1,9 @@
 // What TensorRT and TensorRT for RTX share: engines behind NvInferRuntime.h. See odise_trt/backends/tensorrt_engine.py.
 //
-// nvinfer_backend.hpp is included by one file per flavour, after its headers. Both flavours declare the same names with other layouts, so
-// everything here has internal linkage, and a flavour that is not TensorRT renames the namespace of its headers.
-// The libraries export the same functions, too, so each is loaded by name, and its functions are looked up in it.
+// nvinfer_backend.hpp is included by one file per flavour, after its headers. Both flavours declare the same names with
+// other layouts, so everything here has internal linkage, and a flavour that is not TensorRT renames the namespace of
+// its headers. The libraries export the same functions, too, so each is loaded by name, and its functions are looked up
+// in it.
 #pragma once
 
 #include <dlfcn.h>

@@ -94,7 +94,8 @@ void NvInferEngine::check_declaration(const std::string& path) const {
     }
     const auto profiles = static_cast<std::size_t>(engine_->getNbOptimizationProfiles());
     if (!spec_.profiles.empty() && profiles != spec_.profiles.size()) {
-        throw backend_error(path + " has " + std::to_string(profiles) + " optimisation profiles, the manifest declares " +
+        throw backend_error(path + " has " + std::to_string(profiles) +
+                                " optimisation profiles, the manifest declares " +
                                 std::to_string(spec_.profiles.size()),
                             again);
     }
@@ -110,8 +111,8 @@ void NvInferEngine::enqueue(const DeviceTensors& inputs, const DeviceTensors& ou
         for (const Tensor& tensor : spec_.outputs) {
             const Shape shape = shape_of(one.context->getTensorShape(tensor.name.c_str()));
             if (shape != tensor.resolve(sizes)) {
-                throw backend_error("stage " + spec_.name + ": output " + tensor.name + " has shape " + tuple_of(shape) +
-                                        ", declared " + tuple_of(tensor.resolve(sizes)),
+                throw backend_error("stage " + spec_.name + ": output " + tensor.name + " has shape " +
+                                        tuple_of(shape) + ", declared " + tuple_of(tensor.resolve(sizes)),
                                     again);
             }
         }
@@ -165,8 +166,8 @@ NvInferContext NvInferEngine::new_context(std::size_t profile) const {
                         {}};
     require(made.context != nullptr, "make an execution context");
     if (!spec_.profiles.empty()) {
-        const bool chosen = made.context->setOptimizationProfileAsync(static_cast<std::int32_t>(profile),
-                                                                      cuda_stream(*shared_.device));
+        const bool chosen =
+            made.context->setOptimizationProfileAsync(static_cast<std::int32_t>(profile), cuda_stream(*shared_.device));
         require(chosen, "choose the profile " + spec_.profiles[profile].name);
     }
     return made;
@@ -189,10 +190,8 @@ std::size_t NvInferEngine::resize(NvInferContext& one, const Shapes& shapes) {
 
 void NvInferEngine::require(bool done, const std::string& what) const {
     if (done) return;
-    throw backend_error("stage " + spec_.name + ": " + shared_.name + " could not " + what + ": " +
-                        shared_.log.said());
+    throw backend_error("stage " + spec_.name + ": " + shared_.name + " could not " + what + ": " + shared_.log.said());
 }
-
 
 }  // namespace
 }  // namespace odise

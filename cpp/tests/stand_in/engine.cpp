@@ -69,9 +69,9 @@ class Engine : public odise::DeviceEngine {
         }
         const Address scratch_memory = backend_.scratch().reserve(needs);
         accesses.push_back({scratch_memory, needs, true});
-        backend_.gpu().queue([this, sizes, inputs, outputs, scratch_memory, needs] {
-            run_late(sizes, inputs, outputs, scratch_memory, needs);
-        }, std::move(accesses));
+        backend_.gpu().queue([this, sizes, inputs, outputs, scratch_memory,
+                              needs] { run_late(sizes, inputs, outputs, scratch_memory, needs); },
+                             std::move(accesses));
         if (kept != own_.end()) kept->second.ran = true;
     }
 

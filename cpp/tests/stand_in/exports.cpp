@@ -52,9 +52,10 @@ __attribute__((visibility("default"))) const char* odise_stand_in_fault() {
 
 // Memory of another library, which fills it late, on a stream of its own. Rows: height, bytes of each, from one to the
 // next. What lies between them is never written.
-__attribute__((visibility("default"))) std::uint64_t odise_stand_in_picture(const std::uint8_t* pixels, std::int32_t gpu,
-                                                                           std::uint64_t height, std::uint64_t row,
-                                                                           std::uint64_t stride, void** stream) {
+__attribute__((visibility("default"))) std::uint64_t odise_stand_in_picture(const std::uint8_t* pixels,
+                                                                            std::int32_t gpu, std::uint64_t height,
+                                                                            std::uint64_t row, std::uint64_t stride,
+                                                                            void** stream) {
     stand_in::Gpu& one = machine().gpus.at(static_cast<std::size_t>(gpu));
     const odise::Address address = one.allocate(static_cast<std::size_t>(height * stride));
     const odise::Handle made = one.new_stream();

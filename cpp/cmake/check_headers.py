@@ -20,6 +20,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from odise_trt.files.writing import write_file
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "CUDA": "cpp/src/device/cuda.cpp",
@@ -142,7 +144,7 @@ def main() -> int:
         _, end, after = rest.partition(END)
         if not end:
             raise SystemExit(f"{given.write} has no place for the table: {BEGIN} and {END}")
-        given.write.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        write_file(given.write, f"{before}{BEGIN}\n{table}\n{END}{after}".encode())
     return int(failed)
 
 

@@ -63,7 +63,7 @@ struct DeviceChain::Parts {
 };
 
 DeviceChain::DeviceChain(const Bundle& bundle, DeviceBackend& backend, std::int64_t windows_at_once)
-    : bundle_(bundle), backend_(backend), device_(backend.device()) {
+    : bundle_(bundle), device_(backend.device()) {
     const Current current(*device_);
     Engines engines;
     for (const StageEntry* entry : largest_first(bundle)) {

@@ -46,7 +46,6 @@ class DeviceChain {
     struct Parts;
 
     const Bundle& bundle_;
-    DeviceBackend& backend_;
     std::shared_ptr<Device> device_;
     std::unique_ptr<Parts> parts_;
 

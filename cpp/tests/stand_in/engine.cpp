@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "device.hpp"
 
@@ -20,7 +21,7 @@ class Backend : public odise::DeviceBackend {
     explicit Backend(const odise::EngineOptions& options)
         : device_(std::make_shared<Device>(options.gpu)),
           scratch_(std::make_unique<odise::Buffer>(*device_)),
-          engines_(odise::open_backend("openvino", options)) {}
+          options_(options) {}
     ~Backend() override {
         const odise::Current current(*device_);
         scratch_.reset();
@@ -39,8 +40,20 @@ class Backend : public odise::DeviceBackend {
     std::shared_ptr<Device> device_;
     std::shared_ptr<odise::Device> base_ = device_;
     std::unique_ptr<odise::Buffer> scratch_;
-    std::unique_ptr<odise::Backend> engines_;
+    odise::EngineOptions options_;
 };
+
+// Graphs stay compiled for the next machine: most of a test would be compiling. It never ends: OpenVINO's own state may
+// end before it.
+std::shared_ptr<odise::Engine> compiled(const odise::Bundle& bundle, const odise::StageEntry& entry,
+                                        const odise::EngineOptions& options) {
+    static auto& backend = *odise::open_backend("openvino", options).release();
+    static auto& known = *new std::map<std::string, std::shared_ptr<odise::Engine>>;
+    const std::lock_guard lock(machine().mutex);
+    auto& one = known[std::filesystem::canonical(bundle.path(entry.file)).string()];
+    if (!one) one = backend.open_stage(bundle, entry);
+    return one;
+}
 
 class Engine : public odise::DeviceEngine {
   public:
@@ -127,7 +140,7 @@ class Engine : public odise::DeviceEngine {
 
 std::unique_ptr<odise::DeviceEngine> Backend::open_on_device(const odise::Bundle& bundle,
                                                              const odise::StageEntry& entry) {
-    return std::make_unique<Engine>(*this, entry.spec, engines_->open_stage(bundle, entry));
+    return std::make_unique<Engine>(*this, entry.spec, compiled(bundle, entry, options_));
 }
 
 }  // namespace

@@ -55,6 +55,12 @@ def version_of(file: Path, pattern: str, parts: tuple[str, ...]) -> str:
     return ".".join(match[1] for match in found if match)
 
 
+def cuda_version(include: Path) -> str:
+    """Return "13.0"."""
+    number = int(version_of(include / "cuda_runtime_api.h", r"define {} +([0-9]+)", ("CUDART_VERSION",)))
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 def headers_of(folder: Path, flavour: str, name: str, files: dict[str, bool]) -> Headers:
     """Return the headers in a folder. `flavour`: of the names of their version."""
     include = folder / "include" if (folder / "include").is_dir() else folder
@@ -105,15 +111,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cuda", type=Path, required=True, help="folder with include/cuda_runtime_api.h")
+    parser.add_argument(
+        "--cuda",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders with include/cuda_runtime_api.h; the first one is also that of TensorRT",
+    )
     parser.add_argument("--tensorrt", type=Path, nargs="*", default=[])
     parser.add_argument("--rtx", type=Path, nargs="*", default=[])
     parser.add_argument("--compiler", nargs="*", default=["g++", "clang++"])
     parser.add_argument("--write", type=Path, help="the page whose table is replaced")
     given = parser.parse_args()
-    cuda = given.cuda / "include" if (given.cuda / "include").is_dir() else given.cuda
-    number = int(version_of(cuda / "cuda_runtime_api.h", r"define {} +([0-9]+)", ("CUDART_VERSION",)))
-    sets = [Headers(f"CUDA {number // 1000}.{number % 1000 // 10}", cuda, {"CUDA": True})]
+    cudas = [one / "include" if (one / "include").is_dir() else one for one in given.cuda]
+    sets = [Headers(f"CUDA {cuda_version(one)}", one, {"CUDA": True}) for one in cudas]
     also_rtx = {} if given.rtx else {"RTX": False}
     sets += [
         headers_of(one, "ENTERPRISE", "TensorRT", {"TensorRT": True, **also_rtx}) for one in given.tensorrt
@@ -128,7 +139,7 @@ def main() -> int:
             if kind not in one.files:
                 cells.append("")
                 continue
-            bad = {name: compiles(path, file, [one.include, cuda]) for name, path in compilers.items()}
+            bad = {name: compiles(path, file, [one.include, cudas[0]]) for name, path in compilers.items()}
             for name, words in bad.items():
                 if words is not None:
                     failed = True

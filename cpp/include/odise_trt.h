@@ -8,7 +8,7 @@
  *     if (odise_open("engines/demo-openvino-fp32", NULL, &segmenter) != ODISE_OK ||
  *         odise_set_table(segmenter, "tools.npz") != ODISE_OK)
  *         return fprintf(stderr, "%s\n", odise_last_error()), 1;
- *     odise_image image = {sizeof image, pixels, width, height, 0, ODISE_RGB};
+ *     odise_image image = {sizeof image, pixels, width, height, 0, ODISE_RGB, ODISE_HOST, NULL};
  *     if (odise_segment(segmenter, &image, ODISE_PANOPTIC, NULL, &result) != ODISE_OK) ...
  *     const int32_t *ids = odise_result_panoptic(result);
  *     odise_result_free(result);
@@ -28,6 +28,11 @@
  *     one picture at a time, with as many threads as odise_options says. Different segmenters run at the same
  *     time. odise_close must be the last call with its segmenter. Results are read-only and independent: several
  *     threads may read one, and it stays valid after its segmenter was closed.
+ *
+ * GPUS
+ *     Engines of TensorRT and TensorRT for RTX run on a GPU, and all tensors between them stay there. A picture can
+ *     lie there already (odise_image.memory), and ids can stay there (odise_request.ids). Calls leave the thread's
+ *     current GPU of CUDA as it was.
  *
  * VERSIONS
  *     Structures begin with their size, which the caller sets. Fields are only ever added at their ends, and a
@@ -64,7 +69,7 @@ typedef enum odise_status {
     ODISE_VOCABULARY_ERROR = 3, /* a vocabulary cannot be read, or none is set */
     ODISE_BUNDLE_ERROR = 4,     /* a bundle is missing, altered, of another format, or for another machine */
     ODISE_BACKEND_ERROR = 5,    /* a backend is not there, or an engine failed */
-    ODISE_MEMORY_ERROR = 6,     /* there is too little memory */
+    ODISE_MEMORY_ERROR = 6,     /* there is too little memory, of the host or of the GPU */
     ODISE_INTERNAL_ERROR = 7    /* a fault of this library: please report it */
 } odise_status;
 
@@ -74,6 +79,9 @@ enum {
     ODISE_SEMANTIC = 2, /* each pixel a category */
     ODISE_INSTANCE = 4  /* objects with masks that may overlap */
 };
+
+/* Where something is: in the memory of the host, or in that of the GPU that the engines run on. */
+typedef enum odise_memory { ODISE_HOST = 0, ODISE_GPU = 1 } odise_memory;
 
 /* Order of the channels of a pixel, one byte each. */
 typedef enum odise_format { ODISE_RGB = 0, ODISE_BGR = 1 } odise_format;
@@ -87,26 +95,37 @@ typedef struct odise_options {
     int32_t threads; /* CPU threads. 0: as many as the process may use, in a container its share. */
     /* 0: every file is hashed. 1: only names and sizes are checked. It is for trusted storage. */
     int32_t verify_sizes_only;
-    int32_t max_windows; /* windows per run of an engine. 0: as many as are fast. */
+    int32_t max_windows; /* windows per run of an engine. 0: as many as are fast; on a GPU as many as it holds. */
     /* 0: on a CPU the library itself computes the step `panoptic`, which is faster. 1: the bundle's graph does.
      * Results are the same but for ties within rounding. */
     int32_t graphs_only;
+    int32_t gpu; /* of engines that run on one: its index among those that CUDA sees */
 } odise_options;
 
-/* A picture in the memory of the host. */
+/* A picture. */
 typedef struct odise_image {
     size_t size; /* sizeof(odise_image) */
     const uint8_t *data; /* the first pixel of the first row; 3 bytes for each pixel */
     int32_t width, height;
     int64_t stride; /* bytes from a row to the next, negative if the last row comes first. 0: 3 * width. */
     int32_t format; /* an odise_format */
+    /* An odise_memory. ODISE_GPU: `data` is a pointer to memory of the engines' GPU. It is read there, and must not
+     * change before the call returns. A picture of another size than the engines take (its shorter side that of the
+     * model) needs the stage `resize` in the bundle (odise-trt build --with resize), which gives the pixels that the
+     * host gives. BGR takes three more copies within the GPU, and a negative stride one for each row. */
+    int32_t memory;
+    /* The cudaStream_t in which the pixels are being made: they are read after what it has to do now. The call does
+     * not wait for it. NULL: the pixels are there. The default streams are cudaStreamLegacy and
+     * cudaStreamPerThread. */
+    void *stream;
 } odise_image;
 
-/* Thresholds of ODISE_PANOPTIC. Each is from 0 to 1, or negative for that of the model. */
+/* Thresholds of ODISE_PANOPTIC, and where ids go. Thresholds are from 0 to 1, or negative for those of the model. */
 typedef struct odise_request {
     size_t size; /* sizeof(odise_request) */
     double overlap_threshold;     /* least share of its mask that a query must win */
     double object_mask_threshold; /* queries must score more than this */
+    int32_t ids; /* an odise_memory. ODISE_GPU: the maps of ODISE_PANOPTIC and ODISE_SEMANTIC stay on the GPU. */
 } odise_request;
 
 /* The names of a category for odise_set_words: the one to show, then synonyms, in UTF-8. It has no size: it does
@@ -162,7 +181,8 @@ ODISE_API const char *odise_last_hint(void);
 
 /* Checks a bundle and loads its engines. `options` may be NULL.
  * ODISE_BUNDLE_ERROR: the folder is no bundle, files are missing or altered, or it is for another machine.
- * ODISE_BACKEND_ERROR: the library was built without the engine, or an engine fails to load. */
+ * ODISE_BACKEND_ERROR: the library was built without the engine, an engine fails to load, or there is no such GPU.
+ * ODISE_MEMORY_ERROR: the GPU has too little memory for the engines. */
 ODISE_API odise_status odise_open(const char *folder, const odise_options *options, odise_segmenter **segmenter);
 /* Frees a segmenter. NULL is allowed. */
 ODISE_API void odise_close(odise_segmenter *segmenter);
@@ -179,10 +199,13 @@ ODISE_API odise_status odise_set_table(odise_segmenter *segmenter, const char *p
 ODISE_API odise_status odise_set_words(odise_segmenter *segmenter, const odise_words *categories, size_t count);
 
 /* Segments a picture for one or several tasks. `request` may be NULL. The pixels are not read after the call.
- * ODISE_ARGUMENT_ERROR: there is no such task, or a threshold is outside 0 to 1.
+ * ODISE_ARGUMENT_ERROR: there is no such task, a threshold is outside 0 to 1, or ids are wanted on a GPU and the
+ *     engines run on the host.
  * ODISE_VOCABULARY_ERROR: no vocabulary is set.
- * ODISE_IMAGE_ERROR: the picture has no pixels, or is too large.
- * ODISE_BACKEND_ERROR: an engine failed, or gave numbers that are not finite. */
+ * ODISE_IMAGE_ERROR: the picture has no pixels, or is too large; it is on a GPU, and not on that of the engines, or
+ *     the bundle cannot resize it there.
+ * ODISE_BACKEND_ERROR: an engine failed, or gave numbers that are not finite.
+ * ODISE_MEMORY_ERROR: the GPU has too little memory, however little of the picture runs at once. */
 ODISE_API odise_status odise_segment(odise_segmenter *segmenter, const odise_image *image, uint32_t tasks,
                                      const odise_request *request, odise_result **result);
 /* Frees a result, and all that it gave. NULL is allowed. */
@@ -192,10 +215,20 @@ ODISE_API void odise_result_free(odise_result *result);
 ODISE_API int32_t odise_result_width(const odise_result *result);
 ODISE_API int32_t odise_result_height(const odise_result *result);
 
-/* (height, width), the id of each pixel's segment, 0: no segment. NULL: ODISE_PANOPTIC was not asked for. */
+/* (height, width), the id of each pixel's segment, 0: no segment. NULL: ODISE_PANOPTIC was not asked for, or the ids
+ * are on the GPU. */
 ODISE_API const int32_t *odise_result_panoptic(const odise_result *result);
-/* (height, width), each pixel's category. NULL: ODISE_SEMANTIC was not asked for. */
+/* (height, width), each pixel's category. NULL: ODISE_SEMANTIC was not asked for, or the ids are on the GPU. */
 ODISE_API const int32_t *odise_result_semantic(const odise_result *result);
+
+/* The same maps as pointers to memory of the GPU, if odise_request.ids was ODISE_GPU; else NULL. They are complete,
+ * may be used in any stream, and belong to the result. Freeing it waits for all work of the GPU that is queued. */
+ODISE_API const int32_t *odise_result_panoptic_on_gpu(const odise_result *result);
+ODISE_API const int32_t *odise_result_semantic_on_gpu(const odise_result *result);
+
+/* What was done otherwise than usual, or "": on a GPU with little free memory fewer windows or rows run at once, and
+ * an engine may refuse to be recorded as a CUDA graph. The numbers are the same. It belongs to the result. */
+ODISE_API const char *odise_result_note(const odise_result *result);
 
 /* Segments, in the order of their ids. */
 ODISE_API size_t odise_result_segments(const odise_result *result);

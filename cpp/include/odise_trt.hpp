@@ -50,6 +50,7 @@ struct Options {
     bool verify_sizes_only = false;
     int max_windows = 0;
     bool graphs_only = false;
+    int gpu = 0;
 };
 
 // A picture of the caller. Pixels are neither copied nor freed.
@@ -61,11 +62,14 @@ struct Image {
     int width, height;
     std::int64_t stride;
     odise_format format;
+    odise_memory memory = ODISE_HOST;  // ODISE_GPU: see odise_image
+    void* stream = nullptr;
 };
 
 // Negative: the model's own threshold.
 struct Thresholds {
     double overlap = -1, object_mask = -1;
+    odise_memory ids = ODISE_HOST;  // ODISE_GPU: see odise_request
 };
 
 // A segment, or an object.
@@ -100,6 +104,11 @@ class Result {
     const std::int32_t* panoptic() const { return odise_result_panoptic(made_.get()); }
     // (height, width) of categories. nullptr: the task was not asked for.
     const std::int32_t* semantic() const { return odise_result_semantic(made_.get()); }
+    // The same in the memory of the GPU, if ids were wanted there; else nullptr.
+    const std::int32_t* panoptic_on_gpu() const { return odise_result_panoptic_on_gpu(made_.get()); }
+    const std::int32_t* semantic_on_gpu() const { return odise_result_semantic_on_gpu(made_.get()); }
+    // What was done otherwise than usual. Empty: nothing.
+    std::string note() const { return odise_result_note(made_.get()); }
     // (height, width), 1 inside of an object. nullptr: there is no such object.
     const std::uint8_t* instance_mask(std::size_t index) const {
         return odise_result_instance_mask(made_.get(), index);
@@ -159,6 +168,7 @@ class Segmenter {
         given.verify_sizes_only = options.verify_sizes_only ? 1 : 0;
         given.max_windows = options.max_windows;
         given.graphs_only = options.graphs_only ? 1 : 0;
+        given.gpu = options.gpu;
         odise_segmenter* opened = nullptr;
         check(odise_open(folder.c_str(), &given, &opened));
         made_.reset(opened);
@@ -182,7 +192,11 @@ class Segmenter {
     }
 
     Result operator()(const Image& image, std::uint32_t tasks, const Thresholds& thresholds) {
-        const odise_request request = {sizeof(odise_request), thresholds.overlap, thresholds.object_mask};
+        odise_request request = {};
+        request.size = sizeof request;
+        request.overlap_threshold = thresholds.overlap;
+        request.object_mask_threshold = thresholds.object_mask;
+        request.ids = thresholds.ids;
         return segment(image, tasks, &request);
     }
 
@@ -199,6 +213,8 @@ class Segmenter {
         given.width = image.width, given.height = image.height;
         given.stride = image.stride;
         given.format = image.format;
+        given.memory = image.memory;
+        given.stream = image.stream;
         odise_result* result = nullptr;
         check(odise_segment(made_.get(), &given, tasks, request, &result));
         return Result(result);

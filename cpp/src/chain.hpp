@@ -30,9 +30,7 @@ class Chain {
     std::map<std::string, std::unique_ptr<Engine>> engines_;
     std::int64_t windows_at_once_;
 
-    std::vector<const Step*> needed(const std::vector<std::string>& tasks, const std::vector<std::string>& reads) const;
     Arrays run_step(const Step& step, const Arrays& inputs);
-    std::int64_t per_run(const Step& step, const StageSpec& spec, const Sizes& sizes) const;
 };
 
 }  // namespace odise

@@ -141,6 +141,30 @@ Plane lowered(const Plane& from, std::int64_t height) {
 
 }  // namespace
 
+bool rows_come_first(const Size& from, const Size& to) {
+    return to.height < from.height && from.height - to.height > 2 * (from.width - to.width);
+}
+
+Arrays resample_tensors(std::int64_t size, std::int64_t out) {
+    constexpr int low_bits = 11;
+    const Filter filter = triangle(size, out);
+    const std::size_t taps = *std::max_element(filter.count.begin(), filter.count.end());
+    std::vector<std::int64_t> index;
+    std::vector<float> high, low;
+    for (std::size_t i = 0; i < filter.first.size(); ++i) {
+        for (std::size_t j = 0; j < taps; ++j) {
+            const int weight = j < filter.count[i] ? filter.weight[i * filter.most + j] : 0;
+            index.push_back(std::min(static_cast<std::int64_t>(filter.first[i] + j), size - 1));
+            high.push_back(static_cast<float>(weight >> low_bits));
+            low.push_back(static_cast<float>(weight & ((1 << low_bits) - 1)));
+        }
+    }
+    const Shape shape = {out, static_cast<std::int64_t>(taps)};
+    return {{"index", Array::of(Dtype::int64, shape, index)},
+            {"high", Array::of(Dtype::float32, shape, high)},
+            {"low", Array::of(Dtype::float32, shape, low)}};
+}
+
 Array resized(const Pixels& pixels, const Size& to) {
     Plane plane(pixels.size);
     for (std::int64_t y = 0; y < pixels.size.height; ++y) {
@@ -150,9 +174,7 @@ Array resized(const Pixels& pixels, const Size& to) {
     const auto narrow = [&] {
         if (to.width != from.width) plane = narrowed(plane, to.width);
     };
-    // Each pass rounds to 8 bits, so their order matters. Pillow 13 takes the rows first where that leaves out
-    // more; versions before it always take the columns first.
-    const bool rows_first = to.height < from.height && from.height - to.height > 2 * (from.width - to.width);
+    const bool rows_first = rows_come_first(from, to);
     if (!rows_first) narrow();
     if (to.height != from.height) plane = lowered(plane, to.height);
     if (rows_first) narrow();

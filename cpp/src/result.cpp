@@ -123,8 +123,6 @@ const std::vector<std::string>& result_reads() {
         "classify.numbers_not_finite",
         "classify.score",
         "assign.segments",
-        "paint.panoptic",
-        "semantic.semantic",
         "top_instances.instance_score",
         "top_instances.instance_category",
         "top_instances.instance_query",
@@ -132,6 +130,8 @@ const std::vector<std::string>& result_reads() {
         "instances.instance_row_counts",
         "instances.instance_column_counts",
         "instances.instance_total",
+        panoptic_map,
+        semantic_map,
     };
     return names;
 }
@@ -170,11 +170,11 @@ FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture)
 }
 
 void read_result(const Arrays& arrays, Result& result) {
-    if (const auto map = arrays.find("paint.panoptic"); map != arrays.end()) {
-        result.panoptic = map->second;
-        read_segments(arrays.at("assign.segments"), arrays.at("classify.score"), result);
+    if (const auto map = arrays.find(panoptic_map); map != arrays.end()) result.panoptic = map->second;
+    if (const auto table = arrays.find("assign.segments"); table != arrays.end()) {
+        read_segments(table->second, arrays.at("classify.score"), result);
     }
-    if (const auto map = arrays.find("semantic.semantic"); map != arrays.end()) result.semantic = map->second;
+    if (const auto map = arrays.find(semantic_map); map != arrays.end()) result.semantic = map->second;
     if (arrays.count("instances.instance_bits") > 0) read_instances(arrays, result);
 }
 

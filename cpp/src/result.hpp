@@ -19,10 +19,14 @@ struct Region {
     std::shared_ptr<std::vector<std::uint8_t>> mask;  // Of objects. Objects of one query share it.
 };
 
+class DeviceMemory;
+
 struct Result {
     Size size;
     std::shared_ptr<const Table> table;
-    Array panoptic, semantic;  // Without memory: the task was not asked for.
+    Array panoptic, semantic;  // Without memory: the task was not asked for, or the map is on the GPU.
+    std::shared_ptr<DeviceMemory> panoptic_on_gpu, semantic_on_gpu;
+    std::string note;  // what was done otherwise than usual
     std::vector<Region> segments, instances;
     Timings timings;
 };
@@ -34,7 +38,9 @@ struct FeatureMap {
     std::vector<float> values;
 };
 
-// The tensors that a result is made of.
+// The maps of a result, and the tensors that it is made of. Maps are the last: without them the rest is one piece.
+constexpr const char* panoptic_map = "paint.panoptic";
+constexpr const char* semantic_map = "semantic.semantic";
 const std::vector<std::string>& result_reads();
 
 // Throws BackendError if an engine gave numbers that are not finite. It names the first such engine.

@@ -14,12 +14,13 @@ constexpr std::size_t most_sizes = 8;
 // Sides of an output, as the stages declare them, and pixels of a picture, as in Python.
 constexpr std::int64_t most_side = 32768;
 constexpr std::int64_t most_pixels = 178'956'970;
-// Pixels of windows that a run takes at once. More take memory and no less time: benchmarks/NOTES.md.
+// Pixels of windows that a run on a CPU takes at once. More take memory and no less time: benchmarks/NOTES.md.
 constexpr std::int64_t pixels_at_once = 512 * 512;
 
-std::int64_t windows_per_run(const Manifest& manifest, int asked) {
+std::int64_t windows_per_run(const Manifest& manifest, int asked, bool on_gpu) {
     std::int64_t most = manifest.stage("captioner").spec.axis("windows").range.most;
     most = std::min(most, manifest.stage("features").spec.axis("windows").range.most);
+    if (on_gpu && asked == 0) return most;
     const std::int64_t usual =
         std::max<std::int64_t>(1, pixels_at_once / (manifest.model.window * manifest.model.window));
     return std::min(asked > 0 ? asked : usual, most);
@@ -64,19 +65,32 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
         throw bundle_error(bundle.folder + " cannot run here: it was built for " + built.name + ", not for " + engine,
                            "build it for " + engine + ", or leave the engine out");
     }
-    made->backend_ =
-        open_backend(engine, {bundle.manifest.precision, options.threads > 0 ? options.threads : available_threads()});
+    if (options.gpu < 0) throw argument_error("gpu must be at least 0, not " + std::to_string(options.gpu));
+    const int threads = options.threads > 0 ? options.threads : available_threads();
+    made->backend_ = open_backend(engine, {bundle.manifest.precision, threads, options.gpu});
     if (const std::string mismatch = made->backend_->mismatch(built); !mismatch.empty()) {
         throw bundle_error(bundle.folder + " cannot run here: " + mismatch, bundle.rebuild_hint());
     }
-    made->chain_ = std::make_unique<Chain>(bundle, *made->backend_,
-                                           windows_per_run(bundle.manifest, options.max_windows), options.graphs_only);
+    DeviceBackend* device = made->backend_->on_device();
+    const std::int64_t windows = windows_per_run(bundle.manifest, options.max_windows, device != nullptr);
+    if (device != nullptr) {
+        made->device_chain_ = std::make_unique<DeviceChain>(bundle, *device, windows);
+    } else {
+        made->chain_ = std::make_unique<Chain>(bundle, *made->backend_, windows, options.graphs_only);
+    }
     return made;
 }
 
 void Segmenter::set_table(const std::string& path) { set(Table::read(path, bundle_)); }
 
-void Segmenter::set_words(const std::vector<Category>& words) { set(Table::encode(words, bundle_, *backend_)); }
+void Segmenter::set_words(const std::vector<Category>& words) {
+    std::unique_lock lock(mutex_, std::defer_lock);
+    // On a GPU the text encoder shares stream and memory with pictures.
+    if (device_chain_) lock.lock();
+    Table made = Table::encode(words, bundle_, *backend_);
+    if (device_chain_) lock.unlock();
+    set(std::move(made));
+}
 
 void Segmenter::set(Table made) {
     auto table = std::make_shared<const Table>(std::move(made));
@@ -99,18 +113,17 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
 
     const auto start = std::chrono::steady_clock::now();
     const PictureSize size = sizes_of(pixels);
-    const Array picture = resized(pixels, size.picture);
+    check_places(pixels, job.ids_on_gpu, size.picture);
+    const Array picture = pixels.on_gpu ? Array() : resized(pixels, size.picture);
 
     const std::lock_guard lock(mutex_);
     if (!table_) {
         throw vocabulary_error("no vocabulary is set", "say what to look for: odise_set_words, or odise_set_table");
     }
     result->table = table_;
-    Arrays tensors = host_tensors(size, wanted);
-    tensors["picture.picture"] = picture;
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     result->timings.emplace_back("preprocess", seconds.count());
-    const Arrays made = chain_->run(wanted.tasks, std::move(tensors), result_reads(), result->timings);
+    const Arrays made = run(pixels, picture, size, wanted, result_reads(), *result);
     check_finite(made);
     read_result(made, *result);
     return result;
@@ -119,23 +132,55 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
 std::vector<FeatureMap> Segmenter::features(const Pixels& pixels) {
     check_pixels(pixels);
     const PictureSize size = sizes_of(pixels);
-    const Array picture = resized(pixels, size.picture);
+    check_places(pixels, false, size.picture);
+    const Array picture = pixels.on_gpu ? Array() : resized(pixels, size.picture);
     const StageSpec& stitch = bundle_.manifest.stage("stitch").spec;
     std::vector<std::string> reads = {"stitch.maps_not_finite"};
     for (const Tensor& tensor : stitch.outputs) {
         if (tensor.shape.size() == 4) reads.push_back("stitch." + tensor.name);
     }
-    Timings timings;
+    Result result;
     const std::lock_guard lock(mutex_);
-    Arrays tensors = host_tensors(size, {});
-    tensors["picture.picture"] = picture;
-    const Arrays made = chain_->run({}, std::move(tensors), reads, timings);
+    const Arrays made = run(pixels, picture, size, {}, reads, result);
     check_maps(made);
     std::vector<FeatureMap> maps;
     for (const Tensor& tensor : stitch.outputs) {
         if (tensor.shape.size() == 4) maps.push_back(map_of(tensor, made.at("stitch." + tensor.name), size.picture));
     }
     return maps;
+}
+
+void Segmenter::check_places(const Pixels& pixels, bool ids_on_gpu, const Size& resized) {
+    if (device_chain_) {
+        if (pixels.on_gpu) device_chain_->check(pixels, resized);
+        return;
+    }
+    if (pixels.on_gpu) {
+        throw image_error("the image is on a GPU, and the engines of " + bundle_.folder + " run on the host",
+                          "copy it to the host: cudaMemcpy");
+    }
+    if (ids_on_gpu) {
+        throw argument_error(
+            "ids on a GPU need engines that pass tensors there; " + bundle_.folder + " makes ids on the host",
+            "leave it out: ids are in the memory of the host then");
+    }
+}
+
+Arrays Segmenter::run(const Pixels& pixels, const Array& picture, const PictureSize& size, const Job& job,
+                      const std::vector<std::string>& reads, Result& result) {
+    if (!device_chain_) {
+        Arrays tensors = host_tensors(size, job);
+        tensors["picture.picture"] = picture;
+        return chain_->run(job.tasks, std::move(tensors), reads, result.timings);
+    }
+    DeviceJob wanted{job.tasks, reads, {}, size, pixels.on_gpu ? &pixels : nullptr, picture, {}, result.table};
+    if (job.ids_on_gpu) wanted.stay = {panoptic_map, semantic_map};
+    wanted.request = request_tensors(job.object_mask_threshold, job.overlap_threshold);
+    DeviceMade made = device_chain_->run(wanted, result.timings);
+    result.panoptic_on_gpu = made.maps[panoptic_map];
+    result.semantic_on_gpu = made.maps[semantic_map];
+    result.note = made.note;
+    return made.arrays;
 }
 
 PictureSize Segmenter::sizes_of(const Pixels& pixels) const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "device/device_chain.hpp"
 #include "resize.hpp"
 #include "result.hpp"
 
@@ -18,11 +19,13 @@ struct OpenOptions {
     bool hashes = true;
     int max_windows = 0;  // 0: as many as are fast.
     bool graphs_only = false;
+    int gpu = 0;  // its index, for engines that run on one
 };
 
 struct Job {
     std::vector<std::string> tasks;
     double overlap_threshold = -1, object_mask_threshold = -1;  // Negative: that of the model.
+    bool ids_on_gpu = false;
 };
 
 class Segmenter {
@@ -40,12 +43,19 @@ class Segmenter {
 
     void set(Table made);
     PictureSize sizes_of(const Pixels& pixels) const;
+    // Throws ImageError, ArgumentError: a picture or ids on a GPU, and engines that run on the host.
+    void check_places(const Pixels& pixels, bool ids_on_gpu, const Size& resized);
+    // Runs the steps. `picture`: resized, if the pixels are on the host.
+    Arrays run(const Pixels& pixels, const Array& picture, const PictureSize& size, const Job& job,
+               const std::vector<std::string>& reads, Result& result);
     Arrays host_tensors(const PictureSize& size, const Job& job);
 
     std::mutex mutex_;
     Bundle bundle_;
     std::unique_ptr<Backend> backend_;
+    // One of them, by where the engines run.
     std::unique_ptr<Chain> chain_;
+    std::unique_ptr<DeviceChain> device_chain_;
     std::shared_ptr<const Table> table_;
     Arrays vocabulary_;
     // The vectors of the sizes that came last, the latest first.

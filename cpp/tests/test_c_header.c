@@ -15,7 +15,7 @@ static void check(int holds, const char *what) {
 int main(void) {
     odise_segmenter *segmenter = (odise_segmenter *)&failures;
     odise_result *result = NULL;
-    odise_options options = {sizeof options, "nothing", 0, 0, 0, 0};
+    odise_options options = {sizeof options, "nothing", 0, 0, 0, 0, 0};
     odise_region region = {sizeof region, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0};
 
     check(odise_abi_version() == ODISE_ABI_VERSION, "the header is that of the library");
@@ -37,6 +37,8 @@ int main(void) {
     check(odise_result_segment(NULL, 0, &region) == ODISE_ARGUMENT_ERROR, "no result");
     check(odise_result_panoptic(NULL) == NULL && odise_result_instance_mask(NULL, 0) == NULL, "no maps");
     check(odise_result_segments(NULL) == 0 && odise_result_width(NULL) == 0, "nothing in it");
+    check(odise_result_panoptic_on_gpu(NULL) == NULL && odise_result_semantic_on_gpu(NULL) == NULL, "nor on a GPU");
+    check(strcmp(odise_result_note(NULL), "") == 0, "nor a note");
     odise_close(NULL);
     odise_result_free(NULL);
     return failures > 0;

@@ -8,13 +8,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from odise_trt import Segmenter
-from odise_trt.bundle.manifest import MANIFEST
+from odise_trt.bundle.manifest import MANIFEST, Manifest
+from reference.scenes import SCENE_VOCABULARY
+from tests.cpp import library as through_c
 from tests.cpp.library import Library
+from tests.cpp.stand_in import VERSION, Opens, StandIn, set_words
+from tests.stand_in import bundle as stand_in_bundle
 
 
 def openvino_cmake() -> Path | None:
@@ -50,6 +57,53 @@ def build(pytestconfig: pytest.Config, root: Path) -> Path:
 @pytest.fixture(scope="session")
 def library(build: Path) -> Library:
     return Library(build / "libodise_trt.so")
+
+
+@pytest.fixture(scope="session")
+def stand_in(build: Path) -> StandIn:
+    """The library with a stand-in for a GPU."""
+    return StandIn(build / "tests" / "libodise_trt_stand_in.so")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files for OpenVINO, with pictures resized to 128 pixels and not to 256: one or two windows."""
+    model = replace(Manifest.read(built).model, short_side=128, max_side=256)
+    target = tmp_path_factory.mktemp("small") / "demo-openvino-fp32"
+    return stand_in_bundle.copy(built, target, model=model, backend={"name": "openvino"})
+
+
+@pytest.fixture(scope="session")
+def gpu_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files as a bundle for the stand-in."""
+    target = tmp_path_factory.mktemp("gpu") / "demo-stand_in-fp32"
+    return stand_in_bundle.copy(small_bundle, target, backend={"name": "stand_in", "version": VERSION})
+
+
+@pytest.fixture(scope="session")
+def host(library: Library, small_bundle: Path) -> Iterator[through_c.Segmenter]:
+    """The chain of the host on the same graphs: none is computed by the library itself."""
+    with library.open(small_bundle, graphs_only=1, verify_sizes_only=1, threads=1) as opened:
+        set_words(opened, SCENE_VOCABULARY)
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def opens(stand_in: StandIn, gpu_bundle: Path) -> Opens:
+    """Opens the bundle on a new machine."""
+
+    @contextmanager
+    def open_it(
+        memory: int = 2**31, folder: Path = gpu_bundle, **options: Any
+    ) -> Iterator[through_c.Segmenter]:
+        with (
+            stand_in.machine(memory),
+            stand_in.open(folder, verify_sizes_only=1, threads=1, **options) as opened,
+        ):
+            set_words(opened, SCENE_VOCABULARY)
+            yield opened
+
+    return open_it
 
 
 @pytest.fixture(scope="session")

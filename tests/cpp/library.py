@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Options(_Sized):
         ("verify_sizes_only", ctypes.c_int32),
         ("max_windows", ctypes.c_int32),
         ("graphs_only", ctypes.c_int32),
+        ("gpu", ctypes.c_int32),
     )
 
 
@@ -39,7 +41,9 @@ class Image(_Sized):
         ("width", ctypes.c_int32),
         ("height", ctypes.c_int32),
         ("stride", ctypes.c_int64),
-        ("format", ctypes.c_int),
+        ("format", ctypes.c_int32),
+        ("memory", ctypes.c_int32),
+        ("stream", ctypes.c_void_p),
     )
 
 
@@ -48,6 +52,7 @@ class Request(_Sized):
         ("size", ctypes.c_size_t),
         ("overlap_threshold", ctypes.c_double),
         ("object_mask_threshold", ctypes.c_double),
+        ("ids", ctypes.c_int32),
     )
 
 
@@ -125,6 +130,7 @@ class Result:
     masks: list[np.ndarray]
     categories: list[tuple[str, bool]]
     timings: list[tuple[str, float]]
+    note: str
 
 
 _P = ctypes.c_void_p
@@ -153,6 +159,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "odise_result_height": (ctypes.c_int32, (_P,)),
     "odise_result_panoptic": (ctypes.POINTER(ctypes.c_int32), (_P,)),
     "odise_result_semantic": (ctypes.POINTER(ctypes.c_int32), (_P,)),
+    "odise_result_panoptic_on_gpu": (ctypes.c_void_p, (_P,)),
+    "odise_result_semantic_on_gpu": (ctypes.c_void_p, (_P,)),
+    "odise_result_note": (ctypes.c_char_p, (_P,)),
     "odise_result_segments": (ctypes.c_size_t, (_P,)),
     "odise_result_segment": (ctypes.c_int, (_P, ctypes.c_size_t, ctypes.POINTER(Region))),
     "odise_result_instances": (ctypes.c_size_t, (_P,)),
@@ -242,19 +251,26 @@ class Segmenter:
         image = Image(
             data=pixels.ctypes.data, width=width, height=height, stride=pixels.strides[0], format=int(bgr)
         )
+        with self.result(image, *tasks, **thresholds) as handle:
+            return self.copied(handle)
+
+    @contextmanager
+    def result(self, image: Image, *tasks: str, ids: int = 0, **thresholds: float) -> Iterator[Any]:
+        """A result as the library has it. `ids`: an odise_memory."""
         wanted = sum(TASKS[task] for task in tasks or ("panoptic",))
         request = None
-        if thresholds:
-            request = Request(**{"overlap_threshold": -1.0, "object_mask_threshold": -1.0} | thresholds)
+        if thresholds or ids:
+            request = Request(
+                **{"overlap_threshold": -1.0, "object_mask_threshold": -1.0} | thresholds, ids=ids
+            )
         handle = _P()
-        library = self.library
-        library.check(library.segment(self.handle, image, wanted, request, ctypes.byref(handle)))
+        self.library.check(self.library.segment(self.handle, image, wanted, request, ctypes.byref(handle)))
         try:
-            return self._copied(handle)
+            yield handle
         finally:
-            library.result_free(handle)
+            self.library.result_free(handle)
 
-    def _copied(self, handle: Any) -> Result:
+    def copied(self, handle: Any) -> Result:
         library = self.library
         shape = (library.result_height(handle), library.result_width(handle))
 
@@ -271,6 +287,7 @@ class Segmenter:
             [mask.astype(bool) for mask in masks if mask is not None],
             self._categories(handle),
             self._timings(handle),
+            library.result_note(handle).decode(),
         )
 
     def _regions(self, handle: Any, count: int, read: Any) -> list[Segment]:

@@ -29,6 +29,10 @@ const std::int32_t* map_of(const odise_result* result, const odise::Array odise:
     return ((*result->made).*map).as<std::int32_t>();
 }
 
+const std::int32_t* pointer_to(const std::shared_ptr<odise::DeviceMemory>& memory) {
+    return memory ? reinterpret_cast<const std::int32_t*>(static_cast<std::uintptr_t>(memory->address())) : nullptr;
+}
+
 }  // namespace
 
 extern "C" {
@@ -45,6 +49,16 @@ int32_t odise_result_height(const odise_result* result) {
 
 const int32_t* odise_result_panoptic(const odise_result* result) { return map_of(result, &odise::Result::panoptic); }
 const int32_t* odise_result_semantic(const odise_result* result) { return map_of(result, &odise::Result::semantic); }
+
+const int32_t* odise_result_panoptic_on_gpu(const odise_result* result) {
+    return result == nullptr ? nullptr : pointer_to(result->made->panoptic_on_gpu);
+}
+const int32_t* odise_result_semantic_on_gpu(const odise_result* result) {
+    return result == nullptr ? nullptr : pointer_to(result->made->semantic_on_gpu);
+}
+const char* odise_result_note(const odise_result* result) {
+    return result == nullptr ? "" : result->made->note.c_str();
+}
 
 size_t odise_result_segments(const odise_result* result) {
     return result == nullptr ? 0 : result->made->segments.size();

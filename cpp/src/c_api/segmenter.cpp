@@ -21,6 +21,11 @@ std::vector<std::string> tasks_of(std::uint32_t tasks) {
     return names;
 }
 
+void check_place(std::int32_t place) {
+    if (place == ODISE_HOST || place == ODISE_GPU) return;
+    throw argument_error("there is no memory " + std::to_string(place), "memories: ODISE_HOST, ODISE_GPU");
+}
+
 odise::Pixels pixels_of(const odise_image* image) {
     require(image, "image");
     odise_image picture{};
@@ -28,10 +33,13 @@ odise::Pixels pixels_of(const odise_image* image) {
     if (picture.format != ODISE_RGB && picture.format != ODISE_BGR) {
         throw argument_error("there is no format " + std::to_string(picture.format), "formats: ODISE_RGB, ODISE_BGR");
     }
+    check_place(picture.memory);
     return {picture.data,
             {picture.height, picture.width},
             picture.stride != 0 ? picture.stride : std::int64_t{3} * picture.width,
-            picture.format == ODISE_BGR};
+            picture.format == ODISE_BGR,
+            picture.memory == ODISE_GPU,
+            reinterpret_cast<std::uintptr_t>(picture.stream)};
 }
 
 }  // namespace
@@ -51,6 +59,7 @@ odise_status odise_open(const char* folder, const odise_options* options, odise_
         wanted.hashes = given.verify_sizes_only == 0;
         wanted.max_windows = given.max_windows;
         wanted.graphs_only = given.graphs_only != 0;
+        wanted.gpu = given.gpu;
         auto made = std::make_unique<odise_segmenter>();
         made->made = odise::Segmenter::open(folder, wanted);
         *segmenter = made.release();
@@ -103,6 +112,8 @@ odise_status odise_segment(odise_segmenter* segmenter, const odise_image* image,
             throw argument_error("the thresholds are for the task panoptic, not for " + odise::joined(job.tasks),
                                  "leave them out");
         }
+        check_place(thresholds.ids);
+        job.ids_on_gpu = thresholds.ids == ODISE_GPU;
         job.overlap_threshold = thresholds.overlap_threshold;
         job.object_mask_threshold = thresholds.object_mask_threshold;
         auto made = std::make_unique<odise_result>();

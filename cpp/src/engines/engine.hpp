@@ -13,6 +13,7 @@ namespace odise {
 struct EngineOptions {
     std::string precision;  // of the bundle
     int threads;
+    int gpu = 0;  // its index among those that CUDA sees
 };
 
 // An opened stage.
@@ -27,6 +28,8 @@ class Engine {
     virtual void run(const Sizes& sizes, const Arrays& inputs, const Arrays& outputs) = 0;
 };
 
+class DeviceBackend;
+
 // Opens stages. It must outlive them.
 class Backend {
   public:
@@ -39,12 +42,17 @@ class Backend {
     virtual std::string mismatch(const BackendInfo& built) const = 0;
     // Throws BackendError: the engine cannot be loaded, or is not what the manifest declares.
     virtual std::unique_ptr<Engine> open_stage(const Bundle& bundle, const StageEntry& entry) = 0;
+    // Its other interface, if its engines take tensors of a device. nullptr: they take arrays of the host.
+    virtual DeviceBackend* on_device() { return nullptr; }
 };
 
 // The names of the engines that this library was built with.
 std::vector<std::string> engine_names();
 // Opens one. Throws BackendError if it was not built in, or does not start.
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options);
+
+// Adds one before anything is opened: the tests' stand-in for a GPU.
+void add_engine(const char* name, std::unique_ptr<Backend> (*open)(const EngineOptions&));
 
 // Threads that this process may use, in a container its share.
 int available_threads();

@@ -10,6 +10,13 @@ namespace odise {
 std::unique_ptr<Backend> open_openvino(const EngineOptions& options);
 #endif
 
+#ifdef ODISE_WITH_TENSORRT
+std::unique_ptr<Backend> open_tensorrt(const EngineOptions& options);
+#endif
+#ifdef ODISE_WITH_TENSORRT_RTX
+std::unique_ptr<Backend> open_tensorrt_rtx(const EngineOptions& options);
+#endif
+
 namespace {
 
 struct Entry {
@@ -17,17 +24,27 @@ struct Entry {
     std::unique_ptr<Backend> (*open)(const EngineOptions&);
 };
 
-// Never empty, whatever was built in.
-const std::vector<Entry>& entries() {
-    static const std::vector<Entry> all = {
+// Empty if nothing was built in.
+std::vector<Entry>& entries() {
+    static std::vector<Entry> all = {
 #ifdef ODISE_WITH_OPENVINO
         {"openvino", open_openvino},
+#endif
+#ifdef ODISE_WITH_TENSORRT
+        {"tensorrt", open_tensorrt},
+#endif
+#ifdef ODISE_WITH_TENSORRT_RTX
+        {"tensorrt_rtx", open_tensorrt_rtx},
 #endif
     };
     return all;
 }
 
 }  // namespace
+
+void add_engine(const char* name, std::unique_ptr<Backend> (*open)(const EngineOptions&)) {
+    entries().push_back({name, open});
+}
 
 std::vector<std::string> engine_names() {
     std::vector<std::string> names;

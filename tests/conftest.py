@@ -59,7 +59,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _garbage_is_looked_for_among_new_objects() -> None:
-    """A test that asks for a collection does not look at all that earlier modules left: half a second less."""
+    """A test that asks for a collection does not look at what earlier modules left: half a second less."""
     gc.collect()
     gc.freeze()
 

@@ -287,7 +287,7 @@ class Segmenter:
         job = partial(self._job, wanted, overlap_threshold, object_mask_threshold, ids)
         job()
         reading = self._prepare if read is None else partial(self._prepare_by, read)
-        reader = Reader(sources_of(images), reading, self._chain.depth)
+        reader = Reader(sources_of(images), reading, self._chain.depth, self._chain.together)
         return Stream(reader, self._chain, job, self._results, self._streams)
 
     def features(

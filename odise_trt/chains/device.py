@@ -191,6 +191,8 @@ class DeviceChain:
         group.fail(failed)
         if len(given) == 1:
             return
+        # Work that was queued for the group may still use its memory.
+        self._queueing.drain()
         for one, picture in zip(group.pictures, given, strict=True):
             try:
                 alone = self._begin([picture], group.job)

@@ -54,7 +54,6 @@ class Queueing:
 
     Attributes:
         programs: those of the pipeline.
-        resizes: whether pictures that lie on the GPU can be resized there.
     """
 
     def __init__(
@@ -81,8 +80,8 @@ class Queueing:
         )
         self._residents = Residents(self._cuda, _MOST_SIZES)
         self._maps = DeviceMaps(self._cuda)
-        self.resizes = RESIZE_STAGE in engines
-        self._resizer = Resizer(self._cuda, engines[RESIZE_STAGE], self._residents) if self.resizes else None
+        resize = engines.get(RESIZE_STAGE)
+        self._resizer = None if resize is None else Resizer(self._cuda, resize, self._residents)
 
     def most_pictures(self, picture: Picture, job: Job) -> int:
         """Return how many pictures like this one run together if there is memory enough."""

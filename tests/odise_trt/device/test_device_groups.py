@@ -11,22 +11,16 @@ import pytest
 from odise_trt import ImageError, Streamed
 from odise_trt.errors import BackendError, DeviceMemoryWarning
 from odise_trt.result import Result
-from odise_trt.streaming import Reader
-from odise_trt.streaming.reader import Read
 from odise_trt.task import TASKS, Task
 from tests.odise_trt.device.on_stand_in import OTHER_WORDS, OnStandIn
+from tests.odise_trt.streaming.parts import ReadAhead
 from tests.stand_in.arrays import ByDLPack
 
 
 @pytest.fixture(autouse=True)
 def read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of a stream are always read before the chain asks for them: groups are as large as can be."""
 
-    class Ready(Reader):
-        def take(self, wait: bool) -> Read | None:
-            return super().take(True)
-
-    monkeypatch.setattr("odise_trt.segmenter.Reader", Ready)
+    monkeypatch.setattr("odise_trt.segmenter.Reader", ReadAhead)
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,21 @@ from odise_trt import (
     Streamed,
 )
 from odise_trt.chains import Chain, Job, Outcome, Pending, Picture
+from odise_trt.streaming import Reader
+from odise_trt.streaming.reader import Read
 from odise_trt.task import Task
 
 COLOURS = ("red", "green", "blue")
 WORDS = "red; green; blue"
 #: Seconds after which a test that waits has failed.
 LONG = 30
+
+
+class ReadAhead(Reader):
+    """Every picture is read before the chain asks for it: groups are as large as can be."""
+
+    def take(self, wait: bool) -> Read | None:
+        return super().take(True)
 
 
 class Slow:

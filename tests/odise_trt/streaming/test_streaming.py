@@ -32,6 +32,7 @@ from tests.odise_trt.streaming.parts import (
     COLOURS,
     LONG,
     WORDS,
+    ReadAhead,
     Slow,
     colours_of,
     found,
@@ -147,6 +148,22 @@ def test_as_many_pictures_are_on_their_way_as_the_chain_takes(
             assert read[one.index + 3].wait(LONG)
     assert chain.most == 3
     assert (chain.begun, chain.on_their_way) == (9, 0)
+
+
+def test_pictures_that_are_read_are_begun_together_and_two_groups_are_on_their_way(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Slow(segmenter._chain, 2, 4)
+    monkeypatch.setattr(segmenter, "_chain", chain)
+    monkeypatch.setattr("odise_trt.segmenter.Reader", ReadAhead)
+    begun = []
+    for one in segmenter.stream([plain(n) for n in range(18)]):
+        assert found(one) == [COLOURS[one.index % 3]]
+        begun.append(sum(map(len, chain.groups)))
+    # The first result is given when a third group is in the chain.
+    assert begun[0] == 12
+    assert [len(group) for group in chain.groups][:3] == [4, 4, 4]
+    assert (sum(map(len, chain.groups)), chain.on_their_way, chain.most) == (18, 0, 2)
 
 
 def test_a_result_does_not_wait_for_the_next_frame_of_a_camera(deep: Segmenter) -> None:

@@ -24,9 +24,9 @@ VERSION = "10.13.0.stand-in"
 _NAMES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64", "int32": "INT32", "uint8": "UINT8"}
 
 
-def engine_file(onnx: Path, spec: StageSpec) -> bytes:
-    """The content of an engine's file: where its graph is, and its declaration."""
-    return json.dumps({"onnx": str(onnx), "spec": asdict(spec)}).encode()
+def engine_file(onnx: Path, spec: StageSpec, half: bool = False) -> bytes:
+    """The content of an engine's file: where its graph is, its declaration, and whether it computes in fp16."""
+    return json.dumps({"onnx": str(onnx), "spec": asdict(spec), "half": half}).encode()
 
 
 @dataclass
@@ -87,24 +87,30 @@ class Machine:
         except ValueError:
             logger.log(1, "Serialization assertion failed")
             return None
-        return Engine(self, self.gpu, logger, spec, Path(data["onnx"]))
+        return Engine(self, self.gpu, logger, spec, Path(data["onnx"]), data["half"])
 
 
 @cache
-def _session(onnx: Path, changed: int) -> Any:
+def _session(onnx: Path, changed: int, half: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    if half:
+        # As the backend does: the levels above change the layout, which crashes on such graphs.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     return onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
 
 
 class Engine:
     """An engine, see `tensorrt.ICudaEngine`."""
 
-    def __init__(self, machine: Machine, cuda: StandInCuda, logger: Any, spec: StageSpec, onnx: Path) -> None:
-        self.machine, self.cuda, self.logger, self.spec, self.onnx = machine, cuda, logger, spec, onnx
+    def __init__(
+        self, machine: Machine, cuda: StandInCuda, logger: Any, spec: StageSpec, onnx: Path, half: bool
+    ) -> None:
+        self.machine, self.cuda, self.logger, self.spec = machine, cuda, logger, spec
+        self.onnx, self.half = onnx, half
         self.tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
         self.num_io_tensors = len(self.tensors)
         self.num_optimization_profiles = max(1, len(spec.profiles))
@@ -112,7 +118,7 @@ class Engine:
 
     @property
     def session(self) -> Any:
-        return _session(self.onnx, self.onnx.stat().st_mtime_ns)
+        return _session(self.onnx, self.onnx.stat().st_mtime_ns, self.half)
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]

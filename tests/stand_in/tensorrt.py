@@ -25,7 +25,7 @@ _NAMES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64", "int32": "INT
 
 
 def engine_file(onnx: Path, spec: StageSpec, half: bool = False) -> bytes:
-    """The content of an engine's file: where its graph is, its declaration, and whether it computes in fp16."""
+    """The content of an engine's file: its graph, its declaration, whether it computes in fp16."""
     return json.dumps({"onnx": str(onnx), "spec": asdict(spec), "half": half}).encode()
 
 

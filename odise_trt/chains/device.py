@@ -167,7 +167,7 @@ class DeviceChain:
     def _settle(self, group: OnTheirWay) -> None:
         """Wait for a group, read what it left, and give its memory to the next one."""
         self._in_flight.remove(group)
-        given, failed = group.given, None
+        failed: BackendError | None = None
         try:
             group.read()
         except BackendError as error:
@@ -181,7 +181,7 @@ class DeviceChain:
             self._done = max(self._done, group.number)
             for resident in group.queued.shared:
                 resident.arrived()
-            group.given = ()
+            given = group.leave()
             self._unused.append(group.slot)
         if failed is not None:
             self._one_by_one(group, given, failed)

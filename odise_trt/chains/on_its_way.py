@@ -77,6 +77,16 @@ class OnTheirWay:
             except BackendError as error:
                 self.pictures[place].error = error
 
+    def leave(self) -> Sequence[Picture]:
+        """Return the pictures, and hold them no more. No picture on its way knows the group from then on.
+
+        Results and maps go when nobody holds them, without the garbage collector.
+        """
+        given, self.given = self.given, ()
+        for one in self.pictures:
+            one.group = None
+        return given
+
     def fail(self, error: BackendError) -> None:
         """Give every picture an error."""
         for one in self.pictures:
@@ -104,18 +114,21 @@ class OnItsWay:
     """A picture on its way, see `Pending`.
 
     Attributes:
+        group: those that it runs with. None: they are done.
         made: what was made.
         error: why nothing was made.
     """
 
     def __init__(self, chain: Finishes, group: OnTheirWay) -> None:
-        self._chain, self._group = chain, group
+        self._chain = chain
+        self.group: OnTheirWay | None = group
         self.made: Mapping[Task, Outcome] = {}
         self.error: BackendError | None = None
 
     def outcomes(self) -> Mapping[Task, Outcome]:
         """Wait for the picture, see `Pending.outcomes`."""
-        self._chain.finish(self._group)
+        if self.group is not None:
+            self._chain.finish(self.group)
         if self.error is not None:
             raise self.error
         return self.made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -267,6 +268,10 @@ def test_pictures_and_ids_of_a_group_can_stay_on_the_gpu(gpu: OnStandIn, small: 
         assert one.result.ids is not None
         np.testing.assert_array_equal(one.result.panoptic, expected.result.panoptic)
         assert one.result.segments == expected.result.segments
+    # They go when nobody holds them, and not when garbage is looked for.
+    gone = weakref.ref(one.result.ids)
+    del one, found
+    assert gone() is None
 
 
 @pytest.mark.slow

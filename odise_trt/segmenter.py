@@ -103,7 +103,7 @@ class Segmenter:
                 $ODISE_CACHE). False: tables are not kept.
             max_windows: windows per run of the captioner and the features. None: on a CPU as many as have the
                 pixels of one window of 512 x 512, since more take memory and no less time; on a GPU as many
-                as the engines take. Results differ by rounding only.
+                as the engines take, of one or of several pictures. Results differ by rounding only.
 
         Raises:
             ArgumentError: an argument has an invalid value or type.
@@ -260,9 +260,9 @@ class Segmenter:
     ) -> Stream:
         """Segment many images: the results of calls one after the other, in less time.
 
-        Images are read and resized in a thread while the engines work. A device that takes several at once
-        gets several. There is one `Streamed` for each image, in order. One that cannot be read or segmented
-        has an error instead of results, and the next one follows.
+        Images are read and resized in a thread while the engines work. On a GPU, images of one size that are
+        ready run together, see docs/streaming.md. There is one `Streamed` for each image, in order. One that
+        cannot be read or segmented has an error instead of results, and the next one follows.
 
         Between two of them the segmenter can be used for anything else. If its vocabulary is set, all that
         follow are of the new one.
@@ -287,7 +287,7 @@ class Segmenter:
         job = partial(self._job, wanted, overlap_threshold, object_mask_threshold, ids)
         job()
         reading = self._prepare if read is None else partial(self._prepare_by, read)
-        reader = Reader(sources_of(images), reading, self._chain.depth)
+        reader = Reader(sources_of(images), reading, self._chain.depth, self._chain.together)
         return Stream(reader, self._chain, job, self._results, self._streams)
 
     def features(

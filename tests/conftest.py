@@ -92,6 +92,16 @@ def demo_bundle(pytestconfig: pytest.Config) -> Path:
     It is built once for all processes, and again only if something that decides its content has changed since
     the last run. `pytest --cache-clear` removes it. Tests must not write to it.
     """
+    return _demo(pytestconfig, "fp32")
+
+
+@pytest.fixture(scope="session")
+def half_demo_bundle(pytestconfig: pytest.Config) -> Path:
+    """The same in fp16, for slow tests only: building it takes minutes."""
+    return _demo(pytestconfig, "fp16")
+
+
+def _demo(pytestconfig: pytest.Config, precision: str) -> Path:
     from rich.console import Console
     from torch.onnx._internal._lazy_import import onnxscript_apis
 
@@ -101,7 +111,9 @@ def demo_bundle(pytestconfig: pytest.Config) -> Path:
 
     assert pytestconfig.cache is not None
     # Of two processes that build it, the second waits for the first and finds it up to date.
-    request = Request(preset="demo", weights="demo", output=pytestconfig.cache.mkdir("engines"))
+    request = Request(
+        preset="demo", weights="demo", precision=precision, output=pytestconfig.cache.mkdir("engines")
+    )
     with pytest.MonkeyPatch.context() as patch, ConsoleReporter(Console(quiet=True)) as reporter:
         # As in tests/export/conftest.py: a third of a second less for each stage.
         patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))

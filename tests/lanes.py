@@ -106,7 +106,7 @@ def marks(item: pytest.Item) -> list[pytest.MarkDecorator]:
     found = [pytest.mark.timeout(SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT)]
     module = getattr(item, "module", None)
     used = uses(module.__name__) if module else frozenset()
-    if used & EXPORTS or "demo_bundle" in getattr(item, "fixturenames", ()):
+    if used & EXPORTS or {"demo_bundle", "half_demo_bundle"} & set(getattr(item, "fixturenames", ())):
         found.append(pytest.mark.export)
     if used & GOLDENS:
         found.append(pytest.mark.golden)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -65,8 +65,9 @@ class Outcome:
         fields: fields of a `Result`: "panoptic" and "segments", or "semantic", or "instances". Maps are where
             the job wants them.
         seconds: name of a part -> its wall time in seconds.
-        notes: what was done otherwise than asked for, for the provenance of a result: "windows per run" and
-            "rows per run", where a GPU had too little memory for more. The numbers are the same.
+        notes: what was done otherwise than asked for, for the provenance of a result: "windows per run",
+            "rows per run" and "pictures together", where a GPU had too little memory for more. The numbers
+            are the same.
     """
 
     fields: Mapping[str, Any]
@@ -91,7 +92,15 @@ class Chain(Protocol):
 
     @property
     def depth(self) -> int:
-        """How many pictures can be on their way before waiting for the first one saves time. At least 1."""
+        """How many pictures, or groups, can be on their way before waiting for the first one saves time.
+
+        At least 1.
+        """
+        ...
+
+    @property
+    def together(self) -> int:
+        """The most pictures that `begin_together` begins. At least 1."""
         ...
 
     def check(self, job: Job) -> None:
@@ -114,6 +123,19 @@ class Chain(Protocol):
 
         Raises:
             BackendError: the chain was closed, or an engine failed.
+        """
+        ...
+
+    def begin_together(self, pictures: Sequence[Picture], job: Job) -> Sequence[Pending]:
+        """Start with the first of several pictures, and with those after it that run together with it.
+
+        What a picture gets does not depend on those beside it, an error neither.
+
+        Returns:
+            One for each picture that was begun: at least one, and perhaps not all.
+
+        Raises:
+            BackendError: the chain was closed, or an engine failed for the first picture.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The chain of a bundle whose engines run on a GPU. Between upload and download, the host does nothing.
 
-One stream runs the engines, two others copy. What a picture needs on its way up and down is its own, see
+One stream runs the engines, two others copy. What pictures need on their way up and down is their own, see
 `slot`. The memory between the steps belongs to all pictures, since the stream runs them in order.
 """
 
@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TypeVar
-
-import numpy as np
+from collections.abc import Sequence
 
 from ..backends.cuda import Cuda
-from ..backends.device import DeviceBackend, DeviceEngine, DeviceTensor
-from ..backends.device_array import DeviceArray
+from ..backends.device import DeviceBackend, DeviceEngine
 from ..backends.exchange import is_on_gpu
 from ..bundle import Bundle
 from ..bundle.rebuild import rebuild_command
-from ..errors import BackendError, DeviceMemoryError, DeviceMemoryWarning, notify
-from ..executor import Clock, Executor, is_about_memory
+from ..errors import BackendError, DeviceMemoryError
+from ..executor import Clock, Executor
 from ..pipeline import Pipeline
 from .base import Job, Pending, Picture
-from .device_maps import DeviceMaps
 from .device_picture import picture_of
-from .on_its_way import OnItsWay, Queued
-from .programs import Programs
-from .read_back import MAPS
-from .resident import Resident, Residents
-from .resizer import RESIZE_STAGE, Resize, Resizer
-from .slot import Slot, Taken
-from .vectors import PictureSize, picture_tensors, request_tensors, vocabulary_tensors
-
-#: Sizes of pictures whose vectors stay on the device.
-_MOST_SIZES = 8
-
-_Array = TypeVar("_Array", np.ndarray, Taken)
+from .groups import Groups
+from .on_its_way import OnTheirWay
+from .queueing import Queueing
+from .resizer import RESIZE_STAGE
+from .slot import Slot
 
 
 class DeviceChain:
@@ -60,35 +47,34 @@ class DeviceChain:
         self.depth = 2
         manifest = bundle.manifest
         self._model = manifest.model
-        self._how_to_resize: str | None = None
         self._backend, self._cuda = device
-        self._pipeline = Pipeline(
-            manifest.pipeline, {entry.spec.name: entry.spec for entry in manifest.stages}
-        )
+        stages = {entry.spec.name: entry.spec for entry in manifest.stages}
         engines: dict[str, DeviceEngine] = {}
-        has_resize = any(entry.spec.name == RESIZE_STAGE for entry in manifest.stages)
-        for stage in (*(step.stage for step in manifest.pipeline), *[RESIZE_STAGE] * has_resize):
+        for stage in (*(step.stage for step in manifest.pipeline), *{RESIZE_STAGE} & stages.keys()):
             executor.load(stage)
             # The backend has a device, so its engines take tensors of it.
             engines[stage] = executor.engine(stage)  # type: ignore[assignment]
-        self._in_flight: deque[OnItsWay] = deque()
+        self._how_to_resize: str | None = None
+        if RESIZE_STAGE not in engines:
+            self._how_to_resize = rebuild_command(bundle.folder, manifest, [RESIZE_STAGE], same_gpus=True)
+        self._in_flight: deque[OnTheirWay] = deque()
         self._begun = self._done = 0
         with self._cuda.current():
-            at_once = {"windows": windows_per_run, "rows": _most_rows(self._pipeline)}
-            self._programs = Programs(self._pipeline, engines, device, at_once)
-            self._residents = Residents(self._cuda, _MOST_SIZES)
-            self._maps = DeviceMaps(self._cuda)
-            self._resizer: Resizer | None = None
-            if not has_resize:
-                self._how_to_resize = rebuild_command(bundle.folder, manifest, [RESIZE_STAGE], same_gpus=True)
-            else:
-                self._resizer = Resizer(self._cuda, engines[RESIZE_STAGE], self._residents)
+            pipeline = Pipeline(manifest.pipeline, stages)
+            self._queueing = Queueing(pipeline, self._model, engines, device, windows_per_run)
             self._slots = [Slot(self._cuda, number) for number in range(self.depth)]
+        self._programs = self._queueing.programs
+        self._groups = Groups(self._queueing, self._model)
         self._unused = list(reversed(self._slots))
         self._open = True
         # Pictures are adopted in other threads, too.
         self._closing = threading.Lock()
         executor.before_close(self.close)
+
+    @property
+    def together(self) -> int:
+        """The most pictures that run together, see `Chain.together`."""
+        return self._groups.most
 
     def check(self, job: Job) -> None:
         """Do nothing: the chain gives everything, see `Chain.check`."""
@@ -104,27 +90,35 @@ class DeviceChain:
                 return picture_of(image, self._cuda, sides, self._how_to_resize)
 
     def begin(self, picture: Picture, job: Job) -> Pending:
-        """Queue a picture, see `Chain.begin`. If `depth` others are on their way, wait for the first."""
+        """Queue a picture, see `Chain.begin`. If `depth` groups are on their way, wait for the first."""
+        return self.begin_together([picture], job)[0]
+
+    def begin_together(self, pictures: Sequence[Picture], job: Job) -> Sequence[Pending]:
+        """Queue the first pictures, see `Chain.begin_together`.
+
+        A group that cannot be queued is tried again with half as many pictures, so that each picture gets
+        what it would get alone.
+        """
         self._require_open()
         with self._cuda.current():
-            if not self._unused:
-                self._settle(self._in_flight[0])
-            self._sweep()
-            slot = self._unused.pop()
-            try:
-                pending = self._begin(picture, job, slot)
-            except BaseException:
-                self._drain()
-                self._unused.append(slot)
-                raise
-            self._in_flight.append(pending)
-            return pending
+            count = self._groups.first_group(pictures, job) if len(pictures) > 1 else 1
+            while True:
+                try:
+                    return self._begin(pictures[:count], job).pictures
+                except DeviceMemoryError:
+                    if count == 1:
+                        raise
+                    count = self._groups.take_fewer(pictures[0], job, count)
+                except BackendError:
+                    if count == 1:
+                        raise
+                    count //= 2
 
-    def finish(self, one: OnItsWay) -> None:
-        """Wait for a picture that was begun, if it was not waited for already."""
-        if one in self._in_flight:
+    def finish(self, group: OnTheirWay) -> None:
+        """Wait for pictures that were begun, if they were not waited for already."""
+        if group in self._in_flight:
             with self._cuda.current():
-                self._settle(one)
+                self._settle(group)
 
     def describe(self) -> dict[str, str]:
         """Return what runs the engines, and that engines do the rest, too."""
@@ -133,6 +127,7 @@ class DeviceChain:
             **self._backend.describe(),
             "between engines": "engines",
             "at once": f"up to {most['windows']} windows, {most['rows']} rows",
+            "together": self._groups.describe(),
             "CUDA graphs": "from the third picture of a size" if refusal is None else f"not used: {refusal}",
         }
 
@@ -143,129 +138,69 @@ class DeviceChain:
         if not was_open:
             return
         with self._cuda.current():
-            for one in list(self._in_flight):
-                self._settle(one)
-            self._drain()
-            self._programs.close()
-            self._residents.close()
-            if self._resizer is not None:
-                self._resizer.close()
-            self._maps.close()
+            for group in list(self._in_flight):
+                self._settle(group)
+            self._queueing.drain()
+            self._queueing.close()
             for slot in self._slots:
                 slot.close()
 
-    def _begin(self, picture: Picture, job: Job, slot: Slot) -> OnItsWay:
-        clock = Clock()
-        with clock("queue"):
-            number = self._begun + 1
-            queued = self._queue(picture, job, slot, number)
-        self._begun = number
-        return OnItsWay(self, picture, job, slot, number, queued, clock)
-
-    def _queue(self, picture: Picture, job: Job, slot: Slot, number: int) -> Queued:
-        """Queue a picture's upload, steps and download. With less at once, if memory runs out meanwhile."""
-        while True:
-            shared = self._shared(picture, job)
-            thresholds = request_tensors(job.object_mask_threshold, job.overlap_threshold)
-            own = self._needed({**thresholds, "picture.picture": picture.resized}, job)
-            resize = self._resize(picture)
-            ready = self._programs.ready(job.tasks, own, shared, slot, resize.scratch if resize else 0)
-            used = shared if resize is None else (*shared, resize.vectors)
-            for one in used:
-                one.last_use = number
-            try:
-                slot.upload(ready.takes, own)
-                if resize is not None:
-                    resize.queue(slot.takes["picture.picture"])
-                self._programs.queue(ready, number)
-                kept = [task for task in job.tasks if task in MAPS and job.ids == "device"]
-                maps = {task: self._maps.copy_of(slot.gives[MAPS[task]]) for task in kept}
-                slot.download(without=[MAPS[task] for task in kept])
-                return Queued(ready, used, maps)
-            except BackendError as error:
-                known = isinstance(error, DeviceMemoryError) or not is_about_memory(error.message)
-                if known or not self._programs.take_less(ready.plan):
-                    raise
-                self._drain()
-                most = self._programs.at_once
-                notify(
-                    DeviceMemoryWarning(
-                        f"memory ran out on the GPU ({error.message}): up to {most['windows']} windows and"
-                        f" {most['rows']} rows run at once from now on",
-                        "close what else uses the GPU, and open the bundle again",
-                    )
-                )
-
-    def _resize(self, picture: Picture) -> Resize | None:
-        """Return what makes the resized picture on the GPU. None: it is there already."""
-        if self._resizer is None or not isinstance(picture.resized, DeviceTensor):
-            return None
-        assert isinstance(picture.pixels, DeviceArray)
-        return self._resizer.of(picture.pixels, picture.resized)
-
-    def _shared(self, picture: Picture, job: Job) -> tuple[Resident, Resident]:
-        """Return the vectors of the picture's size, and the vocabulary, on the device."""
-        model = self._model
-        height, width = picture.resized.shape[:2]
-        size = PictureSize(
-            picture=(height, width),
-            padded=(height + -height % model.divisor, width + -width % model.divisor),
-            output=picture.size,
-            window=model.window,
-            clip_side=model.clip_image_size,
-        )
-        vectors = self._residents.of_size((size, job.tasks), lambda: self._needed(picture_tensors(size), job))
-        table = self._residents.of_table(
-            job.table, lambda: vocabulary_tensors(job.table, model.alpha, model.beta)
-        )
-        return vectors, table
-
-    def _needed(self, arrays: Mapping[str, _Array], job: Job) -> dict[str, _Array]:
-        """Return what the steps of a job take."""
-        taken = {one for step in self._pipeline.for_tasks(job.tasks) for one in step.inputs.values()}
-        return {name: array for name, array in arrays.items() if name in taken}
-
-    def _settle(self, one: OnItsWay) -> None:
-        """Wait for a picture, read what it left, and give its memory to the next one."""
-        self._in_flight.remove(one)
+    def _begin(self, pictures: Sequence[Picture], job: Job) -> OnTheirWay:
+        if not self._unused:
+            self._settle(self._in_flight[0])
+        self._queueing.sweep(self._done, self._slots)
+        slot = self._unused.pop()
+        clock, number = Clock(), self._begun + 1
         try:
-            one.read()
-        except BackendError as error:
-            one.error = error
+            with clock("queue"):
+                queued = self._queueing.queue(pictures, job, slot, number)
         except BaseException:
-            one.error = BackendError("waiting for this picture was interrupted", "segment it again")
+            self._queueing.drain()
+            self._unused.append(slot)
+            raise
+        self._begun = number
+        notes = self._groups.notes(pictures[0], job)
+        group = OnTheirWay(self, pictures, job, slot, number, queued, clock, notes)
+        self._in_flight.append(group)
+        return group
+
+    def _settle(self, group: OnTheirWay) -> None:
+        """Wait for a group, read what it left, and give its memory to the next one."""
+        self._in_flight.remove(group)
+        failed: BackendError | None = None
+        try:
+            group.read()
+        except BackendError as error:
+            failed = error
+        except BaseException:
+            group.fail(BackendError("waiting for this picture was interrupted", "segment it again"))
             # Its memory goes to the next picture.
-            self._drain()
+            self._queueing.drain()
             raise
         finally:
-            self._done = max(self._done, one.number)
-            for resident in one.queued.shared:
+            self._done = max(self._done, group.number)
+            for resident in group.queued.shared:
                 resident.arrived()
-            one.picture = None
-            self._unused.append(one.slot)
+            given = group.leave()
+            self._unused.append(group.slot)
+        if failed is not None:
+            self._one_by_one(group, given, failed)
 
-    def _sweep(self) -> None:
-        """Free what no picture needs any more."""
-        self._maps.sweep()
-        gone = self._residents.sweep(self._done)
-        self._programs.forget(gone, {slot.number: slot.moved for slot in self._slots})
-        self._programs.recordings.sweep(self._done)
+    def _one_by_one(self, group: OnTheirWay, given: Sequence[Picture], failed: BackendError) -> None:
+        """Run the pictures of a group that failed again, each alone. A picture that was alone has failed."""
+        group.fail(failed)
+        if len(given) == 1:
+            return
+        # Work that was queued for the group may still use its memory.
+        self._queueing.drain()
+        for one, picture in zip(group.pictures, given, strict=True):
+            try:
+                alone = self._begin([picture], group.job)
+                self._settle(alone)
+                one.take(alone.pictures[0])
+            except BackendError as error:
+                one.error = error
 
     def _require_open(self) -> None:
         if not self._open:
             raise BackendError("the segmenter was closed")
-
-    def _drain(self) -> None:
-        """Wait for all streams. What is queued after a failure must not meet what comes next."""
-        for stream in (self._cuda.uploads, self._cuda.stream, self._cuda.downloads):
-            event = self._cuda.event()
-            self._cuda.record(event, stream)
-            with suppress(BackendError):
-                self._cuda.wait_for(event)
-            self._cuda.free_event(event)
-
-
-def _most_rows(pipeline: Pipeline) -> int:
-    """Return the most rows that a run of any step takes."""
-    stages = [pipeline.stages[step.stage] for step in pipeline.steps if step.repeat == "rows"]
-    return max((stage.axis("rows").maximum for stage in stages), default=1)

@@ -5,7 +5,7 @@ On a CPU this is the fastest way: its tiles leave out most of the work that the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class HostChain:
             windows_per_run: windows per run of the captioner and the features.
             hint: what a chain without numpy would need, for `describe`.
         """
-        self.depth = 1
+        self.depth = self.together = 1
         self._hint = hint
         self._bundle = bundle
         self._executor = executor
@@ -88,6 +88,10 @@ class HostChain:
                 fields = self._fields(task, masks, probabilities, job)
             made[task] = Outcome(fields, clock.seconds | own.seconds)
         return _Done(made)
+
+    def begin_together(self, pictures: Sequence[Picture], job: Job) -> Sequence[Pending]:
+        """Run the first picture, see `Chain.begin_together`."""
+        return [self.begin(pictures[0], job)]
 
     def describe(self) -> dict[str, str]:
         """Return what runs the engines, and that numpy does the rest."""

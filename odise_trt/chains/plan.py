@@ -1,4 +1,4 @@
-"""What a picture of a size needs on a device, and how much of it runs at once. No memory is touched here."""
+"""What pictures of a size need on a device, and how much of them runs at once. No memory is touched here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ..backends.device import DeviceEngine
 from ..pipeline import Pipeline
 from ..pipeline.arena import Arena, lifetimes, place
-from ..pipeline.sizes import Shape, SizedStep, size_steps
+from ..pipeline.group import group_steps
+from ..pipeline.sizes import Shape, SizedStep, named, size_steps
+from ..pipeline.step import ROWS, WINDOWS
 from ..stage_spec import bytes_of
 from ..task import Task
 
@@ -18,7 +20,7 @@ _BLOCK = 2**28
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a picture with their sizes and their memory.
+    """The steps of a picture, or of a group of pictures, with their sizes and their memory.
 
     Attributes:
         steps: in order.
@@ -72,8 +74,9 @@ def make_plan(
     at_once: Mapping[str, int],
     budget: int,
     allowed: Mapping[str, int] | None = None,
+    pictures: int = 1,
 ) -> Plan:
-    """Plan a picture.
+    """Plan a picture, or a group of pictures of one size.
 
     Windows and blocks of rows run at once as far as the engines and the memory allow.
 
@@ -87,17 +90,17 @@ def make_plan(
         budget: bytes of device memory. A plan that needs more is returned all the same, if nothing can be
             made smaller.
         allowed: as `at_once`, after memory ran out before. None: the same.
+        pictures: how many there are.
 
     Raises:
         BackendError: shapes do not fit the stages, or no profile holds them.
     """
-    sized = size_steps(pipeline, pipeline.for_tasks(tasks), given)
+    sized = group_steps(size_steps(pipeline, pipeline.for_tasks(tasks), given), pictures)
     made = {
-        f"{one.step.stage}.{tensor.name}": (one.shape(tensor), tensor.dtype)
-        for one in sized
-        for tensor in one.spec.outputs
+        one.target(tensor): (one.whole(tensor), tensor.dtype) for one in sized for tensor in one.spec.outputs
     }
-    reads = {name: made[name] for name in kept if name in made}
+    names = [named(name, number) for name in kept for number in range(pictures)]
+    reads = {name: made[name] for name in names if name in made}
     wanted, before = (
         {one.step.stage: _per_run(one, most) for one in sized if one.step.repeat is not None}
         for most in (at_once, allowed or at_once)
@@ -113,11 +116,26 @@ def make_plan(
         limits[hungriest] = -(-limits[hungriest] // 2)
 
 
+def most_pictures(steps: Iterable[SizedStep], at_once: Mapping[str, int]) -> int:
+    """Return the most pictures, at least 1, whose windows are taken by one run.
+
+    Args:
+        steps: those of one picture.
+        at_once: "windows" -> at most so many per run.
+    """
+    counts = [
+        min(at_once[WINDOWS], _largest(one, WINDOWS)) // one.runs_over
+        for one in steps
+        if one.step.repeat == WINDOWS
+    ]
+    return max(1, min(counts, default=1))
+
+
 def _per_run(one: SizedStep, most: Mapping[str, int]) -> int:
     """Return how much of the repeated axis a run takes if there is memory enough."""
     axis = str(one.step.repeat)
     limit = min(most[axis], one.runs_over, _largest(one, axis))
-    if axis == "rows":
+    if axis == ROWS:
         # A run has tensors with a number for each row, column, and query or category.
         counts = [one.sizes.get("categories", 1)]
         for tensor in one.spec.inputs:

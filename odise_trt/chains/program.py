@@ -10,6 +10,7 @@ from ..backends.device import DeviceEngine, DeviceTensor
 from ..executor import errors_of
 from ..pipeline.arena import ALIGNMENT, part_name, parts_are_aligned
 from ..pipeline.sizes import SizedStep
+from ..stage_spec import Tensor
 from .plan import Plan
 
 
@@ -112,9 +113,9 @@ class _Binder:
     def operations(self) -> Iterator[Operation]:
         for one in self._plan.steps:
             for tensor in one.spec.outputs:
-                name = f"{one.step.stage}.{tensor.name}"
+                name = one.target(tensor)
                 if name not in self._tensors:
-                    self._tensors[name] = self._in_arena(name, tensor.dtype, one.shape(tensor))
+                    self._tensors[name] = self._in_arena(name, tensor.dtype, one.whole(tensor))
             yield from self._runs(one)
 
     def _runs(self, one: SizedStep) -> Iterator[Operation]:
@@ -122,7 +123,7 @@ class _Binder:
         per_run = min(self._plan.per_run.get(stage, 1), whole)
         starts = range(0, whole, per_run)
         carried = {
-            output: (self._tensors[f"{stage}.{output}"], self._carried(one, output))
+            output: (self._tensors[one.own(output)], self._carried(one, output))
             for output in one.step.carried
         }
         for number, start in enumerate(starts):
@@ -133,40 +134,39 @@ class _Binder:
             after = []
             for tensor in one.spec.inputs:
                 if tensor.name in one.step.inputs:
-                    source = self._tensors[one.step.inputs[tensor.name]]
-                    inputs[tensor.name] = part = self._part(one, tensor.name, source, start, stop)
-                    if not self._is_direct(one, tensor.name):
-                        yield Copy(part, source.part(start, stop))
+                    piece = self._piece(one, tensor, one.source(tensor), start, stop)
+                    inputs[tensor.name] = part = self._aligned(one, tensor, piece)
+                    if part is not piece:
+                        yield Copy(part, piece)
             for output, back in one.step.carried.items():
                 outputs[output], inputs[back] = carried[output][turn], carried[output][1 - turn]
                 if number == 0:
                     yield Clear(inputs[back])
             for tensor in one.spec.outputs:
                 if tensor.name not in outputs:
-                    target = self._tensors[f"{stage}.{tensor.name}"]
-                    outputs[tensor.name] = part = self._part(one, tensor.name, target, start, stop)
-                    if not self._is_direct(one, tensor.name):
-                        after.append(Copy(target.part(start, stop), part))
+                    piece = self._piece(one, tensor, one.target(tensor), start, stop)
+                    outputs[tensor.name] = part = self._aligned(one, tensor, piece)
+                    if part is not piece:
+                        after.append(Copy(piece, part))
             yield Launch(self._engines[stage], inputs, outputs)
             yield from after
 
-    def _part(self, one: SizedStep, name: str, whole: DeviceTensor, start: int, stop: int) -> DeviceTensor:
-        """Return what a run takes of a tensor, at an aligned address."""
-        tensor = next(t for t in (*one.spec.inputs, *one.spec.outputs) if t.name == name)
-        if not one.step.is_repeated(tensor):
-            return whole
-        part = whole.part(start, stop)
-        if self._is_direct(one, name):
-            return part
-        return self._in_arena(part_name(one.step.stage, name), tensor.dtype, part.shape)
+    def _piece(self, one: SizedStep, tensor: Tensor, name: str, start: int, stop: int) -> DeviceTensor:
+        """Return what a run takes of a tensor, where it lies. Of a group, it is the picture's part."""
+        whole, rows = self._tensors[name], one.rows(tensor)
+        if rows is not None:
+            whole = whole.part(*rows)
+        return whole.part(start, stop) if one.step.is_repeated(tensor) else whole
 
-    def _is_direct(self, one: SizedStep, name: str) -> bool:
-        tensor = next(t for t in (*one.spec.inputs, *one.spec.outputs) if t.name == name)
-        return parts_are_aligned(one, tensor, self._plan.per_run.get(one.step.stage, 1))
+    def _aligned(self, one: SizedStep, tensor: Tensor, piece: DeviceTensor) -> DeviceTensor:
+        """Return the piece, or room for it at an aligned address."""
+        if parts_are_aligned(one, tensor, self._plan.per_run.get(one.step.stage, 1)):
+            return piece
+        return self._in_arena(part_name(one, tensor), tensor.dtype, piece.shape)
 
     def _carried(self, one: SizedStep, output: str) -> DeviceTensor:
-        whole = self._tensors[f"{one.step.stage}.{output}"]
-        return self._in_arena(f"{one.step.stage}.{one.step.carried[output]}", whole.dtype, whole.shape)
+        whole = self._tensors[one.own(output)]
+        return self._in_arena(one.own(one.step.carried[output]), whole.dtype, whole.shape)
 
     def _in_arena(self, name: str, dtype: str, shape: tuple[int, ...]) -> DeviceTensor:
         address = self._arena + self._plan.arena.offsets[name]

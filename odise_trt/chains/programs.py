@@ -1,4 +1,4 @@
-"""The program of a picture: planned, given its memory, and kept for the next picture of its size."""
+"""The program of a picture, or of a group: planned, given its memory, and kept for the next of its size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ..backends.cuda import Buffer, Cuda
 from ..backends.device import DeviceBackend, DeviceEngine
 from ..errors import DeviceMemoryError, DeviceMemoryWarning, notify
 from ..pipeline import Pipeline
-from ..pipeline.sizes import Shape
+from ..pipeline.group import can_group
+from ..pipeline.sizes import Shape, size_steps
 from ..task import Task
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, most_pictures
 from .program import Program, bind
 from .read_back import READS
 from .recordings import Recordings
@@ -30,9 +31,9 @@ _MORE_MEMORY = (
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-#: Tasks, and the shapes of all that the host gives.
+#: Tasks, and the shapes of all that the host gives: of each picture its own.
 PlanKey = tuple[tuple[Task, ...], tuple[tuple[str, Shape], ...]]
-#: A plan, how much of it runs at once, and addresses: of what stays on the device, and of the picture's own.
+#: A plan, how much of it runs at once, and addresses: of what stays on the device, and of the pictures' own.
 ProgramKey = tuple[PlanKey, tuple[tuple[str, int], ...], tuple[int, ...], tuple[int, int]]
 
 
@@ -59,6 +60,7 @@ class Programs:
 
     Attributes:
         recordings: of these programs.
+        can_group: whether pictures can run together.
         at_once: "windows", "rows" -> at most so many per run. Less after memory ran out in a run.
     """
 
@@ -73,10 +75,12 @@ class Programs:
         self._backend, self._cuda = device
         self._asked = dict(at_once)
         self.at_once = dict(at_once)
+        self.can_group = can_group(pipeline)
         self._arena = Buffer(self._cuda)
         self._addresses = (0, 0)
         self._plans: OrderedDict[PlanKey, Plan] = OrderedDict()
         self._programs: OrderedDict[ProgramKey, Program] = OrderedDict()
+        self._most: OrderedDict[PlanKey, int] = OrderedDict()
         self._ran: OrderedDict[PlanKey, None] = OrderedDict()
         self.recordings = Recordings(self._cuda, _MOST_GRAPHS, self._backend.no_graphs)
 
@@ -87,25 +91,28 @@ class Programs:
         shared: Iterable[Resident],
         slot: Slot,
         scratch: int = 0,
+        pictures: int = 1,
     ) -> Ready:
-        """Return the program of a picture, with memory for it.
+        """Return the program of a picture, or of a group, with memory for it.
 
         Args:
             tasks: those that are wanted.
-            own: "source.tensor" -> what goes up with the picture, or is on the device elsewhere.
+            own: "source.tensor" -> what goes up with the pictures, or is on the device elsewhere.
             shared: what is on the device already.
-            slot: the picture's memory.
+            slot: the pictures' memory.
             scratch: bytes of scratch memory that something beside the program needs.
+            pictures: how many there are.
 
         Raises:
-            BackendError: the picture does not fit the engines.
-            DeviceMemoryError: the device has too little memory, however little runs at once.
+            BackendError: the pictures do not fit the engines.
+            DeviceMemoryError: the device has too little memory, however little of a picture runs at once.
+                For several pictures: too little for all their windows at once.
         """
         there = {name: tensor for one in shared for name, tensor in one.tensors.items()}
         takes = Packed({name: (array.shape, str(array.dtype)) for name, array in own.items()})
         given = {name: one.shape for name, one in (takes.tensors | there).items()}
         plan_key: PlanKey = (tasks, tuple(sorted(given.items())))
-        plan = self._plans.get(plan_key) or self._plan(tasks, given, slot)
+        plan = self._plans.get(plan_key) or self._plan(tasks, given, slot, pictures)
         while True:
             gives = Packed(plan.kept)
             try:
@@ -116,6 +123,8 @@ class Programs:
                 )
                 break
             except DeviceMemoryError as error:
+                if pictures > 1:
+                    raise
                 plan = self._smaller(tasks, given, plan, error)
         if plan.per_run != plan.allowed and plan_key not in self._plans:
             self._tell(plan)
@@ -133,6 +142,23 @@ class Programs:
             program = bind(plan, self._engines, addresses[0], there | up | down)
         _keep(self._programs, key, program)
         return Ready(program, key, plan, takes, gives)
+
+    def most_pictures(self, tasks: tuple[Task, ...], given: Mapping[str, Shape]) -> int:
+        """Return how many pictures run together if there is memory enough.
+
+        Args:
+            tasks: those that are wanted.
+            given: shapes of what the host gives for one of them.
+        """
+        if not self.can_group:
+            return 1
+        key: PlanKey = (tasks, tuple(sorted(given.items())))
+        found = self._most.get(key)
+        if found is None:
+            sized = size_steps(self._pipeline, self._pipeline.for_tasks(tasks), given)
+            found = most_pictures(sized, self.at_once)
+        _keep(self._most, key, found)
+        return found
 
     def queue(self, ready: Ready, picture: int) -> None:
         """Queue a program. It is recorded if its size was there before."""
@@ -166,6 +192,7 @@ class Programs:
             return False
         self.at_once = {axis: max(1, count // 2) for axis, count in most.items()}
         self._plans.clear()
+        self._most.clear()
         return True
 
     def close(self) -> None:
@@ -174,14 +201,23 @@ class Programs:
         self._programs.clear()
         self._arena.close()
 
-    def _plan(self, tasks: tuple[Task, ...], given: Mapping[str, Shape], slot: Slot) -> Plan:
+    def _plan(self, tasks: tuple[Task, ...], given: Mapping[str, Shape], slot: Slot, pictures: int) -> Plan:
         held = self._arena.size + self._backend.scratch_size + slot.size
         budget = int(_SHARE * self._cuda.free_memory()) + held
-        return self._make(tasks, given, budget)
+        plan = self._make(tasks, given, budget, pictures)
+        if pictures > 1 and (plan.bytes > budget or plan.per_run != plan.allowed):
+            # Half the windows at once, of twice the pictures, would save nothing.
+            raise DeviceMemoryError(
+                f"the GPU has too little memory for {pictures} pictures at once", _MORE_MEMORY
+            )
+        return plan
 
-    def _make(self, tasks: tuple[Task, ...], given: Mapping[str, Shape], budget: int) -> Plan:
-        engines = self._engines
-        return make_plan(self._pipeline, tasks, given, READS, engines, self._asked, budget, self.at_once)
+    def _make(
+        self, tasks: tuple[Task, ...], given: Mapping[str, Shape], budget: int, pictures: int = 1
+    ) -> Plan:
+        return make_plan(
+            self._pipeline, tasks, given, READS, self._engines, self._asked, budget, self.at_once, pictures
+        )
 
     def _smaller(
         self, tasks: tuple[Task, ...], given: Mapping[str, Shape], plan: Plan, error: DeviceMemoryError

@@ -71,43 +71,48 @@ def lifetimes(
     write to both in turns. A tensor whose parts cannot all be aligned has a second block for one part.
 
     Args:
-        steps: with the sizes of one picture.
+        steps: with the sizes of one picture, or of a group.
         per_run: stage of a repeated step -> how much of the repeated axis a run takes.
         kept: "stage.tensor" of those that get memory elsewhere. They are left out.
     """
     last: dict[str, int] = {}
     for number, one in enumerate(steps):
-        for wiring in one.step.inputs.values():
-            last[wiring] = number
-    elsewhere = set(kept)
+        for tensor in one.spec.inputs:
+            if tensor.name in one.step.inputs:
+                last[one.source(tensor)] = number
+        for tensor in one.spec.outputs:
+            last[one.target(tensor)] = number
+    done = set(kept)
     blocks = []
     for number, one in enumerate(steps):
         for tensor in one.spec.outputs:
-            size = bytes_of(tensor.dtype, one.shape(tensor))
-            name = f"{one.step.stage}.{tensor.name}"
-            if name not in elsewhere:
-                blocks.append(Block(name, size, number, last.get(name, number)))
+            name = one.target(tensor)
+            if name not in done:
+                done.add(name)
+                blocks.append(Block(name, bytes_of(tensor.dtype, one.whole(tensor)), number, last[name]))
             if tensor.name in one.step.carried:
-                back = f"{one.step.stage}.{one.step.carried[tensor.name]}"
-                blocks.append(Block(back, size, number, number))
+                size = bytes_of(tensor.dtype, one.shape(tensor))
+                blocks.append(Block(one.own(one.step.carried[tensor.name]), size, number, number))
         count = per_run.get(one.step.stage, 1)
         for tensor in (*one.spec.inputs, *one.spec.outputs):
             if not parts_are_aligned(one, tensor, count):
                 size = bytes_of(tensor.dtype, one.part(tensor, count))
-                blocks.append(Block(part_name(one.step.stage, tensor.name), size, number, number))
+                blocks.append(Block(part_name(one, tensor), size, number, number))
     return tuple(blocks)
 
 
 def parts_are_aligned(one: SizedStep, tensor: Tensor, per_run: int) -> bool:
     """Whether every run of a step finds its part of an aligned tensor at an aligned address."""
+    if one.rows(tensor):
+        return bytes_of(tensor.dtype, one.shape(tensor)) % ALIGNMENT == 0
     if not one.step.is_repeated(tensor) or one.runs_over <= per_run:
         return True
     return bytes_of(tensor.dtype, one.part(tensor, per_run)) % ALIGNMENT == 0
 
 
-def part_name(stage: str, tensor: str) -> str:
+def part_name(one: SizedStep, tensor: Tensor) -> str:
     """Return the name of the block that holds one part of a tensor."""
-    return f"{stage}.{tensor} part"
+    return f"{one.own(tensor.name)} part"
 
 
 def place(blocks: Sequence[Block]) -> Arena:

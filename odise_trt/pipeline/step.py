@@ -15,8 +15,11 @@ from ..task import TASKS, Task
 
 #: What the host gives: tensors of the picture and its size, of the vocabulary, and of the request.
 HOST = ("picture", "vocabulary", "request")
+#: What each picture has for itself of that: its pixels.
+PICTURE = "picture.picture"
+WINDOWS, ROWS = "windows", "rows"
 #: Axes that a step can be repeated over.
-REPEATS = ("windows", "rows")
+REPEATS = (WINDOWS, ROWS)
 
 
 @dataclass(frozen=True)

@@ -46,19 +46,22 @@ class Reader:
     Threads start with the first `take`. Whoever forgets a reader has to close it.
     """
 
-    def __init__(self, sources: Iterator[Any], read: Callable[[Any], Prepared], depth: int) -> None:
+    def __init__(
+        self, sources: Iterator[Any], read: Callable[[Any], Prepared], depth: int, together: int = 1
+    ) -> None:
         """Make a reader.
 
         Args:
             sources: what to read; it may be endless. One thread at a time asks it.
             read: reads a source. It is called in the threads.
             depth: that of the chain. A deeper one is fed by more threads.
+            together: the most pictures that the chain begins together. So many are read ahead.
         """
         self._sources = sources
         self._read = read
         self._threads = max(1, min(depth, os.cpu_count() or 1))
-        #: The most sources that were asked for and not taken: one more than are being read.
-        self._room = self._threads + 1
+        #: The most sources that were asked for and not taken: one more than are being read, or a group.
+        self._room = max(self._threads + 1, together)
         self._changed = threading.Condition()
         self._asked: deque[Read] = deque()
         self._count = 0

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from ..chains import Chain, Job, Outcome, Pending
-from ..errors import OdiseError, error_of
-from ..result import Result
-from ..task import Task
-from .prepared import Prepared
-from .reader import Read, Reader, tried
-
-
-@dataclass(frozen=True, eq=False)
-class Streamed:
-    """One picture of a stream: its results, or why there are none.
-
-    Attributes:
-        index: its place among the pictures of the stream, from 0.
-        source: what the stream was given for it.
-        results: the result of each task. Empty if there is an error.
-        error: why the picture could not be read or segmented. None: it was.
-    """
-
-    index: int
-    source: Any
-    results: Mapping[Task, Result] = field(default_factory=dict)
-    error: OdiseError | None = None
-
-    @property
-    def result(self) -> Result:
-        """The result, that of the first task if there are several.
-
-        Raises:
-            OdiseError: `error`.
-        """
-        if self.error is not None:
-            raise self.error
-        return next(iter(self.results.values()))
-
-
-#: Makes the results of a picture.
-Finish = Callable[[Prepared, Job, Mapping[Task, Outcome]], dict[Task, Result]]
+from ..chains import Chain, Job
+from .item import Finish, Streamed, Taken
+from .reader import Reader, tried
 
 
 class Stream(Iterator[Streamed]):
@@ -81,15 +44,16 @@ class Stream(Iterator[Streamed]):
         self._job = job
         self._finish = finish
         self._streams = streams
-        self._begun: deque[_Begun] = deque()
+        #: In order: in the chain, or ready for it, or done.
+        self._taken: deque[Taken] = deque()
         self._ended = False
         # The threads know the reader only, so that a stream that nobody holds goes, as after `break`.
-        self._leave = weakref.finalize(self, _leave, reader, self._begun, streams.left)
+        self._leave = weakref.finalize(self, _leave, reader, self._taken, streams.left)
         streams.add(self)
 
     @property
     def depth(self) -> int:
-        """The most pictures that are on their way at the same time."""
+        """The most pictures, or groups that run together, that are on their way at the same time."""
         return max(1, self._chain.depth)
 
     def __next__(self) -> Streamed:
@@ -107,10 +71,10 @@ class Stream(Iterator[Streamed]):
             self._streams.settle(but=self)
             self._begin_again(job)
             self._begin(job, wait=True)
-            if not self._begun:
+            if not self._taken:
                 raise StopIteration
-            first = self._begun.popleft()
-            first.settle()
+            self._settle_first()
+            first = self._taken.popleft()
             if self.depth > 1:
                 # The chain goes on while the caller looks at this one. It does not wait for the next frame
                 # of a camera.
@@ -122,7 +86,7 @@ class Stream(Iterator[Streamed]):
 
     def settle(self) -> None:
         """Wait for all pictures on their way, and keep what was made of them. The chain is free then."""
-        for one in self._begun:
+        for one in self._taken:
             one.settle()
 
     def stop(self) -> None:
@@ -145,20 +109,50 @@ class Stream(Iterator[Streamed]):
 
     def _begin(self, job: Job, wait: bool) -> None:
         """Begin as many pictures as the chain takes at once, and wait for one if there is none."""
-        while len(self._begun) < self.depth:
-            read = self._reader.take(wait and not self._begun)
-            if read is None:
+        while len({one.begun for one in self._taken} - {None}) < self.depth:
+            waiting = self._take(wait)
+            if not waiting:
                 return
-            one = _Begun(read)
-            self._begun.append(one)
-            one.begin(self._chain, job)
+            pictures = [one.picture for one in waiting]
+            pending, error = tried(self._chain.begin_together, pictures, job)
+            begun = object()
+            for one, its in zip(waiting, pending or (), strict=False):
+                one.begin(job, its, None, begun)
+            if error is not None:
+                waiting[0].begin(job, None, error, None)
+
+    def _take(self, wait: bool) -> list[Taken]:
+        """Take pictures that are read, and return those that the chain may begin together.
+
+        None of them is waited for, but the first if there is no other.
+        """
+        together = max(1, self._chain.together)
+        # A group that is done, and is given picture by picture, does not keep the next one from the chain.
+        room = (self.depth + 1) * together - 1
+        waiting = [one for one in self._taken if one.waits]
+        while len(waiting) < together and len(self._taken) < room:
+            read = self._reader.take(wait and not self._taken)
+            if read is None:
+                break
+            one = Taken(read)
+            self._taken.append(one)
+            if one.waits:
+                waiting.append(one)
+        return waiting[:together]
 
     def _begin_again(self, job: Job) -> None:
-        """Begin pictures on their way again if something else is wanted of them now."""
-        if any(one.job is not None and one.job.table is not job.table for one in self._begun):
+        """Let pictures on their way begin again if something else is wanted of them now."""
+        if any(one.job is not None and one.job.table is not job.table for one in self._taken):
             self.settle()
-            for one in self._begun:
-                one.begin(self._chain, job)
+            for one in self._taken:
+                one.begin_again()
+
+    def _settle_first(self) -> None:
+        """Wait for the first picture, and so for those that run together with it."""
+        first = self._taken[0]
+        together = [one for one in self._taken if one.begun is first.begun and one.begun is not None]
+        for one in together or [first]:
+            one.settle()
 
 
 class OpenStreams:
@@ -167,7 +161,7 @@ class OpenStreams:
     def __init__(self) -> None:
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
         #: Pictures in the chain whose streams are gone.
-        self.left: deque[_Begun] = deque()
+        self.left: deque[Taken] = deque()
 
     def add(self, stream: Stream) -> None:
         """Take in a stream, for as long as somebody holds it."""
@@ -192,50 +186,8 @@ class OpenStreams:
         self.settle_left()
 
 
-class _Begun:
-    """A picture that was given to the chain, or that has an error already."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self._error = read.error
-        self._pending: Pending | None = None
-        self._outcomes: Mapping[Task, Outcome] | None = None
-        self.job: Job | None = None
-
-    def begin(self, chain: Chain, job: Job) -> None:
-        """Give it to the chain, for this job."""
-        if self._read.prepared is None:
-            return
-        self.job, self._outcomes = job, None
-        self._pending, self._error = tried(chain.begin, self._read.prepared.picture, job)
-
-    def settle(self) -> None:
-        """Wait for it, and keep its outcomes or its error."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self._outcomes, self._error = tried(pending.outcomes)
-
-    def streamed(self, finish: Finish) -> Streamed:
-        """Return what the caller gets. It was settled."""
-        read, results, error = self._read, None, self._error
-        if error is None:
-            results, error = tried(finish, read.prepared, self.job, self._outcomes)
-        if error is not None:
-            return Streamed(read.index, read.source, error=error_of(self._name(), error))
-        return Streamed(read.index, read.source, results or {})
-
-    def _name(self) -> str:
-        """Return what messages call it: its path, or its place in the stream."""
-        read = self._read
-        if isinstance(read.source, str | os.PathLike):
-            return os.fsdecode(read.source)
-        if read.prepared is not None and read.prepared.path is not None:
-            return str(read.prepared.path)
-        return f"picture {read.index} of the stream"
-
-
-def _leave(reader: Reader, begun: deque[_Begun], left: deque[_Begun]) -> None:
+def _leave(reader: Reader, taken: deque[Taken], left: deque[Taken]) -> None:
     """Stop the threads of a stream. It may be called in any thread, so the chain is left alone."""
     reader.close()
-    left.extend(begun)
-    begun.clear()
+    left.extend(taken)
+    taken.clear()

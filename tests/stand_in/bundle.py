@@ -25,7 +25,8 @@ def make(source: Path, target: Path, name: str = "tensorrt", **changes: Any) -> 
     stages: list[StageEntry] = []
     for entry in manifest.stages:
         file = f"{entry.spec.name}.engine"
-        (target / file).write_bytes(tensorrt.engine_file((source / entry.file).resolve(), entry.spec))
+        onnx = (source / entry.file).resolve()
+        (target / file).write_bytes(tensorrt.engine_file(onnx, entry.spec, manifest.precision == "fp16"))
         stages.append(replace(entry, file=file, files=(file,)))
     files: Mapping[str, Any] = {
         path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in target.iterdir()

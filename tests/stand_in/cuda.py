@@ -310,7 +310,8 @@ class StandInCuda:
         """Let the host wait for an item. Like CUDA's, an error of the work comes again with every wait."""
         with self._lock:
             try:
-                self._reach(handle, number)
+                if self.broken is None:
+                    self._reach(handle, number)
             except BackendError as error:
                 self.broken = error
             finally:

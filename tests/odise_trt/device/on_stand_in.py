@@ -31,9 +31,16 @@ class OnStandIn:
         self.folder = folder
         self.segmenter = self.open()
 
-    def open(self, device: str | None = None) -> Segmenter:
+    def open(self, device: str | None = None, max_windows: int | None = None) -> Segmenter:
         cache = self.folder.parent / "tables"
-        return Segmenter.open(self.folder, vocabulary=WORDS, verify="size", cache=cache, device=device)
+        return Segmenter.open(
+            self.folder,
+            vocabulary=WORDS,
+            verify="size",
+            cache=cache,
+            device=device,
+            max_windows=max_windows,
+        )
 
     @property
     def cuda(self) -> StandInCuda:

@@ -293,6 +293,25 @@ def test_onnxruntime_runs_the_same_chain_by_addresses(
 
 
 @pytest.mark.slow
+def test_onnxruntime_runs_groups_by_addresses(
+    source: Path, monkeypatch: pytest.MonkeyPatch, small: np.ndarray, expected: dict[Task, Result]
+) -> None:
+    memory = HostMemory()
+    monkeypatch.setattr("odise_trt.chains.choose.on_device", lambda backend: (backend, memory))
+    tables = source.parent / "tables"
+    with Segmenter.open(
+        source, vocabulary=WORDS, verify="size", cache=tables, device="cpu", max_windows=4
+    ) as segmenter:
+        assert "up to 4 pictures" in segmenter.runs_on["together"]
+        pictures = [segmenter._prepare(small).picture] * 4
+        job = segmenter._job(TASKS, None, None, "host")
+        for pending in segmenter._chain.begin_together(pictures, job):
+            fields = pending.outcomes()["panoptic"].fields
+            assert (fields["panoptic"] == expected["panoptic"].panoptic).mean() >= 0.9999
+    assert memory.arrays == {}
+
+
+@pytest.mark.slow
 def test_photos_and_scenes_at_full_size_equal_those_of_the_cpu(
     demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray
 ) -> None:

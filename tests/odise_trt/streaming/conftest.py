@@ -34,9 +34,9 @@ def segmenter(opened: Segmenter) -> Iterator[Segmenter]:
     assert set(threading.enumerate()) <= before
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[(1, 1), (3, 1), (2, 4)])
 def deep(request: pytest.FixtureRequest, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
-    """The segmenter, whose chain takes one picture at a time or several, as on a GPU."""
-    if request.param > 1:
-        monkeypatch.setattr(segmenter, "_chain", Slow(segmenter._chain, request.param))
+    """The segmenter, whose chain takes one picture at a time or several, or groups, as on a GPU."""
+    if request.param != (1, 1):
+        monkeypatch.setattr(segmenter, "_chain", Slow(segmenter._chain, *request.param))
     return segmenter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from odise_trt import (
     Streamed,
 )
 from odise_trt.chains import Chain, Job, Outcome, Pending, Picture
+from odise_trt.streaming import Reader
+from odise_trt.streaming.reader import Read
 from odise_trt.task import Task
 
 COLOURS = ("red", "green", "blue")
@@ -20,15 +22,26 @@ WORDS = "red; green; blue"
 LONG = 30
 
 
-class Slow:
-    """A chain of several slots: work begins at once and ends when somebody waits for it."""
+class ReadAhead(Reader):
+    """Every picture is read before the chain asks for it: groups are as large as can be."""
 
-    def __init__(self, chain: Chain, depth: int) -> None:
-        self.depth = depth
+    def take(self, wait: bool) -> Read | None:
+        return super().take(True)
+
+
+class Slow:
+    """A chain of several slots: work begins at once and ends when somebody waits for it.
+
+    Groups have up to `together` pictures. Each takes a slot, until somebody waits for one of its pictures.
+    """
+
+    def __init__(self, chain: Chain, depth: int, together: int = 1) -> None:
+        self.depth, self.together = depth, together
         self._chain = chain
         self.on_their_way = 0
         self.most = 0
         self.begun = 0
+        self.groups: list[list[tuple[int, int]]] = []
 
     def check(self, job: Job) -> None:
         self._chain.check(job)
@@ -37,24 +50,32 @@ class Slow:
         return self._chain.adopt(image)
 
     def begin(self, picture: Picture, job: Job) -> Pending:
+        return self.begin_together([picture], job)[0]
+
+    def begin_together(self, pictures: Sequence[Picture], job: Job) -> list[Pending]:
+        assert 1 <= len(pictures) <= self.together
         self.begun += 1
         self.on_their_way += 1
         self.most = max(self.most, self.on_their_way)
-        return _Later(self, self._chain, picture, job)
+        self.groups.append([picture.size for picture in pictures])
+        group: set[int] = {self.begun}
+        return [_Later(self, group, self._chain, picture, job) for picture in pictures]
 
-    def finish(self) -> None:
-        self.on_their_way -= 1
+    def finish(self, group: set[int]) -> None:
+        """A group is done. It is when the first of its pictures is."""
+        self.on_their_way -= len(group)
+        group.clear()
 
     def describe(self) -> dict[str, str]:
         return self._chain.describe()
 
 
 class _Later:
-    def __init__(self, slots: Slow, chain: Chain, picture: Picture, job: Job) -> None:
-        self._slots, self._chain, self._given = slots, chain, (picture, job)
+    def __init__(self, slots: Slow, group: set[int], chain: Chain, picture: Picture, job: Job) -> None:
+        self._slots, self._group, self._chain, self._given = slots, group, chain, (picture, job)
 
     def outcomes(self) -> Mapping[Task, Outcome]:
-        self._slots.finish()
+        self._slots.finish(self._group)
         return self._chain.begin(*self._given).outcomes()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +49,22 @@ def failing(chain: Chain, when: Callable[[Picture], Exception | None], late: boo
     """A chain that fails for some pictures, when it begins or when it is waited for."""
 
     class Failing(Slow):
-        def begin(self, picture: Picture, job: Job) -> Pending:
-            error = when(picture)
+        def begin_together(self, pictures: Sequence[Picture], job: Job) -> list[Pending]:
+            error = when(pictures[0])
             if error is not None and not late:
                 raise error
-            pending = super().begin(picture, job)
-            return pending if error is None else _Fails(self, error)
+            (pending,) = super().begin_together(pictures, job)
+            return [pending if error is None else _Fails(pending, error)]
 
     return Failing(chain, 2)
 
 
 class _Fails:
-    def __init__(self, slots: Slow, error: Exception) -> None:
-        self._slots, self._error = slots, error
+    def __init__(self, pending: Pending, error: Exception) -> None:
+        self._pending, self._error = pending, error
 
     def outcomes(self) -> Mapping[Task, Outcome]:
-        self._slots.finish()
+        self._pending.outcomes()
         raise self._error
 
 

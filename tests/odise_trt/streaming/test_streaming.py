@@ -7,6 +7,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +32,7 @@ from tests.odise_trt.streaming.parts import (
     COLOURS,
     LONG,
     WORDS,
+    ReadAhead,
     Slow,
     colours_of,
     found,
@@ -112,10 +115,10 @@ def test_an_endless_stream_is_asked_a_few_pictures_ahead(deep: Segmenter) -> Non
             asked.append(number)
             yield plain(number)
 
-    depth = deep._chain.depth
+    depth, together = deep._chain.depth, deep._chain.together
     for one in deep.stream(frames()):
-        # Those on their way, those read ahead by as many threads, and one more.
-        assert len(asked) <= one.index + 1 + depth + depth + 1
+        # Those on their way or done with this one, those read ahead by as many threads, and one more.
+        assert len(asked) <= one.index + 1 + (depth + 1) * together - 1 + max(depth + 1, together)
         if one.index == 20:
             break
     assert found(one) == ["blue"]
@@ -145,6 +148,22 @@ def test_as_many_pictures_are_on_their_way_as_the_chain_takes(
             assert read[one.index + 3].wait(LONG)
     assert chain.most == 3
     assert (chain.begun, chain.on_their_way) == (9, 0)
+
+
+def test_pictures_that_are_read_are_begun_together_and_two_groups_are_on_their_way(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Slow(segmenter._chain, 2, 4)
+    monkeypatch.setattr(segmenter, "_chain", chain)
+    monkeypatch.setattr("odise_trt.segmenter.Reader", ReadAhead)
+    begun = []
+    for one in segmenter.stream([plain(n) for n in range(18)]):
+        assert found(one) == [COLOURS[one.index % 3]]
+        begun.append(sum(map(len, chain.groups)))
+    # The first result is given when a third group is in the chain.
+    assert begun[0] == 12
+    assert [len(group) for group in chain.groups][:3] == [4, 4, 4]
+    assert (sum(map(len, chain.groups)), chain.on_their_way, chain.most) == (18, 0, 2)
 
 
 def test_a_result_does_not_wait_for_the_next_frame_of_a_camera(deep: Segmenter) -> None:
@@ -235,21 +254,28 @@ def test_what_read_makes_of_the_sources_is_segmented(deep: Segmenter, tmp_path: 
 
 
 class _Numbers:
-    """A chain that gives the number of a picture, or fails for it: at once, or later."""
+    """A chain that gives the number of a picture, or fails for it: at once, or later.
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    Pictures whose numbers give the same when divided by three run together.
+    """
+
+    def __init__(self, depth: int, together: int) -> None:
+        self.depth, self.together = depth, together
         self.on_their_way = 0
 
-    def begin(self, picture: Any, job: Any) -> Any:
+    def begin_together(self, pictures: list[Any], job: Any) -> Any:
         assert self.on_their_way < self.depth
-        if picture[1] == "begin":
+        assert 1 <= len(pictures) <= self.together
+        if pictures[0][1] == "begin":
             raise BackendError("it failed")
+        alike = takewhile(lambda one: one[1] != "begin" and one[0] // 3 == pictures[0][0] // 3, pictures)
         self.on_their_way += 1
-        return SimpleNamespace(outcomes=lambda: self._end(picture))
+        group = [1]
+        return [SimpleNamespace(outcomes=partial(self._end, picture, group)) for picture in alike]
 
-    def _end(self, picture: Any) -> Any:
-        self.on_their_way -= 1
+    def _end(self, picture: Any, group: list[int]) -> Any:
+        self.on_their_way -= len(group)
+        group.clear()
         if picture[1] == "wait":
             raise BackendError("it failed")
         return picture[0]
@@ -260,12 +286,13 @@ class _Numbers:
 
 @given(
     depth=st.integers(1, 5),
+    together=st.integers(1, 4),
     fates=st.lists(st.sampled_from(["good", "good", "good", "read", "begin", "wait"]), max_size=30),
     raised=st.booleans(),
     changed=st.sets(st.integers(0, 30), max_size=3),
 )
 def test_whatever_fails_the_order_holds_and_nothing_is_lost(
-    depth: int, fates: list[str], raised: bool, changed: set[int]
+    depth: int, together: int, fates: list[str], raised: bool, changed: set[int]
 ) -> None:
     def sources() -> Iterator[tuple[int, str]]:
         yield from enumerate(fates)
@@ -277,10 +304,10 @@ def test_whatever_fails_the_order_holds_and_nothing_is_lost(
             raise ImageError("it failed")
         return SimpleNamespace(picture=source, path=None)
 
-    chain, table = _Numbers(depth), object()
+    chain, table = _Numbers(depth, together), object()
     job: Any = SimpleNamespace(table=table)
     stream = Stream(
-        Reader(sources(), read, depth),
+        Reader(sources(), read, depth, together),
         chain,
         lambda: job,
         lambda prepared, job, outcomes: {"panoptic": (outcomes, job.table)},  # type: ignore[dict-item, return-value]

@@ -65,11 +65,14 @@ def main(arguments: list[str]) -> None:
         return
     with open(arguments[0], encoding="utf-8") as file:
         job = json.load(file)
-    from modelopt.onnx.quantization import quantize
+    from modelopt.onnx import utils
+    from modelopt.onnx.quantization import fp8, int8
 
-    quantize(
-        job["graph"],
-        quantize_mode=job["precision"],
+    # Not `modelopt.onnx.quantization.quantize`: it first looks for attention in the graph, takes some of our
+    # linear layers for its products, and leaves them out.
+    quantize = {"int8": int8.quantize, "fp8": fp8.quantize}[job["precision"]]
+    model = quantize(
+        onnx_path=job["graph"],
         # Ranges are largest magnitudes. ModelOpt's fp8 is right for these only, and they need little memory.
         calibration_method="max",
         calibration_data_reader=samples(job["samples"]),
@@ -77,16 +80,15 @@ def main(arguments: list[str]) -> None:
         op_types_to_quantize=["Conv", "MatMul"],
         # Names are patterns there, which must match at the beginning.
         nodes_to_quantize=[f"{re.escape(name)}$" for name in job["nodes"]],
+        nodes_to_exclude=[],
         # What is not quantized stays in the precision that the graph has.
         high_precision_dtype="fp32",
-        disable_mha_qdq=True,
         enable_gemv_detection_for_trt=False,
-        enable_shared_constants_duplication=False,
         passes=[],
+        intermediate_generated_files=[],
         use_external_data_format=job["external"],
-        output_path=job["output"],
-        log_level="INFO",
     )
+    utils.save_onnx(model, job["output"], job["external"])
 
 
 if __name__ == "__main__":

@@ -47,6 +47,20 @@ def require_as_selected(half: ir.Graph, quantized: ir.Graph, selected: Collectio
             _require_scale(node)
 
 
+def keep_others(quantized: ir.Graph, selected: Collection[str]) -> None:
+    """Give all nodes but the selected ones their operands as they were, in place.
+
+    ModelOpt quantizes a tensor for all that read it: for a convolution, and for the sum that skips it.
+    """
+    for node in quantized:
+        if node.name in selected or node.op_type in (QUANTIZE, DEQUANTIZE):
+            continue
+        for place, value in enumerate(node.inputs):
+            if _is_dequantized(value):
+                first = value.producer().inputs[0].producer()  # type: ignore[union-attr]
+                node.replace_input_with(place, first.inputs[0])  # type: ignore[union-attr]
+
+
 def clean(quantized: ir.Model, half: ir.Model) -> None:
     """Remove what ModelOpt writes for itself, in place: shapes of inner values, versions, names.
 

@@ -19,7 +19,7 @@ from ..onnx_graph import check_graph
 from ..stages import all_stages
 from . import program
 from .calibration import collect
-from .graph import clean, require_as_selected
+from .graph import clean, keep_others, require_as_selected
 from .layers import LayerError, layer_errors
 from .plan import Quantizing
 from .selection import Layer, select
@@ -65,6 +65,7 @@ def quantize_stage(
     source = ir.load(half.path)
     layers = select(spec.name, source.graph, model.preset)
     chosen = [layer for layer in layers if layer.kept is None]
+    names = [layer.node for layer in chosen]
     samples = _samples(model, quantizing, work)[spec.name]
     with TemporaryDirectory(dir=half.path.parent) as folder:
         place = Path(folder)
@@ -72,13 +73,14 @@ def quantize_stage(
             graph=str(half.path),
             output=str(place / f"modelopt-{half.path.name}"),
             precision=precision,
-            nodes=[layer.node for layer in chosen],
+            nodes=names,
             samples=[str(path) for path in samples],
             external=len(half.files) > 1,
         )
         program.run(quantizing.python, job, place)
         quantized = ir.load(job.output)
-        require_as_selected(source.graph, quantized.graph, [layer.node for layer in chosen])
+        keep_others(quantized.graph, names)
+        require_as_selected(source.graph, quantized.graph, names)
         clean(quantized, source)
         written = write_graph(quantized, place / half.path.name)
         errors = layer_errors(half.path, written[0], chosen, samples)

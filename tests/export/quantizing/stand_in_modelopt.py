@@ -14,16 +14,16 @@ WORKS = """
 import numpy as np, onnx, re
 from onnx import helper, numpy_helper
 
-def quantize(path, *, quantize_mode, nodes_to_quantize, calibration_data_reader, output_path, **options):
+def quantize_in(mode, onnx_path, nodes_to_quantize, calibration_data_reader, **options):
     assert options["calibration_eps"] == ["cpu"] and options["high_precision_dtype"] == "fp32"
     largest = {}
     while (sample := calibration_data_reader.get_next()) is not None:
         for name, array in sample.items():
             largest[name] = max(largest.get(name, 0), float(np.abs(array).max()))
-    model = onnx.load(path)
+    model = onnx.load(onnx_path)
     weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     kinds = {"int8": (127, onnx.TensorProto.INT8), "fp8": (448, onnx.TensorProto.FLOAT8E4M3FN)}
-    most, kind = kinds[quantize_mode]
+    most, kind = kinds[mode]
     nodes = []
     for node in model.graph.node:
         if any(re.match(pattern, node.name) for pattern in nodes_to_quantize):
@@ -44,17 +44,30 @@ def quantize(path, *, quantize_mode, nodes_to_quantize, calibration_data_reader,
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    onnx.save(model, output_path)
+    return model
+"""
+
+
+#: What the modules `int8` and `fp8` of ModelOpt have.
+QUANTIZE = """
+from modelopt.program import quantize_in
+def quantize(**given):
+    return quantize_in({precision!r}, **given)
 """
 
 
 def make(folder: Path, program: str = WORKS, versions: Mapping[str, str] = VERSIONS) -> Path:
-    """Make an environment, and return its Python. `program` defines `quantize`."""
+    """Make an environment, and return its Python. `program` defines `quantize_in`."""
     package = folder / "lib" / "modelopt" / "onnx" / "quantization"
     package.mkdir(parents=True)
-    for place in (package.parent.parent, package.parent):
+    for place in (package.parent.parent, package.parent, package):
         (place / "__init__.py").touch()
-    (package / "__init__.py").write_text(program)
+    (package.parent.parent / "program.py").write_text(program)
+    for precision in ("int8", "fp8"):
+        (package / f"{precision}.py").write_text(QUANTIZE.format(precision=precision))
+    (package.parent / "utils.py").write_text(
+        "import onnx\ndef save_onnx(model, path, external):\n    onnx.save(model, path)\n"
+    )
     for name, version in versions.items():
         facts = folder / "lib" / f"{name}-{version}.dist-info"
         facts.mkdir()

@@ -70,7 +70,7 @@ def test_the_requirements_that_the_hint_names_are_there() -> None:
 
 
 def test_the_end_of_its_log_is_shown_when_it_fails(tmp_path: Path) -> None:
-    failing = "def quantize(*given, **options):\n    raise ValueError('no such operator: Resize')\n"
+    failing = "def quantize_in(*given, **options):\n    raise ValueError('no such operator: Resize')\n"
     with pytest.raises(
         ExportError, match=r"(?s)status 1 for clip_pool.onnx in int8.*no such operator: Resize"
     ):
@@ -78,7 +78,7 @@ def test_the_end_of_its_log_is_shown_when_it_fails(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_graph_is_an_error(tmp_path: Path) -> None:
-    python = stand_in.make(tmp_path / "env", "def quantize(*given, **options): pass")
+    python = stand_in.make(tmp_path / "env", "import sys\ndef quantize_in(*given, **options): sys.exit(0)")
     with pytest.raises(ExportError, match="wrote no graph"):
         program.run(python, job_in(tmp_path), tmp_path)
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from export.quantizing.graph import clean, require_as_selected
+from export.quantizing.graph import clean, keep_others, require_as_selected
 from export.quantizing.layers import layer_errors
 from export.quantizing.page import write_layers
 from export.quantizing.selection import Layer
@@ -37,15 +37,15 @@ def half(tmp_path: Path) -> Path:
 
 def quantized(half: Path, precision: str = "int8", nodes: tuple[str, ...] = (toy_graph.INNER,)) -> Path:
     out = half.with_name(f"{precision}.onnx")
-    QUANTIZE["quantize"](
+    model = QUANTIZE["quantize_in"](
+        precision,
         str(half),
-        quantize_mode=precision,
         nodes_to_quantize=[f"{name}$" for name in nodes],
         calibration_data_reader=Samples(),
-        output_path=str(out),
         calibration_eps=["cpu"],
         high_precision_dtype="fp32",
     )
+    onnx.save(model, out)
     return out
 
 
@@ -105,6 +105,14 @@ def test_a_layer_more_than_selected_is_refused(half: Path) -> None:
     path = quantized(half, nodes=(toy_graph.INNER, toy_graph.LAST))
     with pytest.raises(ExportError, match="ModelOpt quantized stage/clip_pool/MatMul: 2 layers"):
         require_as_selected(ir.load(half).graph, ir.load(path).graph, [toy_graph.INNER])
+
+
+def test_other_nodes_read_the_tensor_that_was_quantized_for_one(half: Path) -> None:
+    model = ir.load(quantized(half, nodes=(toy_graph.INNER, toy_graph.LAST)))
+    keep_others(model.graph, [toy_graph.INNER])
+    require_as_selected(ir.load(half).graph, model.graph, [toy_graph.INNER])
+    last = next(node for node in model.graph if node.name == toy_graph.LAST)
+    assert [value.name for value in last.inputs if value] == ["b", "stage.clip_pool.clip.visual.proj"]
 
 
 def test_a_cleaned_graph_has_the_declarations_of_the_one_before(half: Path) -> None:

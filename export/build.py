@@ -22,7 +22,7 @@ from .keeping import keep
 from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
-from .quantizing import Quantizing
+from .quantizing.plan import Quantizing
 from .reporter import Reporter
 from .stages import STAGES
 from .unfinished import StageResult, Unfinished, add, finish, save

@@ -22,7 +22,8 @@ from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .plan import Request
-from .quantizing import Quantizing, quantize_stage
+from .quantizing.plan import Quantizing
+from .quantizing.stage import quantize_stage
 from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
 from .workers import run_in_workers

@@ -20,7 +20,7 @@ from .engine_check import open_engine, opens_engines
 from .exclusive import exclusively
 from .finished import clear_finished, finished_folder, keep_finished, usable
 from .measure import Measure
-from .quantizing import require_gpu
+from .quantizing.gpus import require_gpu
 from .reporter import Reporter
 from .sources import builder_digest
 

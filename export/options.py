@@ -15,7 +15,7 @@ from reference.preset import Preset, find_preset
 from .builders import AHEAD
 from .onnx_export import require_opset
 from .plan import Request
-from .quantizing import check_options
+from .quantizing.plan import check_options
 from .stages import all_stages
 
 

@@ -22,7 +22,8 @@ from reference.preset import find_preset
 from .builders import Builder, open_builder
 from .finish import GRAPHS
 from .onnx_export import DEFAULT_OPSET
-from .quantizing import Quantizing, plan_quantizing, require_gpu
+from .quantizing.gpus import require_gpu
+from .quantizing.plan import Quantizing, plan_quantizing
 from .sources import source_digest
 from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages

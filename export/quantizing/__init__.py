@@ -5,17 +5,3 @@ ModelOpt needs another onnx than this project, so it runs in a Python environmen
 `calibration` makes the inputs that their ranges are measured on, `graph` holds the result against the
 selection, `layers` measures what each layer loses, and `page` shows it.
 """
-
-from __future__ import annotations
-
-from .plan import Quantizing, check_options, plan_quantizing, require_gpu
-from .stage import QuantizedStage, quantize_stage
-
-__all__ = [
-    "QuantizedStage",
-    "Quantizing",
-    "check_options",
-    "plan_quantizing",
-    "quantize_stage",
-    "require_gpu",
-]

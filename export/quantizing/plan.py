@@ -1,9 +1,9 @@
-"""What a quantized build needs: options, pictures, ModelOpt, and a GPU that has its arithmetic."""
+"""What a quantized build needs: options, pictures, and ModelOpt."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from . import program
 
 #: Names of the options, which a manifest records, so that a bundle can say how it is built again.
 CALIBRATION, MODELOPT = "calibration", "modelopt-python"
-#: Precision -> the first compute capability whose tensor cores multiply it.
-_LEAST = {"int8": (7, 5), "fp8": (8, 9)}
 
 
 @dataclass(frozen=True)
@@ -107,28 +105,3 @@ def plan_quantizing(
     return Quantizing(
         python.absolute(), calibration.absolute(), pictures, digest.hexdigest(), tuple(versions.items())
     )
-
-
-def require_gpu(precision: str, backend: Mapping[str, object]) -> None:
-    """Raise ExportError unless the GPUs that engines are for multiply in a precision.
-
-    Args:
-        precision: of the build.
-        backend: the manifest's entry, with "compute_capability": empty for "any GPU".
-    """
-    least = _LEAST.get(precision)
-    numbers = backend.get("compute_capability")
-    if least is None or not isinstance(numbers, list | tuple):
-        return
-    name = ".".join(map(str, least))
-    if not numbers and precision == "fp8":
-        raise ExportError(
-            f"{precision} engines are for compute capability {name} and later, not for any GPU",
-            "name the GPUs: --target sm89,sm120",
-        )
-    older = [number for number in numbers if tuple(int(part) for part in number.split(".")) < least]
-    if older:
-        raise ExportError(
-            f"GPUs of compute capability {', '.join(older)} have no {precision}, which begins with {name}",
-            "give --precision int8, or fp16" if precision == "fp8" else "give --precision fp16",
-        )

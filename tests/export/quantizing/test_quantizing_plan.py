@@ -10,7 +10,7 @@ from PIL import Image
 
 from export.options import check
 from export.plan import Request, Target, plan, stage_keys, tools
-from export.quantizing import require_gpu
+from export.quantizing.gpus import require_gpu
 from odise_trt.backends.registry import BACKENDS
 from odise_trt.errors import BackendError, ExportError, ImageError, OdiseError
 from reference.checkpoint import describe_weights

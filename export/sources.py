@@ -62,6 +62,7 @@ _DECIDES_NOTHING = frozenset(
         "completion",
         "json_lines",
         "options",
+        "quantizing/cost",
         "quantizing/page",
         "recheck",
         "reporter",

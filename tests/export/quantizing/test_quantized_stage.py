@@ -58,6 +58,7 @@ def test_the_inputs_of_stages_are_those_of_the_reference(
     assert len(model.backbone._forward_pre_hooks) == 0
 
 
+@pytest.mark.slow
 def test_a_stage_is_quantized_and_says_what_each_layer_loses(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

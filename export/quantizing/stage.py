@@ -102,7 +102,7 @@ def precision_map(
         "weights": "float16",
         precision: [f"{len(errors)} of {len(layers)} layers with weights"],
         "float16": [
-            *(f"{count} layers: {why}" for why, count in sorted(kept.items())),
+            *(f"{count} layer{'s' * (count > 1)}: {why}" for why, count in sorted(kept.items())),
             "products of attention",
         ],
         "float32": list(islands),

@@ -160,7 +160,7 @@ def test_a_gpu_without_the_precision_of_the_graphs_is_refused(
     builder.facts = {**builder.facts, "compute_capability": ["8.6"]}
     manifest = Bundle.open(graphs).manifest
     replace(manifest, precision="fp8").write(graphs)
-    with pytest.raises(ExportError, match="8.6 have no fp8"):
+    with pytest.raises(ExportError, match=r"8\.6 have no fp8"):
         finish(graphs, Log())
     assert builder.built == []
 

@@ -169,7 +169,7 @@ def test_the_page_lists_the_worst_layer_first(tmp_path: Path, half: Path) -> Non
     errors = layer_errors(half, path, layers[1:], [toy_graph.sample(tmp_path / "0.npz")])
     found = precision_map("fp8", layers, errors, ("softmax",))
     assert found["fp8"] == ["2 of 3 layers with weights"]
-    assert found["float16"] == ["1 layers: first or last layer", "products of attention"]
+    assert found["float16"] == ["1 layer: first or last layer", "products of attention"]
     write_layers(tmp_path / "layers.html", {"clip_pool": found}, "a <bundle>")
     text = (tmp_path / "layers.html").read_text()
     worst, better = sorted(errors, key=lambda one: -one.error)

@@ -22,6 +22,7 @@ from .keeping import keep
 from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
+from .quantizing.plan import Quantizing
 from .reporter import Reporter
 from .stages import STAGES
 from .unfinished import StageResult, Unfinished, add, finish, save
@@ -163,10 +164,13 @@ def _build_stages(
         finish(bundle, model, weights, request.preset)
 
 
-def _graph(target: Target) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering]:
+def _graph(
+    target: Target,
+) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering, Quantizing | None]:
     """Return what graphs of a stage differ in, as `Task` has it."""
     compared_in = target.name if target.entry.checks else None
-    return target.precision, target.entry.lacks, target.entry.fuses, compared_in, target.sampling
+    entry = target.entry
+    return target.precision, entry.lacks, entry.fuses, compared_in, target.sampling, target.quantizing
 
 
 def _line(exported: CheckedExport) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
-from odise_trt.stage_spec import StageSpec
+from odise_trt.stage_spec import QUANTIZED, StageSpec
 from reference.checkpoint import load_weights
 from reference.model.deformable_attention import Lowering
 
@@ -22,6 +22,8 @@ from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import SEED, check_onnx, check_sizes, reference_case, require
 from .plan import Request
+from .quantizing.plan import Quantizing
+from .quantizing.stage import quantize_stage
 from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
 from .workers import run_in_workers
@@ -41,6 +43,7 @@ class Task(NamedTuple):
         lacks, fuses: what the backend lacks and fuses, see `BackendEntry`.
         backend: the backend that the graph is compared in. None: ONNX Runtime, as strictly as it can.
         sampling: how deformable attention samples.
+        quantizing: how the stage is quantized, in int8 and fp8.
     """
 
     stage: str
@@ -49,6 +52,7 @@ class Task(NamedTuple):
     fuses: frozenset[str] = frozenset()
     backend: str | None = None
     sampling: Lowering = "gather"
+    quantizing: Quantizing | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class CheckedExport:
         rows: every comparison.
         seconds, peak_bytes: time and memory of export and comparison.
         exhibits: what its outputs look like.
+        precision_map: what is computed in which precision, if the stage is quantized.
     """
 
     spec: StageSpec
@@ -72,6 +77,7 @@ class CheckedExport:
     seconds: float
     peak_bytes: int
     exhibits: tuple[Exhibit, ...] = ()
+    precision_map: Mapping[str, object] | None = None
 
     @property
     def worst(self) -> Parity:
@@ -111,9 +117,15 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     with _enough_memory(name), Measure() as measure:
         # The graph takes any number of windows. Only comparisons and profiles are limited.
         whole = wrapper.spec(model.preset, precision)
+        quantizing = task.quantizing if precision in QUANTIZED else None
+        traced = precision if quantizing is None else "fp16"
         graph = export_stage(
-            stage, whole, place, precision=precision, opset=request.opset, lacks=task.lacks, fuses=task.fuses
+            stage, whole, place, precision=traced, opset=request.opset, lacks=task.lacks, fuses=task.fuses
         )
+        precision_map = None
+        if quantizing is not None:
+            quantized = quantize_stage(model, whole, graph, precision, quantizing, work)
+            graph, precision_map = quantized.graph, quantized.precision_map
         with runner(graph, spec, precision, task.backend) as run:
             for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
                 cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
@@ -126,7 +138,15 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
         write_report(report, rows, title, exhibits.all())
         raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
     return CheckedExport(
-        spec, precision, task, graph, tuple(rows), measure.seconds, measure.peak_bytes, exhibits.all()
+        spec,
+        precision,
+        task,
+        graph,
+        tuple(rows),
+        measure.seconds,
+        measure.peak_bytes,
+        exhibits.all(),
+        precision_map,
     )
 
 

@@ -40,6 +40,8 @@ class Precision(StrEnum):
     fp32 = "fp32"
     fp16 = "fp16"
     bf16 = "bf16"
+    int8 = "int8"
+    fp8 = "fp8"
 
 
 class Sampling(StrEnum):
@@ -73,6 +75,14 @@ def build(
         typer.Option(help="What the engines are for; may be given several times."),
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help=f"Default: {_DEFAULT_PRECISIONS}.")] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="For int8 and fp8: a folder with some of your own pictures.", metavar="DIR"),
+    ] = None,
+    modelopt_python: Annotated[
+        str | None,
+        typer.Option(help="For int8 and fp8: the Python of an environment with NVIDIA ModelOpt."),
+    ] = None,
     stage: Annotated[
         list[str] | None,
         typer.Option(help="Build only this stage; may be given several times.", autocompletion=stages_like),
@@ -136,7 +146,12 @@ def build(
     The last line begins with PASSED, FAILED or STOPPED.
     """
     _refuse_empty(
-        preset=[preset], weights=[weights], output=[output], stage=stage or (), **{"with": extra or ()}
+        preset=[preset],
+        weights=[weights],
+        output=[output],
+        stage=stage or (),
+        calibration=[calibration],
+        **{"with": extra or (), "modelopt-python": [modelopt_python]},
     )
     weights = _default_weights(preset) if weights is None else weights
     console = Console(quiet=json)
@@ -174,6 +189,8 @@ def build(
         onnx_only=onnx_only,
         max_windows=max_windows,
         anyway=anyway,
+        calibration=_path(calibration),
+        modelopt=_path(modelopt_python),
     )
     command = command_line()
     if dry_run:
@@ -218,6 +235,10 @@ def _forecast(request: Request, console: Console, command: str, json: bool) -> N
             show(console, found, fits)
         if not request.anyway:
             require_fit(fits)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(os.path.expanduser(text))
 
 
 def _refuse_empty(**options: Iterable[str | None]) -> None:

@@ -20,6 +20,7 @@ from .engine_check import open_engine, opens_engines
 from .exclusive import exclusively
 from .finished import clear_finished, finished_folder, keep_finished, usable
 from .measure import Measure
+from .quantizing.gpus import require_gpu
 from .reporter import Reporter
 from .sources import builder_digest
 
@@ -42,7 +43,7 @@ def finish(folder: Path, reporter: Reporter, compute_capabilities: Sequence[str]
 
     Raises:
         BundleError: the folder is no bundle, or a file is missing or was changed.
-        ExportError: the bundle has its engines, or a graph does not build.
+        ExportError: the bundle has its engines, a graph does not build, or a GPU has not its precision.
         BackendError: the backend is not installed, or does not find the GPU it needs.
         OutputError: a file cannot be written. No bundle was replaced.
     """
@@ -52,6 +53,7 @@ def finish(folder: Path, reporter: Reporter, compute_capabilities: Sequence[str]
     entry = find_backend(str(graphs.manifest.backend["name"]))
     builder = open_builder(entry, compute_capabilities)
     assert builder is not None
+    require_gpu(graphs.manifest.precision, builder.facts)
     place = _place(folder, builder)
     keys = {one.spec.name: _key(one, builder.facts) for one in graphs.manifest.stages}
     with exclusively([place], reporter.note):

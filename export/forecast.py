@@ -19,6 +19,7 @@ from .finished import finished_folder, usable
 from .parity import check_sizes
 from .plan import Target, existing, stage_keys
 from .prepared import Prepared
+from .quantizing.cost import with_quantizing
 from .stage_work import StageWork, work_of
 from .stages import all_stages
 
@@ -154,6 +155,8 @@ def _stage(
         bytes_per_number=size,
         threads=available_threads(),
     )
+    if target.quantizing is not None and stage.quantized:
+        export = with_quantizing(export, work, len(target.quantizing.pictures), available_threads())
     if target.builder is not None:
         engine_build = engine_cost(work, model_bytes, size)
         return _built(spec, precision, export, engine_build)

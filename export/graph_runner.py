@@ -11,7 +11,7 @@ import numpy as np
 
 from odise_trt.backends import open_backend
 from odise_trt.errors import ExportError
-from odise_trt.stage_spec import StageSpec
+from odise_trt.stage_spec import QUANTIZED, StageSpec
 
 from .fusing import DOMAIN
 from .fusing.expansion import expand
@@ -55,7 +55,9 @@ def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None
     names = [tensor.name for tensor in spec.outputs]
     if backend is None:
         with _for_any_processor(graph.path) as path:
-            session = _session(path, spec, mapped=len(graph.files) > 1)
+            # Optimised, quantizing nodes would become integer kernels, which round elsewhere.
+            plain = precision in QUANTIZED
+            session = _session(path, spec, mapped=len(graph.files) > 1, plain=plain)
             yield lambda inputs: session.run(names, dict(inputs))
         return
     files = _Files(spec, graph.path.name, tuple(file.name for file in graph.files), precision)
@@ -89,13 +91,14 @@ def _for_any_processor(path: Path) -> Iterator[Path]:
         expanded.unlink()
 
 
-def _session(path: Path, spec: StageSpec, mapped: bool) -> InferenceSession:
+def _session(path: Path, spec: StageSpec, mapped: bool, plain: bool = False) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # At the "all" level, the blocked-layout transformer of the CPU provider crashes on half graphs.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if plain else levels.ORT_ENABLE_EXTENDED
     if mapped:
         # Copies of weights that are mapped would come on top of the reference's.
         options.add_session_config_entry("session.disable_prepacking", "1")

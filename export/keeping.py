@@ -61,6 +61,9 @@ def _adopt(bundle: Unfinished, donor: Bundle, entries: Sequence[StageEntry]) -> 
         if bundle.target.builder is None:
             bundle.weights.know(bundle.writer.folder / entry.file)
         bundle.entries[entry.spec.name] = entry
+        found = donor.manifest.precision_map.get(entry.spec.name, {})
+        if entry.precision is None and "layers" in found:
+            bundle.precision_maps[entry.spec.name] = found
         bundle.rows += [row for row in donor.manifest.parity if row.stage == entry.spec.name]
 
 

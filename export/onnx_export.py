@@ -107,7 +107,7 @@ def export_stage(
     with writing(folder / f"{spec.name}.onnx"):
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(folder) as temporary:
-            written = _write(model, temporary / f"{spec.name}.onnx")
+            written = write_graph(model, temporary / f"{spec.name}.onnx")
             operators = check_graph(written[0], spec, [DOMAIN] if fuses else [])
             files = tuple(folder / file.name for file in written)
             for old in (folder / f"{spec.name}.onnx", folder / f"{spec.name}.onnx.data"):
@@ -205,7 +205,8 @@ def trace_sizes(spec: StageSpec) -> dict[str, int]:
     return sizes
 
 
-def _write(model: ir.Model, path: Path) -> list[Path]:
+def write_graph(model: ir.Model, path: Path) -> list[Path]:
+    """Write a graph, with large weights in a file beside it. Return the files, the graph first."""
     total = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if total < EXTERNAL_DATA_BYTES:
         ir.save(model, path)

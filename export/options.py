@@ -15,6 +15,7 @@ from reference.preset import Preset, find_preset
 from .builders import AHEAD
 from .onnx_export import require_opset
 from .plan import Request
+from .quantizing.plan import check_options
 from .stages import all_stages
 
 
@@ -50,6 +51,8 @@ def check(request: Request) -> Preset:
                 f"--onnx-only builds no engines, for no {option}",
                 "give --compute-capability to odise-trt finish",
             )
+    precisions = [request.precision or find_backend(name).precision for name in request.backends]
+    check_options(precisions, names, request.calibration, request.modelopt)
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",

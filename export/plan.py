@@ -22,6 +22,8 @@ from reference.preset import find_preset
 from .builders import Builder, open_builder
 from .finish import GRAPHS
 from .onnx_export import DEFAULT_OPSET
+from .quantizing.gpus import require_gpu
+from .quantizing.plan import Quantizing, plan_quantizing
 from .sources import source_digest
 from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages
@@ -55,6 +57,8 @@ class Request:
         onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
         max_windows: the most windows in a run of a stage. None: as many as the stages take.
         anyway: build even if memory or disk are estimated not to suffice.
+        calibration: folder of pictures that int8 and fp8 measure ranges on, see `export.quantizing`.
+        modelopt: the Python of an environment with NVIDIA ModelOpt, for int8 and fp8.
     """
 
     preset: str
@@ -74,6 +78,8 @@ class Request:
     onnx_only: bool = False
     max_windows: int | None = None
     anyway: bool = False
+    calibration: Path | None = None
+    modelopt: Path | None = None
 
     def stage_names(self) -> tuple[str, ...]:
         """The requested stages, in the order they run.
@@ -100,6 +106,7 @@ class Target:
         sampling: how deformable attention samples.
         folder: folder of the bundle.
         builder: makes the engines. None: the ONNX files are the engines.
+        quantizing: how stages are quantized. None: none is.
     """
 
     entry: BackendEntry
@@ -108,6 +115,7 @@ class Target:
     sampling: Lowering
     folder: Path
     builder: Builder | None = None
+    quantizing: Quantizing | None = None
 
     @property
     def name(self) -> str:
@@ -121,7 +129,7 @@ def plan(request: Request) -> tuple[Target, ...]:
     Raises:
         BackendError: a backend is unknown or not installed, does not find the GPU or the arithmetic it needs,
             or does not build for a compute capability.
-        ExportError: a backend has no engines in the requested precision.
+        ExportError: a backend or a GPU has no engines in the requested precision, or ModelOpt is missing.
     """
     together = tuple(dict.fromkeys(request.compute_capabilities))
     each = [(number,) for number in dict.fromkeys(request.targets)]
@@ -145,15 +153,18 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
             f"give --precision {entry.precision}, or for {precision} {others}",
         )
     sampling = request.sampling or cast(Lowering, entry.sampling)
+    quantizing = plan_quantizing(precision, request.stage_names(), request.calibration, request.modelopt)
     if request.onnx_only:
         # The backend need not be installed here, and its version is that of the machine with the engines.
         name = f"{request.preset}-{entry.name}-{precision}{GRAPHS}"
-        return Target(entry, {"name": entry.name}, precision, sampling, request.output / name)
+        folder = request.output / name
+        return Target(entry, {"name": entry.name}, precision, sampling, folder, quantizing=quantizing)
     builder = open_builder(entry, capabilities)
     facts = _facts(entry, precision) if builder is None else builder.facts
+    require_gpu(precision, facts)
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
-    folder = "-".join([request.preset, entry.name, precision, *architectures])
-    return Target(entry, facts, precision, sampling, request.output / folder, builder)
+    name = "-".join([request.preset, entry.name, precision, *architectures])
+    return Target(entry, facts, precision, sampling, request.output / name, builder, quantizing)
 
 
 def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
@@ -169,6 +180,7 @@ def tools(request: Request, target: Target) -> dict[str, str]:
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
         **limit,
+        **({} if target.quantizing is None else target.quantizing.options()),
         "source": source_digest(),
     }
 
@@ -193,8 +205,15 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "compared in": target.name if target.entry.checks else None,
         "tools": _versions_and_options(request, target),
     }
+    quantized = {} if target.quantizing is None else {"quantizing": target.quantizing.facts()}
     return {
-        name: stage_key(name, preset, target.precision, build, request.max_windows)
+        name: stage_key(
+            name,
+            preset,
+            target.precision,
+            {**build, **(quantized if all_stages()[name].quantized else {})},
+            request.max_windows,
+        )
         for name in request.stage_names()
     }
 

@@ -62,6 +62,8 @@ _DECIDES_NOTHING = frozenset(
         "completion",
         "json_lines",
         "options",
+        "quantizing/cost",
+        "quantizing/page",
         "recheck",
         "reporter",
         "stage_work",

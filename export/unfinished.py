@@ -23,6 +23,8 @@ from .finished import keep_finished
 from .measure import Measure
 from .model_spec import check_constants, constants, model_spec
 from .plan import Target
+from .quantizing.page import FILE as LAYERS
+from .quantizing.page import write_layers
 from .report import FILE as REPORT
 from .report import Exhibit, write_report
 from .report.maps import Panel
@@ -63,6 +65,7 @@ class Unfinished:
         exhibits: what the outputs of the stages built now look like.
         hashes: file name -> SHA-256 of the files of these stages.
         kept: the requested stages that an earlier build had finished.
+        precision_maps: of quantized stages, see `export.quantizing`.
         weights: where the weights of its stages lie.
     """
 
@@ -77,6 +80,7 @@ class Unfinished:
     results: list[StageResult] = field(default_factory=list)
     exhibits: list[Exhibit] = field(default_factory=list)
     kept: tuple[str, ...] = ()
+    precision_maps: dict[str, Mapping[str, object]] = field(default_factory=dict)
     weights: SharedWeights = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +124,8 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     # Weights that lie in another stage's file count there.
     size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))
     bundle.entries[spec.name] = entry
+    if exported.precision_map is not None:
+        bundle.precision_maps[spec.name] = exported.precision_map
     bundle.rows += exported.rows
     bundle.exhibits += exported.exhibits
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
@@ -174,6 +180,9 @@ def finish(bundle: Unfinished, model: ODISE, weights: WeightsDescription, preset
             scene = draw_scene(model, folder)
     with bundle.writer.file(REPORT) as file:
         write_report(file, bundle.rows, target.folder.name, bundle.exhibits, scene)
+    if bundle.precision_maps:
+        with bundle.writer.file(LAYERS) as file:
+            write_layers(file, bundle.precision_maps, target.folder.name)
     _write_manifest(bundle, model, weights, preset)
 
 
@@ -202,7 +211,10 @@ def _manifest(
         stages=tuple(bundle.entries[name] for name in all_stages() if name in names),
         files=files,
         parity=tuple(row for row in bundle.rows if row.stage in names),
-        precision_map=_precision_map(tuple(names), target.precision),
+        precision_map={
+            **_precision_map([name for name in names if name not in bundle.precision_maps], target.precision),
+            **{name: found for name, found in bundle.precision_maps.items() if name in names},
+        },
         tools=bundle.tools,
         pipeline=pipeline_of(model.preset, names),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -19,7 +19,10 @@ from .files.typed_json import MisfitError, choice, within
 #: dtype of tensors that depend on the precision of the build, see `PRECISIONS`.
 COMPUTE = "compute"
 #: Precision of a build -> dtype of the tensors between its stages. In bf16 the engine rounds inside a stage.
-PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "float32"}
+#: In int8 and fp8 the graph does, around some layers of some stages; the rest is as in fp16.
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "float32", "int8": "float16", "fp8": "float16"}
+#: The precisions whose graphs quantize operands of layers.
+QUANTIZED = ("int8", "fp8")
 
 _BYTES = {"float32": 4, "float16": 2, "int64": 8, "int32": 4, "uint8": 1}
 _DIMENSION = re.compile(r"([a-z_]+)(?:/([1-9]\d{0,8}))?")
@@ -81,15 +84,20 @@ class Tolerance:
     """Largest relative L2 distance to the fp32 reference, per precision of the stage.
 
     A bf16 number has 8 bits of mantissa, three fewer than fp16, so its rounding is eight times as coarse.
+    Quantized layers add noise to each other, so their tolerance says only that a graph is not wrong. What
+    they lose is measured: docs/quantization.md.
     """
 
     fp32: float = 1e-4
     fp16: float = 1e-2
     bf16: float = 5e-2
+    int8: float = 1e-1
+    fp8: float = 2e-1
 
     def of(self, precision: str) -> float:
         """Return the tolerance of a stage that computes in `precision`, one of `PRECISIONS`."""
-        return {"fp32": self.fp32, "fp16": self.fp16, "bf16": self.bf16}[precision]
+        limits = {"fp32": self.fp32, "fp16": self.fp16, "bf16": self.bf16, "int8": self.int8, "fp8": self.fp8}
+        return limits[precision]
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from ..marked_graph import run_marked
 from ..parity import relative_l2
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 #: Bytes of the outputs that are compared in one run. Of the first run nobody knows, so it is short.
 _BUDGET = 512 * 2**20
@@ -70,7 +67,7 @@ def compare_nodes(half: Path, wide: Path, inputs: Mapping[str, np.ndarray]) -> t
     while done < len(nodes):
         some = nodes[done : done + count]
         names = [str(node.outputs[0].name) for node in some]
-        found, expected = _run(half, names, inputs), _run(wide, names, widened)
+        found, expected = run_marked(half, names, inputs), run_marked(wide, names, widened)
         for node, name, one, other in zip(some, names, found, expected, strict=True):
             if np.asarray(one).dtype.kind != "f":
                 continue
@@ -120,30 +117,3 @@ def _error(
         largest=float(np.abs(expected).max(initial=0)),
         not_finite=wrong,
     )
-
-
-def _run(path: Path, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    model = ir.load(path)
-    wanted = set(names)
-    have = {value.name for value in model.graph.outputs}
-    for node in model.graph:
-        value = node.outputs[0]
-        if value.name in wanted - have:
-            model.graph.outputs.append(value)
-    marked = path.with_name(f"marked-{path.name}")
-    # Weights stay where they are. The graph names their file.
-    ir.save(model, marked)
-    try:
-        found: list[np.ndarray] = _session(marked).run(list(names), dict(inputs))
-    finally:
-        marked.unlink()
-    return found
-
-
-def _session(path: Path) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

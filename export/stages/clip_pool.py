@@ -30,6 +30,7 @@ class ClipPool(StageWrapper):
     """
 
     islands = ("normalisation statistics", "softmax", "mask pooling", "clip_mask_embed")
+    quantized = True
 
     def __init__(self, model: ODISE) -> None:
         super().__init__(model)

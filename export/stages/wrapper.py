@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from odise_trt.pipeline import Step
-from odise_trt.stage_spec import StageSpec
+from odise_trt.stage_spec import QUANTIZED, StageSpec
 from reference.preset import Preset
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class StageWrapper(nn.Module, ABC):
         islands: the float32 parts of an fp16 build in words, for the manifest.
         fp16, bf16: whether the stage computes in fp16 in an fp16 build, and in bf16 in a bf16 build. If not,
             it computes in fp32 there.
+        quantized: whether layers of it are quantized in int8 and fp8 builds, see `export.quantizing`. If not,
+            it computes there as in an fp16 build.
     """
 
     scenes: ClassVar[int] = 1
@@ -39,10 +41,13 @@ class StageWrapper(nn.Module, ABC):
     islands: ClassVar[tuple[str, ...]] = ("normalisation statistics", "softmax")
     fp16: ClassVar[bool] = True
     bf16: ClassVar[bool] = True
+    quantized: ClassVar[bool] = False
 
     @classmethod
     def computes_in(cls, precision: str) -> str:
         """Return the precision that the stage computes in, in a build of `precision`."""
+        if precision in QUANTIZED:
+            return precision if cls.quantized else cls.computes_in("fp16")
         computes = {"fp32": True, "fp16": cls.fp16, "bf16": cls.bf16}[precision]
         return precision if computes else "fp32"
 

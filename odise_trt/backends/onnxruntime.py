@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendError
-from ..stage_spec import StageSpec
+from ..stage_spec import PRECISIONS, QUANTIZED, StageSpec
 from .base import Health, Options, StageFiles
 from .cuda import Cuda, device_index, is_installed, open_cuda
 from .onnxruntime_engine import OnnxRuntimeEngine
@@ -54,7 +54,12 @@ class OnnxRuntimeBackend:
         self._ort = onnxruntime
         self._device = options.device
         self._threads = options.threads
-        self._half = options.precision == "fp16"
+        self._precision = options.precision
+        if options.precision in QUANTIZED and options.device != "cpu":
+            raise BackendError(
+                f"onnxruntime runs {options.precision} graphs on the CPU only, to measure what they lose",
+                f"build for TensorRT: --backend tensorrt --precision {options.precision}",
+            )
         self._provider, self._options = provider_of(entry, options.device)
         self.cuda: Cuda | None = None
         available = onnxruntime.get_available_providers()
@@ -85,10 +90,14 @@ class OnnxRuntimeBackend:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Optimisation levels above "extended" change the layout (NchwcTransformer). On the CPU this crashes
         # on half-precision graphs (seen in onnxruntime 1.32 on CLIP).
-        extended_only = self._half and on_cpu
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_EXTENDED if extended_only else levels.ORT_ENABLE_ALL
-        )
+        precision = entry.precision or self._precision
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL
+        if PRECISIONS[self._precision] == "float16" and on_cpu:
+            options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED
+        if precision in QUANTIZED:
+            # Quantizing nodes run as they are written. Kernels that they would be fused to round elsewhere,
+            # and onnxruntime 1.32 cannot load some of them.
+            options.graph_optimization_level = levels.ORT_DISABLE_ALL
         path = folder / entry.file
         weights = [folder / name for name in entry.files if name != entry.file]
         if not on_cpu:

@@ -111,7 +111,7 @@ class BackendEntry:
 
 _TENSORRT = "odise_trt.backends.tensorrt:open_tensorrt"
 # Half precision is the main use of TensorRT. On a CPU it is slower than single precision.
-_HALF_FIRST = ("fp16", "fp32")
+_HALF_FIRST = ("fp16", "fp32", "int8", "fp8")
 _TENSORRT_BUILDER = "export.builders.tensorrt:TensorRTBuilder"
 _TENSORRT_PROFILER = "benchmarks.layers.tensorrt:profile"
 _TENSORRT_RUN = "benchmarks.gpu.engine_runs:run_tensorrt"
@@ -123,6 +123,8 @@ _ENTRIES = (
         package="onnxruntime",
         extra="cpu",
         gpu_extra="cuda",
+        # int8 and fp8 to measure what they lose, on the CPU: it runs the graph as it is written.
+        precisions=("fp32", "fp16", "int8", "fp8"),
         # It expands the definition of the operator: 20 nodes for each, between which it changes the layout.
         lacks=frozenset({"GroupNormalization"}),
         profiles="benchmarks.layers.onnxruntime:profile",

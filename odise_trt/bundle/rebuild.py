@@ -15,6 +15,8 @@ from .manifest import Manifest
 USUAL_OPSET = "21"
 #: The stages that a build makes only if they are named. They belong to the toolkit as well.
 OPTIONAL_STAGES = ("raw_features", "resize")
+#: Entries among the tools of a manifest that are options of a build, and only there if they were given.
+OPTIONS = ("max-windows", "calibration", "modelopt-python")
 
 
 def rebuild_command(
@@ -48,7 +50,11 @@ def rebuild_command(
         have = (entry.spec.name for entry in manifest.stages)
         options += [("with", stage) for stage in have if stage in OPTIONAL_STAGES]
     entry = BACKENDS.get(str(backend["name"]))
-    usual = {"opset": USUAL_OPSET, "max-windows": "", **({"sampling": entry.sampling} if entry else {})}
+    usual = {
+        "opset": USUAL_OPSET,
+        **dict.fromkeys(OPTIONS, ""),
+        **({"sampling": entry.sampling} if entry else {}),
+    }
     for name, value in manifest.tools.items():
         # Stages of different builds give "21 and 22". The manifest does not say which value belongs to which.
         if value != usual.get(name, value) and " and " not in value:

@@ -77,7 +77,7 @@ def _summary(manifest: Manifest) -> Table:
         "image size": f"shorter side {model.short_side}, longer side at most {model.max_side}",
         "window": str(model.window),
         "queries": str(model.num_queries),
-        **{f"precision of {key}": _words(value) for key, value in manifest.precision_map.items()},
+        **{f"precision of {key}": _words(_short(value)) for key, value in manifest.precision_map.items()},
         "built with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
         "built at": manifest.created,
     }
@@ -87,6 +87,13 @@ def _summary(manifest: Manifest) -> Table:
         if value:
             table.add_row(escape(key), escape(value))
     return table
+
+
+def _short(precisions: object) -> object:
+    """Leave out the list of quantized layers, which has a page of its own in the bundle."""
+    if not isinstance(precisions, dict):
+        return precisions
+    return {key: value for key, value in precisions.items() if key != "layers"}
 
 
 def _stages(manifest: Manifest) -> Table:

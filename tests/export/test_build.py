@@ -408,7 +408,7 @@ def test_the_command_that_is_printed_leaves_out_the_defaults_of_a_build(request_
         ({"stages": ("decoder",)}, ExportError, "there is no stage 'decoder'"),
         ({"backends": ("onnx",)}, BackendError, "there is no backend 'onnx'"),
         ({"weights": "missing.safetensors"}, WeightsError, "no weights file"),
-        ({"precision": "int8"}, ExportError, "there is no precision 'int8'"),
+        ({"precision": "int4"}, ExportError, "there is no precision 'int4'"),
         ({"precision": "bf16"}, ExportError, "onnxruntime has no engines in bf16.*\n.*--backend openvino"),
     ],
 )

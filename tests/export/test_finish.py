@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,17 @@ def test_an_engine_that_was_changed_is_built_again(graphs: Path, builder: Copyin
 def test_graphs_that_were_changed_build_nothing(graphs: Path, builder: CopyingBuilder) -> None:
     (graphs / "clip_pool.onnx").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"clip_pool\.onnx was changed"):
+        finish(graphs, Log())
+    assert builder.built == []
+
+
+def test_a_gpu_without_the_precision_of_the_graphs_is_refused(
+    graphs: Path, builder: CopyingBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.facts = {**builder.facts, "compute_capability": ["8.6"]}
+    manifest = Bundle.open(graphs).manifest
+    replace(manifest, precision="fp8").write(graphs)
+    with pytest.raises(ExportError, match=r"8\.6 have no fp8"):
         finish(graphs, Log())
     assert builder.built == []
 

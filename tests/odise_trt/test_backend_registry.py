@@ -20,6 +20,8 @@ KNOWN_FAULTS = "odise_trt/known_faults.py"
 PACKAGE_ONNXRUNTIME = {
     "benchmarks/provenance.py",
     "export/plan.py",
+    "export/quantizing/driver.py",
+    "export/quantizing/program.py",
     "odise_trt/cli/extras.py",
     "odise_trt/package_versions.py",
     "reference/eval/evaluation.py",

@@ -78,7 +78,7 @@ StageEntry read_stage(const Placed& placed) {
     object["build_seconds"].number(0, 1'000'000'000'000);
     object["peak_memory_bytes"].whole(0, most_bytes);
     if (object.has("precision") && !object["precision"].is_null()) {
-        entry.precision = object["precision"].one_of({"fp32", "fp16", "bf16"});
+        entry.precision = object["precision"].one_of({"fp32", "fp16", "bf16", "int8", "fp8"});
     }
     if (object.has("key") && !object["key"].is_null()) object["key"].text();
     return entry;
@@ -140,7 +140,7 @@ Manifest read_manifest(const Json& data) {
                                      "precision_map", "tools", "created", "pipeline", "format"});
     Manifest manifest;
     manifest.preset = object["preset"].text();
-    manifest.precision = object["precision"].one_of({"fp32", "fp16", "bf16"});
+    manifest.precision = object["precision"].one_of({"fp32", "fp16", "bf16", "int8", "fp8"});
     read_weights(object["weights"], manifest);
     manifest.backend = read_backend(object["backend"]);
     manifest.model = read_model(object["model"]);

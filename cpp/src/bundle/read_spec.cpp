@@ -107,8 +107,8 @@ StageSpec read_spec(const Placed& placed) {
         spec.profiles.push_back(std::move(made));
     }
     if (object.has("tolerance")) {
-        const Object tolerance(object["tolerance"], {"fp32", "fp16", "bf16"});
-        for (const char* precision : {"fp32", "fp16", "bf16"}) {
+        const Object tolerance(object["tolerance"], {"fp32", "fp16", "bf16", "int8", "fp8"});
+        for (const char* precision : {"fp32", "fp16", "bf16", "int8", "fp8"}) {
             if (tolerance.has(precision)) tolerance[precision].number();
         }
     }

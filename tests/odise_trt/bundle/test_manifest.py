@@ -168,7 +168,7 @@ def test_removed_and_unknown_fields_are_named(toy: Path, written: dict) -> None:
         (("backend",), {"version": "1"}, "backend has no name"),
         (("backend", "name"), 3, "backend is wrong: name must be a text"),
         (("weights",), [], "weights must be a mapping, it is a list"),
-        (("precision",), "int8", "precision must be fp32 or fp16"),
+        (("precision",), "int4", "precision must be fp32 or fp16"),
         (
             ("files", "constants.npz", "bytes"),
             "1",

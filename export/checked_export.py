@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec
-from reference.checkpoint import load_weights
 from reference.model.deformable_attention import Lowering
+from reference.on_demand import open_model
 
+from .cases import holding_stages, reference_cases
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
-from .parity import SEED, check_onnx, check_sizes, reference_case, require
+from .parity import check_onnx, check_sizes, require
 from .plan import Request
 from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
@@ -80,12 +82,12 @@ class CheckedExport:
 
 
 def load_model(request: Request) -> ODISE:
-    """Load the reference.
+    """Load the reference. Of a large model only the stage in work is in memory, see `reference.on_demand`.
 
     Raises:
         WeightsError: as `reference.checkpoint.load_weights`.
     """
-    return load_weights(request.preset, request.weights)
+    return open_model(request.preset, request.weights)
 
 
 def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> CheckedExport:
@@ -108,16 +110,28 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     stage, spec = wrapper(model).eval(), wrapper.spec(model.preset, precision, request.max_windows)
     rows: list[Parity] = []
     exhibits = Exhibits()
+    sizes = wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits)
+    waiting = place / "cases"
     with _enough_memory(name), Measure() as measure:
-        # The graph takes any number of windows. Only comparisons and profiles are limited.
-        whole = wrapper.spec(model.preset, precision)
-        graph = export_stage(
-            stage, whole, place, precision=precision, opset=request.opset, lacks=task.lacks, fuses=task.fuses
-        )
+        cases = reference_cases(stage, model, spec, sizes, waiting)
+        with holding_stages(model, [name]):
+            # The graph takes any number of windows. Only comparisons and profiles are limited.
+            whole = wrapper.spec(model.preset, precision)
+            graph = export_stage(
+                stage,
+                whole,
+                place,
+                precision=precision,
+                opset=request.opset,
+                lacks=task.lacks,
+                fuses=task.fuses,
+            )
         with runner(graph, spec, precision, task.backend) as run:
-            for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
-                cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
-                rows += check_onnx(run, spec, cases, precision, task.backend or ONNX, exhibits.look)
+            for first in range(0, len(cases), stage.scenes):
+                scenes = cases[first : first + stage.scenes]
+                rows += check_onnx(run, spec, scenes, precision, task.backend or ONNX, exhibits.look)
+        cases.clear()
+    shutil.rmtree(waiting, ignore_errors=True)
     try:
         require(rows)
     except ParityError as error:

@@ -88,30 +88,41 @@ def check_sizes(spec: StageSpec, largest: Mapping[str, int] | None = None) -> tu
     return tuple(dict(items) for items in dict.fromkeys(tuple(sorted(case.items())) for case in cases))
 
 
-def reference_case(
+def example_inputs(
     stage: StageWrapper, model: ODISE, spec: StageSpec, sizes: Mapping[str, int], seed: int = SEED
-) -> Case:
-    """Make seeded example inputs of `sizes`, and run the reference on them.
-
-    Inputs that the graph takes in half precision are rounded to it before the reference reads them. The
-    comparison then measures the graph, not the rounding of its input.
+) -> tuple[torch.Tensor, ...]:
+    """Make seeded example inputs of `sizes`, in the dtypes that the graph takes.
 
     Raises:
-        ExportError: the examples do not fit the declaration, or the reference is not finite.
+        ExportError: they do not fit the declaration.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        examples = stage.examples(model, sizes, generator)
         inputs = tuple(
             example.to(getattr(torch, tensor.dtype))
-            for tensor, example in zip(spec.inputs, examples, strict=True)
+            for tensor, example in zip(spec.inputs, stage.examples(model, sizes, generator), strict=True)
         )
+    _require_shapes(spec.inputs, [x.numpy() for x in inputs], sizes, f"example inputs of stage {spec.name}")
+    return inputs
+
+
+def reference_case(
+    stage: StageWrapper, spec: StageSpec, sizes: Mapping[str, int], inputs: Sequence[torch.Tensor]
+) -> Case:
+    """Run the reference on example inputs of `sizes`.
+
+    Inputs that the graph takes in half precision were rounded to it before the reference reads them. The
+    comparison then measures the graph, not the rounding of its input.
+
+    Raises:
+        ExportError: the results do not fit the declaration, or the reference is not finite.
+    """
+    with torch.inference_mode():
         given = tuple(x.float() if x.is_floating_point() else x for x in inputs)
         results = stage(*given)
         undecided = {name: where.numpy() for name, where in stage.undecided(*given).items()}
     outputs = results if isinstance(results, tuple) else (results,)
     case = Case(dict(sizes), tuple(x.numpy() for x in inputs), tuple(x.numpy() for x in outputs), undecided)
-    _require_shapes(spec.inputs, case.inputs, sizes, f"example inputs of stage {spec.name}")
     _require_shapes(spec.outputs, case.outputs, sizes, f"reference outputs of stage {spec.name}")
     for name, where in undecided.items():
         # One element is never too many: a result can have no more than one.

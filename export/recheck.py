@@ -11,10 +11,12 @@ from odise_trt.backends import open_backend
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Parity, StageEntry
 from odise_trt.errors import BackendError, ExportError, WeightsError
-from reference.checkpoint import describe_weights, load_weights
+from reference.checkpoint import describe_weights
 from reference.names import require_known
+from reference.on_demand import open_model
 
-from .parity import SEED, check_onnx, check_sizes, reference_case
+from .cases import holding_stages, reference_cases
+from .parity import check_onnx, check_sizes
 from .plan import MAX_WINDOWS
 from .report import Exhibits, write_report
 from .report.scene import can_draw, draw_scene
@@ -81,7 +83,7 @@ def recheck(
                 f"check them on the machine that they are for; {_HASHES_ONLY}",
             )
         reporter.step(f"loading weights {source}")
-        model = load_weights(manifest.preset, source)
+        model = open_model(manifest.preset, source)
         rows: list[Parity] = []
         exhibits = None if report is None else Exhibits()
         for entry in chosen:
@@ -134,9 +136,9 @@ def _compare(
         )
     stage = wrapper(model).eval()
     rows: list[Parity] = []
-    with closing(backend.open_stage(bundle.folder, entry)) as engine:
+    with holding_stages(model, [name]), closing(backend.open_stage(bundle.folder, entry)) as engine:
         for sizes in wrapper.sizes(model.preset) or check_sizes(entry.spec, limits):
-            cases = [reference_case(stage, model, entry.spec, sizes, SEED + n) for n in range(stage.scenes)]
+            cases = reference_cases(stage, model, entry.spec, [sizes])
             rows += check_onnx(
                 lambda inputs: list(engine.run(inputs).values()),
                 entry.spec,

@@ -34,6 +34,8 @@ class Features(StageWrapper):
         s2 .. s5     (W, Cp, side/4, side/4) .. (W, Cp, side/32, side/32)
     """
 
+    example_stages = ("captioner",)
+
     def __init__(self, model: ODISE) -> None:
         super().__init__(model)
         self.features = model.features

@@ -29,6 +29,7 @@ class StageWrapper(nn.Module, ABC):
         float32: names (with `*`) of submodules whose weights, and so whose arithmetic, stay float32 in an
             fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
             float32 are float32 too, see `export.precision`.
+        example_stages: the stages whose weights `examples` needs.
         islands: the float32 parts of an fp16 build in words, for the manifest.
         fp16, bf16: whether the stage computes in fp16 in an fp16 build, and in bf16 in a bf16 build. If not,
             it computes in fp32 there.
@@ -37,6 +38,7 @@ class StageWrapper(nn.Module, ABC):
     scenes: ClassVar[int] = 1
     float32: ClassVar[tuple[str, ...]] = ()
     islands: ClassVar[tuple[str, ...]] = ("normalisation statistics", "softmax")
+    example_stages: ClassVar[tuple[str, ...]] = ()
     fp16: ClassVar[bool] = True
     bf16: ClassVar[bool] = True
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from export.cases import reference_cases
 from export.graph_runner import runner
 from export.onnx_export import OnnxFile, export_stage
-from export.parity import Case, check_onnx, check_sizes, reference_case, relative_l2, require
+from export.parity import Case, check_onnx, check_sizes, relative_l2, require
 from export.report import write_report
 from export.stages import STAGES
 from odise_trt.bundle.manifest import Parity
@@ -23,7 +24,7 @@ from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 
 
 def cases(stage, spec: StageSpec) -> list[Case]:  # type: ignore[no-untyped-def]
-    return [reference_case(stage, None, spec, sizes) for sizes in check_sizes(spec)]  # type: ignore[arg-type]
+    return reference_cases(stage, None, spec, check_sizes(spec))  # type: ignore[arg-type]
 
 
 def compared(exported: OnnxFile, spec: StageSpec, given: list[Case], precision: str) -> tuple[Parity, ...]:

@@ -1,0 +1,98 @@
+"""The cases of a comparison: what goes into a stage, and what the reference makes of it.
+
+They are made before the graph is written and compared after, so that the weights of the reference need not be
+in memory while the graph runs. Until then large arrays wait on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from odise_trt.files.writing import writing
+from odise_trt.stage_spec import StageSpec
+from reference.on_demand import OnDemand
+from reference.preset import Preset
+
+from .parity import SEED, Case, example_inputs, reference_case
+from .stage_work import names_used
+from .stages import StageWrapper
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+
+#: Arrays below so many bytes stay in memory.
+_SMALL = 2**20
+
+
+def holding_stages(model: ODISE, names: Sequence[str]) -> AbstractContextManager[None]:
+    """Have the weights of stages in memory for a block, if the model is read on demand."""
+    if not isinstance(model, OnDemand) or not names:
+        return nullcontext()
+    return model.holding({weight for name in names for weight in _used(model.preset, name)})
+
+
+def reference_cases(
+    stage: StageWrapper,
+    model: ODISE,
+    spec: StageSpec,
+    sizes: Sequence[Mapping[str, int]],
+    folder: Path | None = None,
+) -> list[Case]:
+    """Run the reference on the seeded inputs of a stage, at all sizes and for all its scenes.
+
+    Args:
+        spec: its declaration at the precision it computes in.
+        sizes: one size per axis, for each comparison.
+        folder: where large arrays wait. None: they stay in memory.
+
+    Raises:
+        ExportError: as `example_inputs` and `reference_case`.
+        OutputError: the disk is full, or the like.
+    """
+    wanted = [(one, SEED + scene) for one in sizes for scene in range(stage.scenes)]
+    inputs = None
+    if stage.example_stages:
+        # These run first: then their weights and those of the stage are never in memory together.
+        with holding_stages(model, stage.example_stages):
+            inputs = [example_inputs(stage, model, spec, *one) for one in wanted]
+    with holding_stages(model, [spec.name]):
+        cases = []
+        for place, (one, seed) in enumerate(wanted):
+            given = example_inputs(stage, model, spec, one, seed) if inputs is None else inputs[place]
+            case = reference_case(stage, spec, one, given)
+            cases.append(case if folder is None else _on_disk(case, folder / str(place)))
+        return cases
+
+
+@cache
+def _used(preset: Preset, name: str) -> frozenset[str]:
+    return names_used(preset, [name])[name]
+
+
+def _on_disk(case: Case, folder: Path) -> Case:
+    numbers = count()
+
+    def kept(array: np.ndarray) -> np.ndarray:
+        if array.nbytes < _SMALL:
+            return array
+        path = folder / f"{next(numbers)}.npy"
+        with writing(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(path, array, allow_pickle=False)
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(mapped)
+
+    return replace(
+        case,
+        inputs=tuple(map(kept, case.inputs)),
+        outputs=tuple(map(kept, case.outputs)),
+        undecided={name: kept(where) for name, where in case.undecided.items()},
+    )

@@ -22,10 +22,11 @@ from .cases import holding_stages, reference_cases
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
-from .parity import check_onnx, check_sizes, require
+from .parity import check_onnx, require, sizes_to_check
 from .plan import Request
 from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
+from .stages.image_sizes import with_constants
 from .workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -107,16 +108,20 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     precision = wrapper.computes_in(task.precision)
     parts = [task.precision, *sorted(task.lacks | task.fuses), task.sampling, *filter(None, [task.backend])]
     place = work / "-".join(parts) / name
-    stage, spec = wrapper(model).eval(), wrapper.spec(model.preset, precision, request.max_windows)
+    stage, spec = (
+        wrapper(model).eval(),
+        wrapper.spec(model.preset, precision, request.max_windows, request.image_sizes),
+    )
     rows: list[Parity] = []
     exhibits = Exhibits()
-    sizes = wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits)
+    sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
     waiting = place / "cases"
     with _enough_memory(name), Measure() as measure:
         cases = reference_cases(stage, model, spec, sizes, waiting)
         with holding_stages(model, [name]):
-            # The graph takes any number of windows. Only comparisons and profiles are limited.
-            whole = wrapper.spec(model.preset, precision)
+            # The graph takes any number of windows. Only comparisons and profiles are limited. But what
+            # follows from the size of a picture is a constant of the graph if there is one size.
+            whole = with_constants(wrapper.spec(model.preset, precision), spec, request.image_sizes)
             graph = export_stage(
                 stage,
                 whole,

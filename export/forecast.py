@@ -16,7 +16,7 @@ from odise_trt.stage_spec import PRECISIONS, StageSpec
 
 from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
-from .parity import check_sizes
+from .parity import sizes_to_check
 from .plan import Target, existing, stage_keys
 from .prepared import Prepared
 from .stage_work import StageWork, work_of
@@ -140,7 +140,8 @@ def _stage(
 ) -> StageForecast:
     stage, preset = all_stages()[name], prepared.preset
     precision = stage.computes_in(target.precision)
-    spec = stage.spec(preset, precision, prepared.request.max_windows)
+    request = prepared.request
+    spec = stage.spec(preset, precision, request.max_windows, request.image_sizes)
     if name in kept:
         engine = None if target.builder is None else kept[name]
         return StageForecast(spec, precision, True, kept[name] if engine is None else 0, engine, 0.0, 0)
@@ -150,7 +151,7 @@ def _stage(
         spec,
         preset,
         model_bytes,
-        stage.sizes(preset) or check_sizes(spec, prepared.request.parity_limits),
+        sizes_to_check(stage, preset, spec, request.image_sizes, request.parity_limits),
         bytes_per_number=size,
         threads=available_threads(),
     )

@@ -27,9 +27,11 @@ import torch
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
 from odise_trt.stage_spec import StageSpec, Tensor
+from reference.preset import Preset
 
 from .graph_runner import ONNX, Runner
 from .stages import StageWrapper
+from .stages.image_sizes import ImageSize, check_sizes_of
 
 if TYPE_CHECKING:
     from reference.model import ODISE
@@ -64,28 +66,52 @@ class Case:
 def check_sizes(spec: StageSpec, largest: Mapping[str, int] | None = None) -> tuple[dict[str, int], ...]:
     """Return the axis sizes at which a stage is checked.
 
-    Axes with a multiple are sides of images, the others are batches. The sizes are: the smallest and the
-    largest batch at the typical image size, another image shape, and the smallest size of every axis. In the
-    other image shape the last side is a quarter longer, or half as long if the axis does not allow that.
+    Axes with a multiple are sides of images, the others are batches. The sizes are: the smallest, the typical
+    and the largest batch at the typical image size, the typical image of every profile, and the smallest size
+    of every axis.
 
     Args:
         spec: the declaration.
         largest: upper bounds for some axes, if memory does not hold the largest batch.
     """
     bound = {axis.name: min(axis.maximum, (largest or {}).get(axis.name, axis.maximum)) for axis in spec.axes}
-    sides = [axis for axis in spec.axes if axis.multiple > 1]
+    sides = [axis.name for axis in spec.axes if axis.multiple > 1]
     batches = [axis for axis in spec.axes if axis.multiple == 1]
-    typical = {axis.name: min(axis.typical, bound[axis.name]) for axis in sides}
+    usual = {axis.name: min(axis.typical, bound[axis.name]) for axis in spec.axes}
     few = {axis.name: axis.minimum for axis in batches}
-    cases = [typical | few, typical | {axis.name: bound[axis.name] for axis in batches}]
-    if sides:
-        last = sides[-1]
-        longer = _rounded(last.typical * 5 / 4, last.multiple)
-        if longer > bound[last.name]:
-            longer = max(last.minimum, _rounded(last.typical / 2, last.multiple))
-        cases.append(typical | few | {last.name: longer})
-        cases.append(few | {axis.name: axis.minimum for axis in sides})
+    many = {axis.name: bound[axis.name] for axis in batches}
+    cases = [usual | few, usual, usual | many]
+    for profile in spec.profiles:
+        image = {name: min(profile.ranges[name][1], bound[name]) for name in sides if name in profile.ranges}
+        cases.append(usual | few | image)
+    if not _fixed(spec, sides):
+        cases.append({axis.name: axis.minimum for axis in spec.axes})
     return tuple(dict(items) for items in dict.fromkeys(tuple(sorted(case.items())) for case in cases))
+
+
+def _fixed(spec: StageSpec, sides: Iterable[str]) -> bool:
+    """Whether every profile holds the sides of images at one size: then no others are taken."""
+    ranges = [profile.ranges[name] for profile in spec.profiles for name in sides if name in profile.ranges]
+    return bool(ranges) and all(least == most for least, _, most in ranges)
+
+
+def sizes_to_check(
+    wrapper: type[StageWrapper],
+    preset: Preset,
+    spec: StageSpec,
+    images: Sequence[ImageSize] = (),
+    largest: Mapping[str, int] | None = None,
+) -> tuple[Mapping[str, int], ...]:
+    """Return the axis sizes at which a stage of a build is checked.
+
+    Args:
+        spec: its declaration in the build.
+        images: the only sizes of pictures, if the build is for some only.
+        largest: as for `check_sizes`.
+    """
+    if usual := wrapper.sizes(preset):
+        return check_sizes_of(spec, preset, images, usual)
+    return check_sizes(spec, largest)
 
 
 def example_inputs(
@@ -266,10 +292,6 @@ def _require_shapes(
 
 def _is_integer(tensor: Tensor) -> bool:
     return np.dtype(tensor.dtype).kind in "iu"
-
-
-def _rounded(size: float, multiple: int) -> int:
-    return int(size / multiple) * multiple
 
 
 def _double(array: np.ndarray) -> np.ndarray:

@@ -25,12 +25,15 @@ from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages
+from .stages.image_sizes import ImageSize
 
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
 #: Entry among the tools of a manifest, and option of a build: the most windows in a run.
 MAX_WINDOWS = "max-windows"
+#: The same: the sizes of pictures.
+IMAGE_SIZES = "image-sizes"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Request:
         jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
         onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
         max_windows: the most windows in a run of a stage. None: as many as the stages take.
+        image_sizes: the only sizes of pictures, with profiles for each. Empty: any.
         anyway: build even if memory or disk are estimated not to suffice.
     """
 
@@ -73,6 +77,7 @@ class Request:
     jobs: int = 1
     onnx_only: bool = False
     max_windows: int | None = None
+    image_sizes: tuple[ImageSize, ...] = ()
     anyway: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
@@ -165,6 +170,8 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
 def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
     limit = {} if request.max_windows is None else {MAX_WINDOWS: str(request.max_windows)}
+    if request.image_sizes:
+        limit[IMAGE_SIZES] = ",".join(map(str, request.image_sizes))
     return {
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
@@ -194,7 +201,7 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "tools": _versions_and_options(request, target),
     }
     return {
-        name: stage_key(name, preset, target.precision, build, request.max_windows)
+        name: stage_key(name, preset, target.precision, build, request.max_windows, request.image_sizes)
         for name in request.stage_names()
     }
 

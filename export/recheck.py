@@ -16,12 +16,13 @@ from reference.names import require_known
 from reference.on_demand import open_model
 
 from .cases import holding_stages, reference_cases
-from .parity import check_onnx, check_sizes
-from .plan import MAX_WINDOWS
+from .parity import check_onnx, sizes_to_check
+from .plan import IMAGE_SIZES, MAX_WINDOWS
 from .report import Exhibits, write_report
 from .report.scene import can_draw, draw_scene
 from .reporter import Reporter
 from .stages import all_stages
+from .stages.image_sizes import image_sizes
 
 if TYPE_CHECKING:
     from odise_trt.backends.base import Backend
@@ -127,9 +128,10 @@ def _compare(
     manifest, name = bundle.manifest, entry.spec.name
     precision = entry.precision or manifest.precision
     wrapper = all_stages().get(name)
-    limit = manifest.tools.get(MAX_WINDOWS, "")
+    limit, sizes_of = (manifest.tools.get(name, "") for name in (MAX_WINDOWS, IMAGE_SIZES))
     windows = int(limit) if limit.isdecimal() else None
-    if wrapper is None or wrapper.spec(model.preset, precision, windows) != entry.spec:
+    images = image_sizes([sizes_of]) if sizes_of and " and " not in sizes_of else ()
+    if wrapper is None or wrapper.spec(model.preset, precision, windows, images) != entry.spec:
         raise ExportError(
             f"this version of the code declares stage {name} in another way than the bundle",
             f"check it with the version that built it, or build it again; {_HASHES_ONLY}",
@@ -137,7 +139,7 @@ def _compare(
     stage = wrapper(model).eval()
     rows: list[Parity] = []
     with holding_stages(model, [name]), closing(backend.open_stage(bundle.folder, entry)) as engine:
-        for sizes in wrapper.sizes(model.preset) or check_sizes(entry.spec, limits):
+        for sizes in sizes_to_check(wrapper, model.preset, entry.spec, images, limits):
             cases = reference_cases(stage, model, entry.spec, [sizes])
             rows += check_onnx(
                 lambda inputs: list(engine.run(inputs).values()),

@@ -100,12 +100,14 @@ class OnDemand(ODISE):
             give_back()
 
     def each(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the official name and the values of every parameter and buffer, one after the other.
+        """Yield the official name and the values of parameters and buffers, one after the other.
+
+        Of a file all of them. Of a seed only those that are there: the others are random numbers in a range.
 
         Raises:
             WeightsError: the file does not fit, as `load_official` says.
         """
-        for slot, value in self._values(slots(self)):
+        for slot, value in self._values([s for s in slots(self) if self._path or not s.tensor.is_meta]):
             yield slot.names[0], value
         if self._path is not None:
             with WeightsFile(self._path) as tensors:

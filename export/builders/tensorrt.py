@@ -173,16 +173,19 @@ def _compare(network: trt.INetworkDefinition, spec: StageSpec) -> None:
         "outputs": [_describe(network.get_output(index)) for index in range(network.num_outputs)],
     }
     for kind, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
-        declared = [
-            (tensor.name, tensor.dtype, tuple(-1 if isinstance(size, str) else size for size in tensor.shape))
-            for tensor in tensors
-        ]
-        if found[kind] != declared:
+        declared = [(tensor.name, tensor.dtype, _open(tensor.shape)) for tensor in tensors]
+        fixed = [(tensor.name, tensor.dtype, _open(spec.known(tensor))) for tensor in tensors]
+        # An axis that has one size may be a constant of the graph, or not.
+        if found[kind] not in (declared, fixed):
             raise ExportError(
                 f"the {kind} of the parsed network differ from the declaration of stage {spec.name}\n"
                 f"  declared {declared}\n  found    {found[kind]}",
                 "export the stage again, and make forward() and declare() of the stage agree",
             )
+
+
+def _open(shape: Sequence[int | str]) -> tuple[int, ...]:
+    return tuple(-1 if isinstance(size, str) else size for size in shape)
 
 
 def _describe(tensor: Any) -> tuple[str, str, tuple[int, ...]]:

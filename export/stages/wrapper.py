@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import StageSpec
 from reference.preset import Preset
+
+from .image_sizes import ImageSize, for_images
 
 if TYPE_CHECKING:
     from reference.model import ODISE
@@ -58,16 +60,25 @@ class StageWrapper(nn.Module, ABC):
         """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
 
     @classmethod
-    def spec(cls, preset: Preset, precision: str, max_windows: int | None = None) -> StageSpec:
+    def spec(
+        cls,
+        preset: Preset,
+        precision: str,
+        max_windows: int | None = None,
+        images: Sequence[ImageSize] = (),
+    ) -> StageSpec:
         """Return the declaration of the stage in a bundle.
 
         Args:
             preset: the model.
             precision: the precision that the stage computes in.
             max_windows: the most windows in a run. Stages that take all windows of an image have no limit.
+            images: the only sizes of pictures. Empty: any.
         """
-        spec = cls.declare(preset).at(precision)
-        return spec if max_windows is None or cls.sizes(preset) else spec.at_most("windows", max_windows)
+        spec, in_parts = cls.declare(preset).at(precision), not cls.sizes(preset)
+        if max_windows is not None and in_parts:
+            spec = spec.at_most("windows", max_windows)
+        return for_images(spec, preset, images, in_parts=in_parts)
 
     def undecided(self, *inputs: Tensor) -> Mapping[str, Tensor]:
         """Return where rounding decides for these inputs: integer output -> bool tensor of its shape.

@@ -48,7 +48,9 @@ def rebuild_command(
         have = (entry.spec.name for entry in manifest.stages)
         options += [("with", stage) for stage in have if stage in OPTIONAL_STAGES]
     entry = BACKENDS.get(str(backend["name"]))
-    usual = {"opset": USUAL_OPSET, "max-windows": "", **({"sampling": entry.sampling} if entry else {})}
+    usual = {"opset": USUAL_OPSET, "max-windows": "", "image-sizes": ""}
+    if entry is not None:
+        usual["sampling"] = entry.sampling
     for name, value in manifest.tools.items():
         # Stages of different builds give "21 and 22". The manifest does not say which value belongs to which.
         if value != usual.get(name, value) and " and " not in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -87,11 +88,23 @@ def test_an_error_in_a_block_gives_the_memory_back(model: OnDemand) -> None:
     assert first in large(model)
 
 
-def test_every_tensor_is_seen_once(model: OnDemand, whole: ODISE) -> None:
+def test_every_tensor_of_a_file_is_seen_once(whole: ODISE, tmp_path: Path) -> None:
+    save_weights(tmp_path / "demo.safetensors", whole)
     expected = dict(each(whole))
-    found = dict(each(model))
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    found = list(each(OnDemand("demo", str(tmp_path / "demo.safetensors"), SMALL)))
+    assert sorted(name for name, _ in found) == sorted(expected)
+    assert all(torch.equal(value, expected[name]) for name, value in found)
+
+
+def test_a_number_that_is_none_is_found_where_it_is_not_held(whole: ODISE, tmp_path: Path) -> None:
+    other = copy.deepcopy(whole)
+    with torch.no_grad():
+        other.clip.token_embedding.weight[7, 3] = torch.nan
+    save_weights(tmp_path / "demo.safetensors", other)
+    found = dict(each(OnDemand("demo", str(tmp_path / "demo.safetensors"), SMALL)))
+    assert [name for name, value in found.items() if value.isnan().any()] == [
+        "clip_head.clip.token_embedding.weight"
+    ]
 
 
 def test_a_file_that_does_not_fit_is_refused_by_its_names(whole: ODISE, tmp_path: Path) -> None:

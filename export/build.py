@@ -10,7 +10,6 @@ from pathlib import Path
 from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import ExportError, OutputError, hint_for, reason
-from reference.model.deformable_attention import Lowering
 
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
@@ -126,12 +125,12 @@ def _build_stages(
     unfinished: Sequence[Unfinished], ready: Prepared, reporter: Reporter, stack: ExitStack
 ) -> None:
     request, preset, weights = ready.request, ready.preset, ready.weights
-    graphs = dict.fromkeys(_graph(bundle.target) for bundle in unfinished)
+    graphs = dict.fromkeys(bundle.target.graph for bundle in unfinished)
     tasks = [
         Task(name, *graph)
         for name in request.stage_names()
         for graph in graphs
-        if any(name in bundle.lacking() for bundle in unfinished if _graph(bundle.target) == graph)
+        if any(name in bundle.lacking() for bundle in unfinished if bundle.target.graph == graph)
     ]
     if request.jobs > len(tasks) > 0:
         reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
@@ -154,19 +153,13 @@ def _build_stages(
         exported = next(exports)
         reporter.note(_line(exported))
         for bundle in unfinished:
-            if task.stage in bundle.lacking() and (task.stage, *_graph(bundle.target)) == task:
+            if task.stage in bundle.lacking() and (task.stage, *bundle.target.graph) == task:
                 add(bundle, exported, reporter)
                 save(bundle, model, weights, request.preset)
         for file in exported.graph.files:
             file.unlink()
     for bundle in unfinished:
         finish(bundle, model, weights, request.preset)
-
-
-def _graph(target: Target) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering]:
-    """Return what graphs of a stage differ in, as `Task` has it."""
-    compared_in = target.name if target.entry.checks else None
-    return target.precision, target.entry.lacks, target.entry.fuses, compared_in, target.sampling
 
 
 def _line(exported: CheckedExport) -> str:

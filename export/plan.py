@@ -25,7 +25,7 @@ from .onnx_export import DEFAULT_OPSET
 from .sources import source_digest
 from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages
-from .stages.image_sizes import ImageSize
+from .stages.image_sizes import ImageSize, image_sizes
 
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
@@ -119,6 +119,12 @@ class Target:
         """Name of the backend."""
         return self.entry.name
 
+    @property
+    def graph(self) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering]:
+        """What graphs of a stage differ in, as `Task` has it. Bundles that agree in it share the export."""
+        compared_in = self.name if self.entry.checks else None
+        return self.precision, self.entry.lacks, self.entry.fuses, compared_in, self.sampling
+
 
 def plan(request: Request) -> tuple[Target, ...]:
     """Return the bundles of a request. This reports missing backends and GPUs before hours of work.
@@ -165,6 +171,13 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
     """Return the manifest's entries of a backend whose engines are the exported files."""
     facts = {"name": entry.name, "version": entry.load().__version__}
     return facts if entry.ties is None else {**facts, **resolve(entry.ties)(entry.name, precision)}
+
+
+def built_for(manifest: Manifest) -> tuple[ImageSize, ...]:
+    """Return the only sizes of pictures that a bundle is for. Empty: any."""
+    sizes = manifest.tools.get(IMAGE_SIZES, "")
+    # Stages of different builds may differ: "640x480 and 1920x1080".
+    return () if not sizes or " and " in sizes else image_sizes([sizes])
 
 
 def tools(request: Request, target: Target) -> dict[str, str]:

@@ -17,12 +17,11 @@ from reference.on_demand import open_model
 
 from .cases import holding_stages, reference_cases
 from .parity import check_onnx, sizes_to_check
-from .plan import IMAGE_SIZES, MAX_WINDOWS
+from .plan import MAX_WINDOWS, built_for
 from .report import Exhibits, write_report
 from .report.scene import can_draw, draw_scene
 from .reporter import Reporter
 from .stages import all_stages
-from .stages.image_sizes import image_sizes
 
 if TYPE_CHECKING:
     from odise_trt.backends.base import Backend
@@ -128,9 +127,8 @@ def _compare(
     manifest, name = bundle.manifest, entry.spec.name
     precision = entry.precision or manifest.precision
     wrapper = all_stages().get(name)
-    limit, sizes_of = (manifest.tools.get(name, "") for name in (MAX_WINDOWS, IMAGE_SIZES))
+    limit, images = manifest.tools.get(MAX_WINDOWS, ""), built_for(manifest)
     windows = int(limit) if limit.isdecimal() else None
-    images = image_sizes([sizes_of]) if sizes_of and " and " not in sizes_of else ()
     if wrapper is None or wrapper.spec(model.preset, precision, windows, images) != entry.spec:
         raise ExportError(
             f"this version of the code declares stage {name} in another way than the bundle",

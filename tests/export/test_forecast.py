@@ -130,6 +130,17 @@ def test_stages_that_share_weights_need_the_disk_once(tmp_path: Path) -> None:
     assert captioner.onnx_bytes > by_itself.onnx_bytes / 2
 
 
+def test_bundles_with_the_same_graphs_count_their_export_once(tmp_path: Path) -> None:
+    request = quick_request(tmp_path, backends=("tensorrt", "tensorrt_rtx"), onnx_only=True)
+    both, alone = (forecast(prepare(one)) for one in (request, replace(request, backends=("tensorrt",))))
+    first, second = both.bundles
+    assert [stage.shared for stage in first.stages] == [False] * 3
+    assert [stage.shared for stage in second.stages] == [True] * 3
+    assert all(stage.seconds == 0 for stage in second.stages)
+    assert both.seconds == alone.seconds
+    assert second.disk_bytes == first.disk_bytes > 0
+
+
 MACHINE = Forecast((), (60.0, 96.0), 15 * GB, 24 * GB, 20 * GB)
 REQUEST = Request("odise-label", "random:0", jobs=2)
 

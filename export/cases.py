@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from odise_trt.files.writing import writing
 from odise_trt.stage_spec import StageSpec
 from reference.on_demand import OnDemand
 from reference.preset import Preset
 
-from .parity import SEED, Case, example_inputs, reference_case
+from .parity import SEED, Case, Turned, example_inputs, reference_case
 from .stage_work import names_used
 from .stages import StageWrapper
 
@@ -70,6 +71,19 @@ def reference_cases(
             case = reference_case(stage, spec, one, given)
             cases.append(case if folder is None else _on_disk(case, folder / str(place)))
         return cases
+
+
+def turning(stage: StageWrapper, model: ODISE, name: str) -> Turned | None:
+    """Return what explains ties of a stage, for `check_onnx`. None: it takes no hard decisions inside."""
+    if type(stage).turned is StageWrapper.turned:
+        return None
+
+    def turned(case: Case, rounding: float) -> list[tuple[np.ndarray, ...]]:
+        with holding_stages(model, [name]), torch.inference_mode():
+            given = [torch.from_numpy(np.array(array)).float() for array in case.inputs]
+            return [tuple(x.numpy() for x in outputs) for outputs in stage.turned(rounding, *given)]
+
+    return turned
 
 
 @cache

@@ -18,7 +18,7 @@ from odise_trt.stage_spec import StageSpec
 from reference.model.deformable_attention import Lowering
 from reference.on_demand import open_model
 
-from .cases import holding_stages, reference_cases
+from .cases import holding_stages, reference_cases, turning
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
@@ -134,7 +134,15 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
         with runner(graph, spec, precision, task.backend) as run:
             for first in range(0, len(cases), stage.scenes):
                 scenes = cases[first : first + stage.scenes]
-                rows += check_onnx(run, spec, scenes, precision, task.backend or ONNX, exhibits.look)
+                rows += check_onnx(
+                    run,
+                    spec,
+                    scenes,
+                    precision,
+                    task.backend or ONNX,
+                    exhibits.look,
+                    turning(stage, model, name),
+                )
         cases.clear()
     shutil.rmtree(waiting, ignore_errors=True)
     try:

@@ -15,7 +15,7 @@ from reference.checkpoint import describe_weights
 from reference.names import require_known
 from reference.on_demand import open_model
 
-from .cases import holding_stages, reference_cases
+from .cases import holding_stages, reference_cases, turning
 from .parity import check_onnx, sizes_to_check
 from .plan import MAX_WINDOWS, built_for
 from .report import Exhibits, write_report
@@ -146,5 +146,6 @@ def _compare(
                 precision,
                 str(manifest.backend["name"]),
                 None if exhibits is None else exhibits.look,
+                turning(stage, model, name),
             )
     return tuple(rows)

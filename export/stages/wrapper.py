@@ -26,8 +26,8 @@ class StageWrapper(nn.Module, ABC):
     `forward` takes the declared inputs and returns the declared outputs, in that order.
 
     Attributes:
-        scenes: number of example inputs per size in parity checks, odd. The median counts. Use more than one
-            if the stage makes hard decisions, see `export.parity`.
+        scenes: number of example inputs per size in parity checks. Use more than one if the stage makes hard
+            decisions, see `turned`.
         float32: names (with `*`) of submodules whose weights, and so whose arithmetic, stay float32 in an
             fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
             float32 are float32 too, see `export.precision`.
@@ -86,6 +86,16 @@ class StageWrapper(nn.Module, ABC):
         There, and only there, a graph may give another integer than the reference.
         """
         return {}
+
+    def turned(self, rounding: float, *inputs: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Return the outputs with all hard decisions turned as rounding might: one way, and the other way.
+
+        Empty: the stage takes none inside. Those of its results are `undecided`.
+
+        Args:
+            rounding: of the numbers that are decided on, relative to their root mean square.
+        """
+        return ()
 
     @classmethod
     def step(cls, preset: Preset) -> Step | None:

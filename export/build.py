@@ -11,9 +11,11 @@ from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import ExportError, OutputError, hint_for, reason
 
+from .canaries import require_canaries
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
 from .engine_check import opens_engines
+from .engine_parity import check_engine
 from .exclusive import exclusively, graph_folder, has_leftovers
 from .finished import clear_finished
 from .fit import require_memory
@@ -146,6 +148,9 @@ def _build_stages(
         raise ExportError(f"the model that was loaded is not that of preset {preset.name}")
     require_finite(model)
     work = stack.enter_context(graph_folder(unfinished[0].target.folder))
+    for bundle in unfinished:
+        if bundle.lacking() and (bundle.opens_engines or bundle.target.entry.checks):
+            require_canaries(bundle.target, request.opset, work, reporter)
     exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
     for task in tasks:
         where = f" for {task.backend}" if task.backend else ""
@@ -155,6 +160,9 @@ def _build_stages(
         for bundle in unfinished:
             if task.stage in bundle.lacking() and (task.stage, *bundle.target.graph) == task:
                 add(bundle, exported, reporter)
+                if bundle.opens_engines:
+                    engine = bundle.writer.folder / bundle.entries[task.stage].file
+                    bundle.rows += check_engine(engine, exported, bundle.target, model, request)
                 save(bundle, model, weights, request.preset)
         for file in exported.graph.files:
             file.unlink()

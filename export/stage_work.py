@@ -124,7 +124,8 @@ class _Operations(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
+        # A transposed weight is a view, not a tensor of its own.
+        if isinstance(result, Tensor) and func._schema.returns[0].alias_info is None:
             self.largest = max(self.largest, result.numel() * result.element_size())
         if (count := flop_registry.get(func.overloadpacket)) is not None:
             self.flop += count(*args, **(kwargs or {}), out_val=result)

@@ -6,17 +6,15 @@ the largest part at a time: 3.7 GB for the diffusion features, 1.2 GB or less fo
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from odise_trt.machine_memory import give_back
 from reference.checkpoint import (
     Slot,
     load_weights,
@@ -167,14 +165,6 @@ def model_bytes(preset: Preset) -> int:
     with torch.device("meta"), SkipInitialisation():
         model = ODISE(preset)
     return sum(tensor.nbytes for tensor in {*model.parameters(), *model.buffers()})
-
-
-def give_back() -> None:
-    """Give freed memory back to the system. Allocators keep it otherwise, in pieces between what is used."""
-    gc.collect()
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_parameter(slot: Slot) -> bool:

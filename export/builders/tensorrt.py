@@ -17,6 +17,7 @@ from odise_trt.backends.registry import BackendEntry
 from odise_trt.backends.tensorrt import collecting_logger
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.files.writing import write_file
+from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
@@ -53,6 +54,8 @@ class TensorRTBuilder:
             compute_capabilities=self._capabilities,
             progress=progress,
         )
+        # What the compiler has freed, gigabytes for a large stage, would stay while the next one is exported.
+        give_back()
 
 
 def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str, Any]:

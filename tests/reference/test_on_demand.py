@@ -102,9 +102,8 @@ def test_a_number_that_is_none_is_found_where_it_is_not_held(whole: ODISE, tmp_p
         other.clip.token_embedding.weight[7, 3] = torch.nan
     save_weights(tmp_path / "demo.safetensors", other)
     found = dict(each(OnDemand("demo", str(tmp_path / "demo.safetensors"), SMALL)))
-    assert [name for name, value in found.items() if value.isnan().any()] == [
-        "clip_head.clip.token_embedding.weight"
-    ]
+    (name,) = [name for name, value in found.items() if value.isnan().any()]
+    assert name.endswith("token_embedding.weight")
 
 
 def test_a_file_that_does_not_fit_is_refused_by_its_names(whole: ODISE, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from .stages import StageWrapper
 if TYPE_CHECKING:
     from reference.model import ODISE
 
+Inputs = Sequence[tuple[torch.Tensor, ...]]
+
 #: Arrays below so many bytes stay in memory.
 _SMALL = 2**20
 
@@ -40,12 +42,26 @@ def holding_stages(model: ODISE, names: Sequence[str]) -> AbstractContextManager
     return model.holding({weight for name in names for weight in _used(model.preset, name)})
 
 
+def inputs_of_stages(
+    stage: StageWrapper, model: ODISE, spec: StageSpec, sizes: Sequence[Mapping[str, int]]
+) -> Inputs | None:
+    """Make the inputs of a stage that are outputs of others, for `reference_cases`. None: there are none.
+
+    Those run first and alone: their weights and those of the stage are never in memory together.
+    """
+    if not stage.example_stages:
+        return None
+    with holding_stages(model, stage.example_stages):
+        return [example_inputs(stage, model, spec, *one) for one in _wanted(stage, sizes)]
+
+
 def reference_cases(
     stage: StageWrapper,
     model: ODISE,
     spec: StageSpec,
     sizes: Sequence[Mapping[str, int]],
     folder: Path | None = None,
+    inputs: Inputs | None = None,
 ) -> list[Case]:
     """Run the reference on the seeded inputs of a stage, at all sizes and for all its scenes.
 
@@ -53,20 +69,16 @@ def reference_cases(
         spec: its declaration at the precision it computes in.
         sizes: one size per axis, for each comparison.
         folder: where large arrays wait. None: they stay in memory.
+        inputs: as from `inputs_of_stages`, which is asked if they are not given.
 
     Raises:
         ExportError: as `example_inputs` and `reference_case`.
         OutputError: the disk is full, or the like.
     """
-    wanted = [(one, SEED + scene) for one in sizes for scene in range(stage.scenes)]
-    inputs = None
-    if stage.example_stages:
-        # These run first: then their weights and those of the stage are never in memory together.
-        with holding_stages(model, stage.example_stages):
-            inputs = [example_inputs(stage, model, spec, *one) for one in wanted]
+    inputs = inputs_of_stages(stage, model, spec, sizes) if inputs is None else inputs
     with holding_stages(model, [spec.name]):
         cases = []
-        for place, (one, seed) in enumerate(wanted):
+        for place, (one, seed) in enumerate(_wanted(stage, sizes)):
             given = example_inputs(stage, model, spec, one, seed) if inputs is None else inputs[place]
             case = reference_case(stage, spec, one, given)
             cases.append(case if folder is None else _on_disk(case, folder / str(place)))
@@ -84,6 +96,10 @@ def turning(stage: StageWrapper, model: ODISE, name: str) -> Turned | None:
             return [tuple(x.numpy() for x in outputs) for outputs in stage.turned(rounding, *given)]
 
     return turned
+
+
+def _wanted(stage: StageWrapper, sizes: Sequence[Mapping[str, int]]) -> list[tuple[Mapping[str, int], int]]:
+    return [(one, SEED + scene) for one in sizes for scene in range(stage.scenes)]
 
 
 @cache

@@ -14,11 +14,12 @@ import torch
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 from reference.model.deformable_attention import Lowering
 from reference.on_demand import open_model
 
-from .cases import holding_stages, reference_cases, turning
+from .cases import holding_stages, inputs_of_stages, reference_cases, turning
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
@@ -117,8 +118,10 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
     waiting = place / "cases"
     with _enough_memory(name), Measure() as measure:
-        cases = reference_cases(stage, model, spec, sizes, waiting)
+        inputs = inputs_of_stages(stage, model, spec, sizes)
         with holding_stages(model, [name]):
+            cases = reference_cases(stage, model, spec, sizes, waiting, inputs)
+            give_back()
             # The graph takes any number of windows. Only comparisons and profiles are limited. But what
             # follows from the size of a picture is a constant of the graph if there is one size.
             whole = with_constants(wrapper.spec(model.preset, precision), spec, request.image_sizes)

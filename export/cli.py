@@ -124,7 +124,7 @@ def build(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
+        int, typer.Option(min=1, help="Processes to export with; each holds a stage of the model in memory.")
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
     dry_run: Annotated[

@@ -13,8 +13,9 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.place import nearest_folder
 from odise_trt.machine_memory import available_bytes, memory_bytes
 from odise_trt.stage_spec import PRECISIONS, StageSpec
+from reference.on_demand import LARGE
 
-from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
+from .cost_model import PROCESS_BYTES, SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
 from .parity import sizes_to_check
 from .plan import Target, existing, stage_keys
@@ -85,14 +86,16 @@ def forecast(prepared: Prepared) -> Forecast:
     """
     request, preset = prepared.request, prepared.preset
     whole, work = work_of(preset, request.stage_names())
+    # A large model is read on demand, see `reference.on_demand`.
+    held = 0 if whole > LARGE else whole
     exported: set[object] = set()
-    bundles = tuple(_bundle(target, prepared, whole, work, exported) for target in prepared.targets)
+    bundles = tuple(_bundle(target, prepared, held, work, exported) for target in prepared.targets)
     built = [stage for bundle in bundles for stage in bundle.stages if not stage.kept]
     jobs = max(1, min(request.jobs, len(built)))
     seconds = sum(stage.seconds for stage in built) / jobs + other_seconds(whole) if built else 0.0
-    # The first process holds the model, too.
+    # The first process exports nothing then.
     peaks = sorted((stage.peak_bytes for stage in built), reverse=True)[:jobs]
-    peak = sum(peaks) + (whole if jobs > 1 else 0)
+    peak = sum(peaks) + (round(PROCESS_BYTES) + held if jobs > 1 else 0)
     return Forecast(bundles, (seconds, SPREAD * seconds), peak, memory_bytes(), available_bytes())
 
 

@@ -54,7 +54,7 @@ class Request:
         targets: the same with one bundle for each. Backends that build for this machine only have one bundle.
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
-        jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        jobs: processes to export with, at most one per export. Each needs the memory of a stage.
         onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
         max_windows: the most windows in a run of a stage. None: as many as the stages take.
         image_sizes: the only sizes of pictures, with profiles for each. Empty: any.

@@ -201,6 +201,17 @@ def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
     return min(fitting)[1]
 
 
+def check_axes(spec: StageSpec, sizes: Mapping[str, int]) -> None:
+    """Compare sizes with the axes that a stage has: before work whose result it would not take.
+
+    Raises:
+        BackendError: it does not take one of them.
+    """
+    for axis in spec.axes:
+        if axis.name in sizes:
+            _check_axis(spec, axis.name, sizes[axis.name])
+
+
 def _listed(profile: Profile) -> str:
     return ", ".join(
         f"{axis} {least}" if least == most else f"{axis} {least}-{most}"

@@ -66,8 +66,14 @@ class OnDemand(ODISE):
             with WeightsFile(path) as tensors:
                 require_names(self, tensors)
         self._places = _places(self)
-        # Buffers that no file and no seed fills keep what the model computes.
-        always = [slot for slot in slots(self) if not _is_parameter(slot) or slot.tensor.nbytes <= small]
+        # Buffers that no file and no seed fills keep what the model computes. Texts are projected between
+        # the stages, too.
+        texts = {id(value) for value in self.text_head.parameters()}
+        always = [
+            slot
+            for slot in slots(self)
+            if not _is_parameter(slot) or slot.tensor.nbytes <= small or id(slot.tensor) in texts
+        ]
         with torch.no_grad():
             for slot, value in self._values(always):
                 slot.tensor.copy_(value)

@@ -119,3 +119,9 @@ def test_small_models_are_loaded_whole() -> None:
     assert not isinstance(loaded, OnDemand)
     with holding(loaded, ["anything"]):
         pass
+
+
+def test_what_projects_texts_is_always_there(whole: ODISE) -> None:
+    model = OnDemand("demo", "random:7", small=0)
+    assert not any(value.is_meta for value in model.text_head.parameters())
+    assert torch.equal(model.category_head.null(), whole.category_head.null())

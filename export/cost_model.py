@@ -6,15 +6,15 @@ Memory was measured with one window per parity check (`--parity-windows 1`); wha
 from the largest tensor of the stage and was not measured. Stages without weights take what they took. The
 times of exports are those of the version before models were read on demand.
 
-| measured | estimate | measured |
+| odise-label, one window | estimate | measured |
 | --- | --- | --- |
-| captioner, odise-label, fp32 | 42 s, 9.3 GB | 35 to 63 s, 8.6 to 9.7 GB |
-| features | 148 s, 15.4 GB | 138 to 340 s, 13.3 to 14.6 GB |
-| mask_head | 150 s, 10.5 GB | 124 to 182 s, 9.9 to 12.4 GB |
-| clip_pool | 42 s, 9.4 GB | 35 to 38 s, 9.9 to 11.8 GB |
-| text_encoder | 28 s, 8.0 GB | 27 to 36 s, 8.5 to 9.2 GB |
-| features, demo, fp32 | 38 s, 0.8 GB | 33 to 39 s, 1.1 to 1.2 GB |
-| engine of features, odise-label, TensorRT for RTX, fp16 | 205 s, 18.8 GB | 205 s, 18.8 GB |
+| captioner, fp32 | 45 s, 2.1 GB | 35 to 63 s, 2.3 GB |
+| features, fp32 | 155 s, 7.2 GB | 138 to 340 s, 7.5 GB |
+| features, fp16 | 233 s, 9.1 GB | 9.2 GB |
+| mask_head, fp32 | 236 s, 4.3 GB | 124 to 182 s with three of today's four image sizes |
+| clip_pool, fp32 | 46 s, 2.2 GB | 35 to 38 s |
+| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 36 s |
+| engine of features, TensorRT for RTX, fp16 | 142 s, 9.7 GB | 141 s, 9.7 GB |
 """
 
 from __future__ import annotations

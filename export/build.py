@@ -10,11 +10,12 @@ from pathlib import Path
 from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import ExportError, OutputError, hint_for, reason
-from reference.model.deformable_attention import Lowering
 
+from .canaries import require_canaries
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
 from .engine_check import opens_engines
+from .engine_parity import check_engine
 from .exclusive import exclusively, graph_folder, has_leftovers
 from .finished import clear_finished
 from .fit import require_memory
@@ -22,7 +23,6 @@ from .keeping import keep
 from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
-from .quantizing.plan import Quantizing
 from .reporter import Reporter
 from .stages import STAGES
 from .unfinished import StageResult, Unfinished, add, finish, save
@@ -127,12 +127,12 @@ def _build_stages(
     unfinished: Sequence[Unfinished], ready: Prepared, reporter: Reporter, stack: ExitStack
 ) -> None:
     request, preset, weights = ready.request, ready.preset, ready.weights
-    graphs = dict.fromkeys(_graph(bundle.target) for bundle in unfinished)
+    graphs = dict.fromkeys(bundle.target.graph for bundle in unfinished)
     tasks = [
         Task(name, *graph)
         for name in request.stage_names()
         for graph in graphs
-        if any(name in bundle.lacking() for bundle in unfinished if _graph(bundle.target) == graph)
+        if any(name in bundle.lacking() for bundle in unfinished if bundle.target.graph == graph)
     ]
     if request.jobs > len(tasks) > 0:
         reporter.note(f"--jobs {request.jobs} does no more than --jobs {len(tasks)}: one for each export")
@@ -148,6 +148,9 @@ def _build_stages(
         raise ExportError(f"the model that was loaded is not that of preset {preset.name}")
     require_finite(model)
     work = stack.enter_context(graph_folder(unfinished[0].target.folder))
+    for bundle in unfinished:
+        if bundle.lacking() and (bundle.opens_engines or bundle.target.entry.checks):
+            require_canaries(bundle.target, request.opset, work, reporter)
     exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
     for task in tasks:
         where = f" for {task.backend}" if task.backend else ""
@@ -155,22 +158,16 @@ def _build_stages(
         exported = next(exports)
         reporter.note(_line(exported))
         for bundle in unfinished:
-            if task.stage in bundle.lacking() and (task.stage, *_graph(bundle.target)) == task:
+            if task.stage in bundle.lacking() and (task.stage, *bundle.target.graph) == task:
                 add(bundle, exported, reporter)
+                if bundle.opens_engines:
+                    engine = bundle.writer.folder / bundle.entries[task.stage].file
+                    bundle.rows += check_engine(engine, exported, bundle.target, model, request)
                 save(bundle, model, weights, request.preset)
         for file in exported.graph.files:
             file.unlink()
     for bundle in unfinished:
         finish(bundle, model, weights, request.preset)
-
-
-def _graph(
-    target: Target,
-) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering, Quantizing | None]:
-    """Return what graphs of a stage differ in, as `Task` has it."""
-    compared_in = target.name if target.entry.checks else None
-    entry = target.entry
-    return target.precision, entry.lacks, entry.fuses, compared_in, target.sampling, target.quantizing
 
 
 def _line(exported: CheckedExport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +14,22 @@ import torch
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ExportError, ParityError
+from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import QUANTIZED, StageSpec
-from reference.checkpoint import load_weights
 from reference.model.deformable_attention import Lowering
+from reference.on_demand import open_model
 
+from .cases import holding_stages, inputs_of_stages, reference_cases, turning
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
-from .parity import SEED, check_onnx, check_sizes, reference_case, require
+from .parity import check_onnx, require, sizes_to_check
 from .plan import Request
 from .quantizing.plan import Quantizing
 from .quantizing.stage import quantize_stage
 from .report import Exhibit, Exhibits, write_report
 from .stages import all_stages
+from .stages.image_sizes import with_constants
 from .workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -86,12 +90,12 @@ class CheckedExport:
 
 
 def load_model(request: Request) -> ODISE:
-    """Load the reference.
+    """Load the reference. Of a large model only the stage in work is in memory, see `reference.on_demand`.
 
     Raises:
         WeightsError: as `reference.checkpoint.load_weights`.
     """
-    return load_weights(request.preset, request.weights)
+    return open_model(request.preset, request.weights)
 
 
 def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> CheckedExport:
@@ -111,25 +115,50 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
     precision = wrapper.computes_in(task.precision)
     parts = [task.precision, *sorted(task.lacks | task.fuses), task.sampling, *filter(None, [task.backend])]
     place = work / "-".join(parts) / name
-    stage, spec = wrapper(model).eval(), wrapper.spec(model.preset, precision, request.max_windows)
+    stage, spec = (
+        wrapper(model).eval(),
+        wrapper.spec(model.preset, precision, request.max_windows, request.image_sizes),
+    )
     rows: list[Parity] = []
     exhibits = Exhibits()
+    sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
+    waiting = place / "cases"
     with _enough_memory(name), Measure() as measure:
-        # The graph takes any number of windows. Only comparisons and profiles are limited.
-        whole = wrapper.spec(model.preset, precision)
+        inputs = inputs_of_stages(stage, model, spec, sizes)
+        # The graph takes any number of windows. Only comparisons and profiles are limited. But what
+        # follows from the size of a picture is a constant of the graph if there is one size.
+        whole = with_constants(wrapper.spec(model.preset, precision), spec, request.image_sizes)
         quantizing = task.quantizing if precision in QUANTIZED else None
-        traced = precision if quantizing is None else "fp16"
-        graph = export_stage(
-            stage, whole, place, precision=traced, opset=request.opset, lacks=task.lacks, fuses=task.fuses
-        )
+        with holding_stages(model, [name]):
+            cases = reference_cases(stage, model, spec, sizes, waiting, inputs)
+            give_back()
+            graph = export_stage(
+                stage,
+                whole,
+                place,
+                precision=precision if quantizing is None else "fp16",
+                opset=request.opset,
+                lacks=task.lacks,
+                fuses=task.fuses,
+            )
         precision_map = None
         if quantizing is not None:
             quantized = quantize_stage(model, whole, graph, precision, quantizing, work)
             graph, precision_map = quantized.graph, quantized.precision_map
         with runner(graph, spec, precision, task.backend) as run:
-            for sizes in wrapper.sizes(model.preset) or check_sizes(spec, request.parity_limits):
-                cases = [reference_case(stage, model, spec, sizes, SEED + n) for n in range(stage.scenes)]
-                rows += check_onnx(run, spec, cases, precision, task.backend or ONNX, exhibits.look)
+            for first in range(0, len(cases), stage.scenes):
+                scenes = cases[first : first + stage.scenes]
+                rows += check_onnx(
+                    run,
+                    spec,
+                    scenes,
+                    precision,
+                    task.backend or ONNX,
+                    exhibits.look,
+                    turning(stage, model, name),
+                )
+        cases.clear()
+    shutil.rmtree(waiting, ignore_errors=True)
     try:
         require(rows)
     except ParityError as error:

@@ -126,8 +126,15 @@ def build(
             min=1, help="Most windows in a run; fewer need less memory. Default: as many as the stages take."
         ),
     ] = None,
+    image_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image-sizes",
+            help="The only sizes of pictures, like 1920x1080,1080x1920; one fixes all shapes. Default: any.",
+        ),
+    ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes to export with; each holds the whole model in memory.")
+        int, typer.Option(min=1, help="Processes to export with; each holds a stage of the model in memory.")
     ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Build even what is up to date.")] = False,
     dry_run: Annotated[
@@ -170,6 +177,7 @@ def build(
         from .gpu_targets import capabilities_of
         from .json_lines import JsonReporter
         from .plan import Request
+        from .stages.image_sizes import image_sizes
         from .verdict import command_line, verdict
     request = Request(
         preset=preset,
@@ -188,6 +196,7 @@ def build(
         force=force,
         onnx_only=onnx_only,
         max_windows=max_windows,
+        image_sizes=image_sizes(image_size or ()),
         anyway=anyway,
         calibration=_path(calibration),
         modelopt=_path(modelopt_python),

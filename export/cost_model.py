@@ -3,17 +3,18 @@
 The model is fitted to builds of the presets `demo` and `odise-label` on two cores of a server, which others
 used as well. Two builds of the same stage there differ by up to `SPREAD`, so times are given as a range.
 Memory was measured with one window per parity check (`--parity-windows 1`); what more windows need follows
-from the largest tensor of the stage and was not measured. Stages without weights take what they took.
+from the largest tensor of the stage and was not measured. Stages without weights take what they took. The
+times of exports are those of the version before models were read on demand.
 
-| measured | estimate | measured |
+| odise-label, one window | estimate | measured |
 | --- | --- | --- |
-| captioner, odise-label, fp32 | 42 s, 9.3 GB | 35 to 63 s, 8.6 to 9.7 GB |
-| features | 148 s, 15.4 GB | 138 to 340 s, 13.3 to 14.6 GB |
-| mask_head | 150 s, 10.5 GB | 124 to 182 s, 9.9 to 12.4 GB |
-| clip_pool | 42 s, 9.4 GB | 35 to 38 s, 9.9 to 11.8 GB |
-| text_encoder | 28 s, 8.0 GB | 27 to 36 s, 8.5 to 9.2 GB |
-| features, demo, fp32 | 38 s, 0.8 GB | 33 to 39 s, 1.1 to 1.2 GB |
-| engine of features, odise-label, TensorRT for RTX, fp16 | 205 s, 18.8 GB | 205 s, 18.8 GB |
+| captioner, fp32 | 45 s, 2.1 GB | 35 to 63 s, 2.3 GB |
+| features, fp32 | 155 s, 7.2 GB | 138 to 340 s, 7.5 GB |
+| features, fp16 | 233 s, 9.1 GB | 9.2 GB |
+| mask_head, fp32 | 236 s, 4.3 GB | 124 to 182 s with three of now four image sizes; 3.8 GB at the square |
+| clip_pool, fp32 | 46 s, 2.2 GB | 35 to 38 s |
+| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 36 s |
+| engine of features, TensorRT for RTX, fp16 | 142 s, 9.7 GB | 141 s, 9.7 GB |
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from .stage_work import StageWork
 #: A build takes up to so much longer if other programs use the machine, too.
 SPREAD = 1.6
 
+#: Of a process that builds: libraries, and the model without its large parameters.
+PROCESS_BYTES = 0.8e9
+
 _SECONDS_PER_LEAF = 0.05
 _SECONDS_PER_GB = 20.0
 #: PyTorch and ONNX Runtime together, on two cores.
@@ -38,19 +42,20 @@ _CORE_SECONDS_PER_TFLOP = 4.4
 _HALF = 1.6
 _SECONDS_WITHOUT_WEIGHTS = 2.5
 _SECONDS_OF_STITCH = 10.0
-#: Parity of the mask head compares several scenes, and explains ties.
-_MASK_HEAD_SECONDS, _MASK_HEAD_SECONDS_PER_MEGAPIXEL = 11.0, 133.0
+#: Parity of the mask head compares several scenes at three image sizes, and explains ties.
+_MASK_HEAD_SECONDS, _MASK_HEAD_SECONDS_PER_MEGAPIXEL = 11.0, 215.0
 _MASK_HEAD_BYTES_PER_PIXEL = 3300
-#: Loading the model, and writing and comparing what belongs to no stage.
-_SECONDS_OF_BUILD, _SECONDS_PER_GB_LOADED = 4.0, 4.0
+#: Reading the weights of a stage.
+_SECONDS_PER_GB_READ = 2.5
+#: Writing and comparing what belongs to no stage, and one look at every number of a file of weights.
+_SECONDS_OF_BUILD, _SECONDS_PER_GB_CHECKED = 8.0, 1.0
 
-_ENGINE_SECONDS, _ENGINE_SECONDS_PER_LEAF, _ENGINE_SECONDS_PER_GB = 1.3, 0.03, 46.0
-_ENGINE_WEIGHTS_IN_MEMORY = 3.2
+_ENGINE_SECONDS, _ENGINE_SECONDS_PER_LEAF, _ENGINE_SECONDS_PER_GB = 1.3, 0.03, 29.0
+#: Times its file: the mapped graph, and copies of the compiler.
+_ENGINE_WEIGHTS_IN_MEMORY = 4.8
 
-_PROCESS = 0.75e9
-#: What is there twice while a stage is compared: its weights in the graph's session, and their file.
-_COPIES = 2
-_LARGEST_AT_ONCE = 2
+#: Largest tensors that are there at once, in PyTorch and in ONNX Runtime.
+_LARGEST_AT_ONCE, _LARGEST_IN_RUNTIME = 1.5, 5.0
 _BYTES_PER_LEAF = 600
 _BYTES_WITHOUT_WEIGHTS = 50_000
 
@@ -77,19 +82,29 @@ def export_cost(
     """Estimate export and parity of a stage; its ONNX file counts all weights that the stage uses.
 
     Args:
+        model_bytes: of the model that is in memory besides the stage. Of a large model nothing is.
         checks: the axis sizes of the comparisons.
         bytes_per_number: 4 for a graph in float32, 2 for one in half precision.
         threads: processors.
     """
-    peak, numbers = _PROCESS + model_bytes, sum(work.weights.values())
+    process, numbers = PROCESS_BYTES + model_bytes, sum(work.weights.values())
     if work.leaves <= 1:
         seconds = _SECONDS_OF_STITCH if spec.name == "stitch" else _SECONDS_WITHOUT_WEIGHTS
-        return Cost(seconds, peak, _BYTES_WITHOUT_WEIGHTS)
+        return Cost(seconds, process, _BYTES_WITHOUT_WEIGHTS)
     batches = [math.prod(size for name, size in one.items() if _is_batch(spec, name)) for one in checks]
-    slower = 1.0 if bytes_per_number == 4 else _HALF
+    is_half = bytes_per_number == 2
+    slower = _HALF if is_half else 1.0
     seconds = _SECONDS_PER_LEAF * work.leaves + _SECONDS_PER_GB * 4e-9 * numbers
     seconds = slower * seconds + _CORE_SECONDS_PER_TFLOP / threads * 1e-12 * work.flop * sum(batches)
-    peak += _COPIES * 4 * numbers + _LARGEST_AT_ONCE * work.largest * max(batches)
+    seconds += _SECONDS_PER_GB_READ * 4e-9 * numbers
+    activations = work.largest * max(batches)
+    # One after the other: the reference runs, the graph is made, the graph runs. A half copy is traced, and
+    # ONNX Runtime makes a float32 one of a half graph for the processor, beside the file that it maps.
+    peak = process + max(
+        4 * numbers + _LARGEST_AT_ONCE * activations,
+        (6 if is_half else 4) * numbers,
+        (6 if is_half else 4) * numbers + _LARGEST_IN_RUNTIME * activations,
+    )
     if spec.name == "mask_head":
         pixels = preset.short_side**2
         seconds = slower * (_MASK_HEAD_SECONDS + _MASK_HEAD_SECONDS_PER_MEGAPIXEL * 1e-6 * pixels)
@@ -103,13 +118,13 @@ def engine_cost(work: StageWork, model_bytes: int, bytes_per_number: int) -> Cos
     seconds = _ENGINE_SECONDS
     if work.leaves > 1:
         seconds += _ENGINE_SECONDS_PER_LEAF * work.leaves + _ENGINE_SECONDS_PER_GB * 4e-9 * numbers
-    peak = _PROCESS + model_bytes + _ENGINE_WEIGHTS_IN_MEMORY * 4 * numbers
+    peak = PROCESS_BYTES + model_bytes + _ENGINE_WEIGHTS_IN_MEMORY * bytes_per_number * numbers
     return Cost(seconds, peak, bytes_per_number * numbers + 5_000_000)
 
 
 def other_seconds(model_bytes: int) -> float:
     """Estimate the seconds of a build that belong to no stage."""
-    return _SECONDS_OF_BUILD + _SECONDS_PER_GB_LOADED * 1e-9 * model_bytes
+    return _SECONDS_OF_BUILD + _SECONDS_PER_GB_CHECKED * 1e-9 * model_bytes
 
 
 def _is_batch(spec: StageSpec, name: str) -> bool:

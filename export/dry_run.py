@@ -65,6 +65,7 @@ def _stage(stage: StageForecast) -> dict[str, Any]:
     return {
         "stage": stage.spec.name,
         "kept": stage.kept,
+        "export_shared": stage.shared,
         "precision": stage.precision,
         "axes": {axis.name: [axis.minimum, axis.maximum] for axis in stage.spec.axes},
         "profiles": {profile.name: _lists(profile.ranges) for profile in stage.spec.profiles},

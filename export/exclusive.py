@@ -15,11 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from odise_trt.bundle.place import clear_leftovers, make_parent, real_place
+from odise_trt.bundle.stopped_builds import GRAPHS
 from odise_trt.files.writing import writing
 from reference.alone import alone
-
-#: Folder of unfinished graphs, beside their bundle. They become its files by a link, without a copy.
-_GRAPHS = ".onnx-"
 
 #: What a build makes beside its bundle, after `.NAME.`.
 _LEFT = re.compile(r"(partial-|retired-|onnx-|stages$|lock$|holder$)")
@@ -54,7 +52,7 @@ def graph_folder(bundle: Path) -> Iterator[Path]:
     """
     place = real_place(bundle)
     with writing(place):
-        prefix = f".{place.name}{_GRAPHS}"
+        prefix = f".{place.name}{GRAPHS}"
         folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent, ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
@@ -72,7 +70,7 @@ def clear_held() -> None:
     """Remove every temporary folder of this process, if it cannot wait for its normal clean-up."""
     for place in tuple(_held):
         with suppress(OSError):
-            clear_leftovers(place, _GRAPHS)
+            clear_leftovers(place, GRAPHS)
 
 
 @contextmanager
@@ -93,10 +91,10 @@ def _lock(place: Path, note: Callable[[str], None]) -> Iterator[None]:
     with _without_empty(place.parent if is_new else None), alone(place, note, "build"):
         _held.add(place)
         try:
-            if left := clear_leftovers(place, _GRAPHS):
+            if left := clear_leftovers(place, GRAPHS):
                 note(f"cleared what a build that was killed left: {', '.join(left)}")
             yield
         finally:
             with suppress(OSError):
-                clear_leftovers(place, _GRAPHS)
+                clear_leftovers(place, GRAPHS)
             _held.discard(place)

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from odise_trt.errors import ExportError
+
 
 def finish(
     folder: Annotated[
@@ -17,6 +19,10 @@ def finish(
     compute_capability: Annotated[
         list[str] | None,
         typer.Option(help="GPU to build for ahead of time, like 8.9 (tensorrt_rtx only). Default: any."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="GPUs to build a bundle for each, like sm86,sm89,sm120 (tensorrt_rtx only)."),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the progress as JSON, an object per line.")
@@ -32,6 +38,7 @@ def finish(
     from .console import ConsoleReporter
     from .exclusive import clear_held
     from .finish import finish as finish_bundle
+    from .gpu_targets import capabilities_of
     from .json_lines import JsonReporter
     from .stopping import ends_soon
     from .verdict import command_line, verdict
@@ -46,5 +53,14 @@ def finish(
 
     shown = nullcontext(events) if json else ConsoleReporter(console)
     with verdict(end), ends_soon(clear_held), shown as reporter:
-        place = finish_bundle(Path(expanded(folder)), reporter, tuple(compute_capability or ()))
-        reporter.note(f"the bundle is {place}")
+        each = capabilities_of(target or ())
+        if each and compute_capability:
+            raise ExportError(
+                "--target builds one bundle for each GPU, --compute-capability one for all of them",
+                "give one of them",
+            )
+        graphs = Path(expanded(folder))
+        together = tuple(compute_capability or ())
+        for capabilities in [each[n : n + 1] for n in range(len(each))] or [together]:
+            place = finish_bundle(graphs, reporter, capabilities)
+            reporter.note(f"the bundle is {place}")

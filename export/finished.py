@@ -17,13 +17,14 @@ from odise_trt.bundle import Bundle
 from odise_trt.bundle.bundle import Verify
 from odise_trt.bundle.manifest import MANIFEST, Manifest, StageEntry
 from odise_trt.bundle.place import real_place
+from odise_trt.bundle.stopped_builds import FINISHED
 from odise_trt.files.writing import writing
 
 
 def finished_folder(bundle: Path) -> Path:
     """Return the folder of the finished stages of a bundle that is being built."""
     place = real_place(bundle)
-    return place.with_name(f".{place.name}.stages")
+    return place.with_name(f".{place.name}{FINISHED}")
 
 
 def clear_finished(bundle: Path) -> None:

@@ -13,10 +13,11 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.place import nearest_folder
 from odise_trt.machine_memory import available_bytes, memory_bytes
 from odise_trt.stage_spec import PRECISIONS, StageSpec
+from reference.on_demand import LARGE
 
-from .cost_model import SPREAD, Cost, engine_cost, export_cost, other_seconds
+from .cost_model import PROCESS_BYTES, SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
-from .parity import check_sizes
+from .parity import sizes_to_check
 from .plan import Target, existing, stage_keys
 from .prepared import Prepared
 from .quantizing.cost import with_quantizing
@@ -32,6 +33,7 @@ class StageForecast:
 
     Attributes:
         spec: its declaration at the precision it computes in.
+        shared: the export of an earlier bundle of the build serves this one, too. Its time counts there.
         kept: an earlier build finished it; it costs nothing, and the sizes are those of its files.
         onnx_bytes: of its graph, without weights that it reads from files of other stages.
         engine_bytes: of its engine. None: the graph is the engine.
@@ -46,6 +48,7 @@ class StageForecast:
     engine_bytes: int | None
     seconds: float
     peak_bytes: int
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,25 +87,38 @@ def forecast(prepared: Prepared) -> Forecast:
     """
     request, preset = prepared.request, prepared.preset
     whole, work = work_of(preset, request.stage_names())
-    bundles = tuple(_bundle(target, prepared, whole, work) for target in prepared.targets)
+    # A large model is read on demand, see `reference.on_demand`.
+    held = 0 if whole > LARGE else whole
+    exported: set[object] = set()
+    bundles = tuple(_bundle(target, prepared, held, work, exported) for target in prepared.targets)
     built = [stage for bundle in bundles for stage in bundle.stages if not stage.kept]
     jobs = max(1, min(request.jobs, len(built)))
     seconds = sum(stage.seconds for stage in built) / jobs + other_seconds(whole) if built else 0.0
-    # The first process holds the model, too.
+    # The first process exports nothing then.
     peaks = sorted((stage.peak_bytes for stage in built), reverse=True)[:jobs]
-    peak = sum(peaks) + (whole if jobs > 1 else 0)
+    peak = sum(peaks) + (round(PROCESS_BYTES) + held if jobs > 1 else 0)
     return Forecast(bundles, (seconds, SPREAD * seconds), peak, memory_bytes(), available_bytes())
 
 
 def _bundle(
-    target: Target, prepared: Prepared, model_bytes: int, work: Mapping[str, StageWork]
+    target: Target,
+    prepared: Prepared,
+    model_bytes: int,
+    work: Mapping[str, StageWork],
+    exported: set[object],
 ) -> BundleForecast:
+    """Estimate a bundle. `exported`: the stages that bundles before it export, with their kind of graph."""
     kept = {} if prepared.request.force else _kept(target, prepared)
     stages: list[StageForecast] = []
     known: set[int] = set()
     for name, one in work.items():
-        stages.append(_stage(target, prepared, name, model_bytes, one, kept, known))
+        stage = _stage(
+            target, prepared, name, model_bytes, one, kept, known, (name, target.graph) in exported
+        )
+        stages.append(stage)
         known |= one.weights.keys()
+        if not stage.kept:
+            exported.add((name, target.graph))
     built = [stage for stage in stages if not stage.kept]
     # A graph that is no engine lies on the disk while its engine is built.
     beside = 0 if target.builder is None else max((stage.onnx_bytes for stage in built), default=0)
@@ -138,10 +154,12 @@ def _stage(
     work: StageWork,
     kept: Mapping[str, int],
     known: set[int],
+    shared: bool,
 ) -> StageForecast:
     stage, preset = all_stages()[name], prepared.preset
     precision = stage.computes_in(target.precision)
-    spec = stage.spec(preset, precision, prepared.request.max_windows)
+    request = prepared.request
+    spec = stage.spec(preset, precision, request.max_windows, request.image_sizes)
     if name in kept:
         engine = None if target.builder is None else kept[name]
         return StageForecast(spec, precision, True, kept[name] if engine is None else 0, engine, 0.0, 0)
@@ -151,21 +169,25 @@ def _stage(
         spec,
         preset,
         model_bytes,
-        stage.sizes(preset) or check_sizes(spec, prepared.request.parity_limits),
+        sizes_to_check(stage, preset, spec, request.image_sizes, request.parity_limits),
         bytes_per_number=size,
         threads=available_threads(),
     )
     if target.quantizing is not None and stage.quantized:
         export = with_quantizing(export, work, len(target.quantizing.pictures), available_threads())
+    if shared:
+        export = Cost(0.0, export.peak_bytes, export.file_bytes)
     if target.builder is not None:
         engine_build = engine_cost(work, model_bytes, size)
-        return _built(spec, precision, export, engine_build)
+        return _built(spec, precision, export, engine_build, shared)
     # Graphs of one bundle keep what several of them read once.
-    shared = size * sum(count for key, count in work.weights.items() if key in known)
-    return _built(spec, precision, Cost(export.seconds, export.peak_bytes, export.file_bytes - shared), None)
+    common = size * sum(count for key, count in work.weights.items() if key in known)
+    return _built(
+        spec, precision, Cost(export.seconds, export.peak_bytes, export.file_bytes - common), None, shared
+    )
 
 
-def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None) -> StageForecast:
+def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None, shared: bool) -> StageForecast:
     costs: Sequence[Cost] = [export] if engine is None else [export, engine]
     return StageForecast(
         spec,
@@ -175,4 +197,5 @@ def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None) -
         None if engine is None else round(engine.file_bytes),
         sum(cost.seconds for cost in costs),
         round(max(cost.peak_bytes for cost in costs)),
+        shared,
     )

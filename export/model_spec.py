@@ -11,7 +11,7 @@ import torch
 from odise_trt.bundle.manifest import ModelSpec
 from odise_trt.errors import ExportError
 from odise_trt.vocabulary import Vocabulary
-from reference.checkpoint import slots
+from reference.on_demand import each
 from reference.preset import Preset
 
 from .parity import CHECK_WEIGHTS
@@ -73,10 +73,9 @@ def require_finite(model: ODISE) -> None:
         ExportError: a constant or a tensor holds NaN or infinity.
     """
     constants(model)
-    for slot in slots(model):
-        value = slot.tensor
+    for name, value in each(model):
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ExportError(f"the reference's {slot.names[0]} is not finite", CHECK_WEIGHTS)
+            raise ExportError(f"the reference's {name} is not finite", CHECK_WEIGHTS)
 
 
 def check_constants(path: Path, model: ODISE) -> None:

@@ -100,6 +100,7 @@ def export_stage(
     if precision == "fp16":
         module = HalfStage(stage, spec.outputs, stage.float32)
     model = _to_onnx(_trace(module, spec, precision), spec, opset)
+    weights = list(model.graph.initializers.values())
     simplify(model)
     fuse(model, fuses)
     lower(model, lacks)
@@ -115,8 +116,11 @@ def export_stage(
             # The weights go first, so that a graph in its place can always be opened.
             for source, target in reversed(list(zip(written, files, strict=True))):
                 put_in_place(source, target)
-    # Traced programs have reference cycles and hold the weights. Without this, a half copy stays in memory.
-    del module, model
+    # Rewriting rules of onnxscript remember what they matched last, and with it the whole graph. Traced
+    # programs have reference cycles. Both hold the weights: without this, a copy of them stays in memory.
+    for value in (*weights, *model.graph.initializers.values()):
+        value.const_value = None
+    del module, model, weights
     gc.collect()
     return OnnxFile(files[0], files, operators)
 

@@ -146,7 +146,7 @@ def check_graph(path: Path, spec: StageSpec, domains: Collection[str] = ()) -> M
         ("output", spec.outputs, model.graph.output),
     ):
         have = [_describe(value) for value in found]
-        want = [(tensor.name, tensor.dtype, tensor.shape) for tensor in declared]
+        want = [(tensor.name, tensor.dtype, spec.known(tensor)) for tensor in declared]
         if have != want:
             raise ExportError(
                 f"the {kind}s of {path.name} differ from the declaration of stage {spec.name}\n"

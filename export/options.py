@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from odise_trt.backends.registry import find_backend
 from odise_trt.bundle.manifest import MANIFEST
@@ -17,6 +17,7 @@ from .onnx_export import require_opset
 from .plan import Request
 from .quantizing.plan import check_options
 from .stages import all_stages
+from .stages.image_sizes import ImageSize
 
 
 def check(request: Request) -> Preset:
@@ -39,6 +40,21 @@ def check(request: Request) -> Preset:
         )
     if request.jobs < 1:
         raise ExportError(f"there are no {request.jobs} jobs", "give --jobs 1 or more")
+    _check_gpus(request)
+    precisions = [request.precision or find_backend(name).precision for name in request.backends]
+    check_options(precisions, names, request.calibration, request.modelopt)
+    if request.image_sizes:
+        _check_image_sizes(preset, names)
+    if request.max_windows is not None:
+        _check_limit("--max-windows", "windows", request.max_windows, _axes(preset, names), names)
+    axes = _axes(preset, names, request.max_windows, request.image_sizes)
+    for name, limit in (request.parity_limits or {}).items():
+        _check_limit(f"--parity-{name}", name, limit, axes, names)
+    return preset
+
+
+def _check_gpus(request: Request) -> None:
+    """Raise ExportError if an option about GPUs has no effect."""
     if request.onnx_only:
         for entry in map(find_backend, request.backends):
             if entry.builds is None:
@@ -51,8 +67,6 @@ def check(request: Request) -> Preset:
                 f"--onnx-only builds no engines, for no {option}",
                 "give --compute-capability to odise-trt finish",
             )
-    precisions = [request.precision or find_backend(name).precision for name in request.backends]
-    check_options(precisions, names, request.calibration, request.modelopt)
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",
@@ -65,19 +79,28 @@ def check(request: Request) -> Preset:
         )
     if request.targets and not any(find_backend(name).builds_ahead for name in request.backends):
         raise ExportError(f"--target does nothing for {', '.join(request.backends)}", f"add {AHEAD}")
-    if request.max_windows is not None:
-        _check_limit("--max-windows", "windows", request.max_windows, _axes(preset, names), names)
-    axes = _axes(preset, names, request.max_windows)
-    for name, limit in (request.parity_limits or {}).items():
-        _check_limit(f"--parity-{name}", name, limit, axes, names)
-    return preset
 
 
-def _axes(preset: Preset, names: Iterable[str], max_windows: int | None = None) -> list[Axis]:
+def _check_image_sizes(preset: Preset, names: Iterable[str]) -> None:
+    """Raise ExportError unless a stage has an axis that follows from the size of a picture."""
+    follow, known = ImageSize(1, 1).axes(preset).keys(), all_stages()
+    if all(follow.isdisjoint(axis.name for axis in known[name].declare(preset).axes) for name in names):
+        raise ExportError(
+            f"--image-sizes does nothing for {', '.join(names)}: they take pictures of any size",
+            "leave it out",
+        )
+
+
+def _axes(
+    preset: Preset,
+    names: Iterable[str],
+    max_windows: int | None = None,
+    images: Sequence[ImageSize] = (),
+) -> list[Axis]:
     """Return the axes of the stages whose sizes do not depend on each other. Limits are for these."""
     known = all_stages()
     chosen = [known[name] for name in names if not known[name].sizes(preset)]
-    return [axis for stage in chosen for axis in stage.spec(preset, "fp32", max_windows).axes]
+    return [axis for stage in chosen for axis in stage.spec(preset, "fp32", max_windows, images).axes]
 
 
 def _check_limit(option: str, name: str, limit: int, axes: Iterable[Axis], stages: Iterable[str]) -> None:

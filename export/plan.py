@@ -27,12 +27,15 @@ from .quantizing.plan import Quantizing, plan_quantizing
 from .sources import source_digest
 from .stage_key import stage_key
 from .stages import OPTIONAL_STAGES, STAGES, all_stages
+from .stages.image_sizes import ImageSize, image_sizes
 
 #: Packages whose versions may change a graph or an engine.
 _TOOLS = ("torch", "diffusers", "open_clip_torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
 #: Entry among the tools of a manifest, and option of a build: the most windows in a run.
 MAX_WINDOWS = "max-windows"
+#: The same: the sizes of pictures.
+IMAGE_SIZES = "image-sizes"
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,10 @@ class Request:
         targets: the same with one bundle for each. Backends that build for this machine only have one bundle.
         parity_limits: upper bounds of axes in parity checks, if memory is short.
         force: build even bundles that are up to date.
-        jobs: processes to export with, at most one per export. Each needs the memory of a whole model.
+        jobs: processes to export with, at most one per export. Each needs the memory of a stage.
         onnx_only: build bundles of graphs; `export.finish` builds their engines elsewhere.
         max_windows: the most windows in a run of a stage. None: as many as the stages take.
+        image_sizes: the only sizes of pictures, with profiles for each. Empty: any.
         anyway: build even if memory or disk are estimated not to suffice.
         calibration: folder of pictures that int8 and fp8 measure ranges on, see `export.quantizing`.
         modelopt: the Python of an environment with NVIDIA ModelOpt, for int8 and fp8.
@@ -77,6 +81,7 @@ class Request:
     jobs: int = 1
     onnx_only: bool = False
     max_windows: int | None = None
+    image_sizes: tuple[ImageSize, ...] = ()
     anyway: bool = False
     calibration: Path | None = None
     modelopt: Path | None = None
@@ -121,6 +126,15 @@ class Target:
     def name(self) -> str:
         """Name of the backend."""
         return self.entry.name
+
+    @property
+    def graph(
+        self,
+    ) -> tuple[str, frozenset[str], frozenset[str], str | None, Lowering, Quantizing | None]:
+        """What graphs of a stage differ in, as `Task` has it. Bundles that agree in it share the export."""
+        compared_in = self.name if self.entry.checks else None
+        entry = self.entry
+        return self.precision, entry.lacks, entry.fuses, compared_in, self.sampling, self.quantizing
 
 
 def plan(request: Request) -> tuple[Target, ...]:
@@ -173,9 +187,18 @@ def _facts(entry: BackendEntry, precision: str) -> dict[str, Any]:
     return facts if entry.ties is None else {**facts, **resolve(entry.ties)(entry.name, precision)}
 
 
+def built_for(manifest: Manifest) -> tuple[ImageSize, ...]:
+    """Return the only sizes of pictures that a bundle is for. Empty: any."""
+    sizes = manifest.tools.get(IMAGE_SIZES, "")
+    # Stages of different builds may differ: "640x480 and 1920x1080".
+    return () if not sizes or " and " in sizes else image_sizes([sizes])
+
+
 def tools(request: Request, target: Target) -> dict[str, str]:
     """Return the versions, options and code that a bundle is built with, for its manifest."""
     limit = {} if request.max_windows is None else {MAX_WINDOWS: str(request.max_windows)}
+    if request.image_sizes:
+        limit[IMAGE_SIZES] = ",".join(map(str, request.image_sizes))
     return {
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
@@ -213,6 +236,7 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
             target.precision,
             {**build, **(quantized if all_stages()[name].quantized else {})},
             request.max_windows,
+            request.image_sizes,
         )
         for name in request.stage_names()
     }

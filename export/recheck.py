@@ -11,11 +11,13 @@ from odise_trt.backends import open_backend
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Parity, StageEntry
 from odise_trt.errors import BackendError, ExportError, WeightsError
-from reference.checkpoint import describe_weights, load_weights
+from reference.checkpoint import describe_weights
 from reference.names import require_known
+from reference.on_demand import open_model
 
-from .parity import SEED, check_onnx, check_sizes, reference_case
-from .plan import MAX_WINDOWS
+from .cases import holding_stages, reference_cases, turning
+from .parity import check_onnx, sizes_to_check
+from .plan import MAX_WINDOWS, built_for
 from .report import Exhibits, write_report
 from .report.scene import can_draw, draw_scene
 from .reporter import Reporter
@@ -81,7 +83,7 @@ def recheck(
                 f"check them on the machine that they are for; {_HASHES_ONLY}",
             )
         reporter.step(f"loading weights {source}")
-        model = load_weights(manifest.preset, source)
+        model = open_model(manifest.preset, source)
         rows: list[Parity] = []
         exhibits = None if report is None else Exhibits()
         for entry in chosen:
@@ -125,18 +127,18 @@ def _compare(
     manifest, name = bundle.manifest, entry.spec.name
     precision = entry.precision or manifest.precision
     wrapper = all_stages().get(name)
-    limit = manifest.tools.get(MAX_WINDOWS, "")
+    limit, images = manifest.tools.get(MAX_WINDOWS, ""), built_for(manifest)
     windows = int(limit) if limit.isdecimal() else None
-    if wrapper is None or wrapper.spec(model.preset, precision, windows) != entry.spec:
+    if wrapper is None or wrapper.spec(model.preset, precision, windows, images) != entry.spec:
         raise ExportError(
             f"this version of the code declares stage {name} in another way than the bundle",
             f"check it with the version that built it, or build it again; {_HASHES_ONLY}",
         )
     stage = wrapper(model).eval()
     rows: list[Parity] = []
-    with closing(backend.open_stage(bundle.folder, entry)) as engine:
-        for sizes in wrapper.sizes(model.preset) or check_sizes(entry.spec, limits):
-            cases = [reference_case(stage, model, entry.spec, sizes, SEED + n) for n in range(stage.scenes)]
+    with holding_stages(model, [name]), closing(backend.open_stage(bundle.folder, entry)) as engine:
+        for sizes in sizes_to_check(wrapper, model.preset, entry.spec, images, limits):
+            cases = reference_cases(stage, model, entry.spec, [sizes])
             rows += check_onnx(
                 lambda inputs: list(engine.run(inputs).values()),
                 entry.spec,
@@ -144,5 +146,6 @@ def _compare(
                 precision,
                 str(manifest.backend["name"]),
                 None if exhibits is None else exhibits.look,
+                turning(stage, model, name),
             )
     return tuple(rows)

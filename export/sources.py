@@ -32,6 +32,7 @@ _DECIDES = (
     "reference/ablation.py",
     "reference/checkpoint.py",
     "reference/noise_schedule.py",
+    "reference/on_demand.py",
     "reference/preset.py",
 )
 #: Files among them that decide only whether and how a build runs: options, the console, locks, worker

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from odise_trt.bundle.manifest import FORMAT
@@ -15,6 +15,7 @@ from reference.preset import Preset
 
 from .sources import source_digest
 from .stages import all_stages
+from .stages.image_sizes import ImageSize
 
 
 def stage_key(
@@ -23,6 +24,7 @@ def stage_key(
     precision: str,
     build: Mapping[str, object],
     max_windows: int | None = None,
+    images: Sequence[ImageSize] = (),
 ) -> str:
     """Return the key of a stage, a SHA-256.
 
@@ -34,9 +36,9 @@ def stage_key(
         preset: every size of the model counts.
         precision: of the build.
         build: what every stage of the build depends on: weights, backend, versions of packages, options.
-        max_windows: see `StageWrapper.spec`.
+        max_windows, images: see `StageWrapper.spec`.
     """
-    parts = key_parts(name, preset, precision, build, max_windows)
+    parts = key_parts(name, preset, precision, build, max_windows, images)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -45,7 +47,8 @@ def key_parts(
     preset: Preset,
     precision: str,
     build: Mapping[str, object],
-    max_windows: int | None,
+    max_windows: int | None = None,
+    images: Sequence[ImageSize] = (),
 ) -> dict[str, object]:
     """Return everything that decides the files of a stage, as JSON. Arguments as for `stage_key`."""
     stage = all_stages()[name]
@@ -59,6 +62,6 @@ def key_parts(
         "computes in": computes_in,
         "float32": stage.float32,
         "islands": stage.islands,
-        "declaration": asdict(stage.spec(preset, computes_in, max_windows)),
+        "declaration": asdict(stage.spec(preset, computes_in, max_windows, images)),
         "source": source_digest(stage=name),
     }

@@ -58,6 +58,14 @@ def weights_of(preset: Preset, names: Iterable[str], count: Count) -> dict[str, 
         return {name: count(all_stages()[name](model).eval(), preset) for name in names}
 
 
+def names_used(preset: Preset, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return the parameters and buffers that stages use, by their names in the model. It takes seconds."""
+    with _model(preset) as model:
+        known = {id(value): name for name, value in model.state_dict(keep_vars=True).items()}
+        found = {name: used(all_stages()[name](model).eval(), preset) for name in names}
+        return {name: frozenset(known[key] for key in keys if key in known) for name, keys in found.items()}
+
+
 def held(stage: StageWrapper, preset: Preset) -> dict[int, int]:
     """Count the numbers in all modules of a stage, used or not. A stage may use only half of a CLIP."""
     return {key: value.numel() for key, value in _tensors(stage).items()}
@@ -116,7 +124,8 @@ class _Operations(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
+        # A transposed weight is a view, not a tensor of its own.
+        if isinstance(result, Tensor) and func._schema.returns[0].alias_info is None:
             self.largest = max(self.largest, result.numel() * result.element_size())
         if (count := flop_registry.get(func.overloadpacket)) is not None:
             self.flop += count(*args, **(kwargs or {}), out_val=result)

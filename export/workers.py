@@ -67,7 +67,7 @@ def _broken(workers: Collection[Any]) -> ExportError:
     if code == -signal.SIGKILL or code >= 0:
         return ExportError(
             "a worker process was killed, most often because memory ran out",
-            "use --jobs 1, or fewer jobs: every job holds a whole model in memory",
+            "use --jobs 1, or fewer jobs: every job holds a stage in memory",
         )
     return ExportError(
         f"a worker process crashed ({signal.Signals(-code).name})",

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from .backends import Backend, Engine, find_backend, open_backend
+from .backends.base import check_axes
 from .bundle import Bundle
 from .errors import BackendError, BundleError, OdiseError, reason
 from .features.names import RAW_STAGE
@@ -145,7 +146,13 @@ class Executor:
         self._engines[stage] = engine
 
     def features(self, padded: np.ndarray, batch: int, clock: Clock) -> dict[str, np.ndarray]:
-        """Compute the feature maps of a whole image that the mask head takes: s2 to s5, see `maps`."""
+        """Compute the feature maps of a whole image that the mask head takes: s2 to s5, see `maps`.
+
+        Raises:
+            BackendError: it does not take them at this size. Raised before any stage runs.
+        """
+        _, height, width = padded.shape
+        check_axes(self._bundle.manifest.stage("mask_head").spec, {"height": height, "width": width})
         return self.maps(padded, batch, clock, {PYRAMID_STAGE: tuple(self.strides(PYRAMID_STAGE))})
 
     def maps(

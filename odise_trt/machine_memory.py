@@ -1,9 +1,13 @@
-"""The memory that this process can use."""
+"""The memory that this process can use, and gives back."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -22,6 +26,14 @@ def available_bytes() -> int | None:
     found = _FREE.search(_text(Path("/proc/meminfo")))
     # What is free by sysconf leaves out caches that the system would give up.
     return int(found[1]) * 1024 if found else _pages("SC_AVPHYS_PAGES")
+
+
+def give_back() -> None:
+    """Give freed memory back to the system. Allocators keep it otherwise, in pieces between what is used."""
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _pages(name: str) -> int | None:

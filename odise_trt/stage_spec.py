@@ -140,6 +140,14 @@ class StageSpec:
             profiles.append(Profile(profile.name, ranges))
         return replace(self, axes=axes, profiles=tuple(profiles))
 
+    def known(self, tensor: Tensor) -> tuple[int | str, ...]:
+        """Return the shape of a tensor with the sizes of axes that have one size only."""
+        fixed = {axis.name: axis.minimum for axis in self.axes if axis.minimum == axis.maximum}
+        return tuple(
+            _size(dimension, fixed) if _axis_of(str(dimension)) in fixed else dimension
+            for dimension in tensor.shape
+        )
+
     def axis(self, name: str) -> Axis:
         """Return the axis called `name`.
 

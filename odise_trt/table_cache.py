@@ -25,6 +25,7 @@ VOCABULARIES = "vocabularies"
 _TABLE = re.compile(r"[0-9a-f]{64}\.npz")
 # Temporary files of earlier versions. Those of this version are removed when the next table is written.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.npz\.[0-9a-f]{32}\.tmp")
+_UNREADABLE = "unreadable, will be made again"
 _LOOKED_FOR = f"name a bundle, the folder that bundles are in, or their folder {VOCABULARIES}"
 _HINT = f"make it writable, or set {ENVIRONMENT} to a folder that is"
 
@@ -42,6 +43,11 @@ class CachedTable:
     bytes: int
     modified: float
     description: str
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it cannot be read."""
+        return self.description == _UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,6 @@ def _describe(path: Path) -> str:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as table:
             names = [category[0] for category in json.loads(str(table["names"]))]
     except Exception:  # zipfile and numpy can raise nearly any error on damaged files
-        return "unreadable, will be made again"
+        return _UNREADABLE
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     return f"{len(names)} {'category' if len(names) == 1 else 'categories'}: {shown}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, NotRequired, TypedDict
@@ -103,7 +103,7 @@ def load_weights(preset: Preset | str, source: str, *, frozen: str | None = None
         WeightsError: unknown source, or a file that does not fit the preset exactly.
     """
     preset = find_preset(preset)
-    if (seed := _seed(source)) is not None:
+    if (seed := seed_of(source)) is not None:
         if frozen is not None:
             raise WeightsError(f"{source} has a frozen part", "leave the other one out")
         model = _allocated(preset)
@@ -132,7 +132,7 @@ def load_frozen(preset: Preset | str, source: str) -> ODISE:
         WeightsError: as `load_weights`.
     """
     preset = find_preset(preset)
-    if _seed(source) is not None:
+    if seed_of(source) is not None:
         return load_weights(preset, source)
     # The frozen part of both demo models is in the file of the label model.
     path = shipped.LABEL if source == "demo" else weights_file(preset, source)
@@ -166,7 +166,7 @@ def describe_weights(preset: Preset | str, source: str) -> WeightsDescription:
         WeightsError: unknown source, or a file that cannot be read. Its content is not checked.
     """
     preset = find_preset(preset)
-    if _seed(source) is not None:
+    if seed_of(source) is not None:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return WeightsDescription(source=source, sha256=digest, seeded=True)
     path = weights_file(preset, source)
@@ -236,13 +236,28 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
         WeightsError: a tensor is missing, unknown, of another shape, unequal to its copy, or a constant with
             another value. Do not use the model then.
     """
+    require_names(model, tensors, part=part)
+    with torch.no_grad():
+        for slot in slots(model):
+            if _belongs(slot, part):
+                slot.tensor.copy_(official_value(slot, tensors))
+    if part != "trainable":
+        require_constants(model.preset, tensors)
+
+
+def require_names(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "whole") -> None:
+    """Raise WeightsError unless a file has every tensor of a model, and no other. No tensor is read.
+
+    Raises:
+        WeightsError: see above. The hint says what the file may be.
+    """
     known = slots(model)
     wanted = [slot for slot in known if _belongs(slot, part)]
-    constants = derived_constants(model.preset)
+    constants: Collection[str] = derived_constants(model.preset)
     have = set(tensors)
     unexpected = have.difference(constants, *(slot.names for slot in known))
     if part == "trainable":
-        constants = {}
+        constants = ()
     elif part == "frozen":
         # Label and caption models have the same frozen part, but heads with other names.
         unexpected = {name for name in unexpected if name.startswith(_SHARED)}
@@ -254,27 +269,44 @@ def load_official(model: ODISE, tensors: Mapping[str, Tensor], *, part: Part = "
             f"  missing: {_listing(missing)}\n  unexpected: {_listing(sorted(unexpected))}",
             misfit(have, missing, unexpected, [n for slot in known if slot.trainable for n in slot.names]),
         )
-    with torch.no_grad():
-        for slot in wanted:
-            first, *copies = [name for name in slot.names if name in have]
-            value = _real(first, _checked(first, tensors[first], slot.shape))
-            for copy in copies:
-                if not torch.equal(_checked(copy, tensors[copy], slot.shape).double(), value.double()):
-                    raise WeightsError(
-                        f"{first} and {copy} differ, but the model has one tensor for both",
-                        "all copies of CLIP in a file must be the same: convert the files again",
-                    )
-            slot.tensor.copy_(value.reshape(slot.tensor.shape))
-        for name, expected in constants.items():
-            value = _checked(name, tensors[name], tuple(expected.shape))
-            # Half precision rounds by up to 2^-11, and flushes what is below 6e-8; bfloat16 by 2^-8.
-            rounding = torch.finfo(value.dtype).eps if value.is_floating_point() else 0.0
-            same = torch.isclose(value.double(), expected.double(), rtol=max(1e-3, rounding), atol=1e-7)
-            if not same.all():
-                raise WeightsError(
-                    f"{name} is not the constant of Stable Diffusion 1.x",
-                    "give weights that were made from Stable Diffusion v1.3",
-                )
+
+
+def official_value(slot: Slot, tensors: Mapping[str, Tensor], *, copies: bool = True) -> Tensor:
+    """Read a tensor of a model from a file that has it, in the shape that it has in the model.
+
+    Args:
+        copies: True: compare it with its copies in the file.
+
+    Raises:
+        WeightsError: it has another shape or dtype, or is unequal to its copy.
+    """
+    first, *others = [name for name in slot.names if name in tensors]
+    value = _real(first, _checked(first, tensors[first], slot.shape))
+    for copy in others if copies else ():
+        if not torch.equal(_checked(copy, tensors[copy], slot.shape).double(), value.double()):
+            raise WeightsError(
+                f"{first} and {copy} differ, but the model has one tensor for both",
+                "all copies of CLIP in a file must be the same: convert the files again",
+            )
+    return value.reshape(slot.tensor.shape)
+
+
+def require_constants(preset: Preset, tensors: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError unless the constants of a file are the ones this code computes.
+
+    Raises:
+        WeightsError: one has another shape or value.
+    """
+    for name, expected in derived_constants(preset).items():
+        value = _checked(name, tensors[name], tuple(expected.shape))
+        # Half precision rounds by up to 2^-11, and flushes what is below 6e-8; bfloat16 by 2^-8.
+        rounding = torch.finfo(value.dtype).eps if value.is_floating_point() else 0.0
+        same = torch.isclose(value.double(), expected.double(), rtol=max(1e-3, rounding), atol=1e-7)
+        if not same.all():
+            raise WeightsError(
+                f"{name} is not the constant of Stable Diffusion 1.x",
+                "give weights that were made from Stable Diffusion v1.3",
+            )
 
 
 def official_state_dict(model: ODISE, *, copies: bool = True, part: Part = "whole") -> dict[str, Tensor]:
@@ -338,7 +370,12 @@ def _allocated(preset: Preset) -> ODISE:
         return ODISE(preset)
 
 
-def _seed(source: str) -> int | None:
+def seed_of(source: str) -> int | None:
+    """Return the seed of "random:SEED". None: the source is another one.
+
+    Raises:
+        WeightsError: the seed is not a number.
+    """
     if not source.startswith(_SEEDED):
         return None
     number = source.removeprefix(_SEEDED)

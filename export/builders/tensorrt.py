@@ -17,6 +17,7 @@ from odise_trt.backends.registry import BackendEntry
 from odise_trt.backends.tensorrt import collecting_logger
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.files.writing import write_file
+from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
@@ -53,6 +54,8 @@ class TensorRTBuilder:
             compute_capabilities=self._capabilities,
             progress=progress,
         )
+        # What the compiler has freed, gigabytes for a large stage, would stay while the next one is exported.
+        give_back()
 
 
 def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str, Any]:
@@ -173,16 +176,19 @@ def _compare(network: trt.INetworkDefinition, spec: StageSpec) -> None:
         "outputs": [_describe(network.get_output(index)) for index in range(network.num_outputs)],
     }
     for kind, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
-        declared = [
-            (tensor.name, tensor.dtype, tuple(-1 if isinstance(size, str) else size for size in tensor.shape))
-            for tensor in tensors
-        ]
-        if found[kind] != declared:
+        declared = [(tensor.name, tensor.dtype, _open(tensor.shape)) for tensor in tensors]
+        fixed = [(tensor.name, tensor.dtype, _open(spec.known(tensor))) for tensor in tensors]
+        # An axis that has one size may be a constant of the graph, or not.
+        if found[kind] not in (declared, fixed):
             raise ExportError(
                 f"the {kind} of the parsed network differ from the declaration of stage {spec.name}\n"
                 f"  declared {declared}\n  found    {found[kind]}",
                 "export the stage again, and make forward() and declare() of the stage agree",
             )
+
+
+def _open(shape: Sequence[int | str]) -> tuple[int, ...]:
+    return tuple(-1 if isinstance(size, str) else size for size in shape)
 
 
 def _describe(tensor: Any) -> tuple[str, str, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from odise_trt.errors import ExportError
 from ..fusing.expansion import expand
 from ..graph_runner import runner
 from ..onnx_export import EXTERNAL_DATA_BYTES, OnnxFile, export_stage
-from ..parity import check_onnx, check_sizes, reference_case
+from ..parity import check_onnx, check_sizes, example_inputs, reference_case
 from .nodes import NodeError, compare_nodes
 from .widening import weights_of, widen
 
@@ -78,7 +78,7 @@ def layer_errors(
         half, wide = place / "half.onnx", place / "wide.onnx"
         _write(graph.path, half, None)
         exact = _write(half, wide, single.path)
-        case = reference_case(stage, model, spec, sizes)
+        case = reference_case(stage, spec, sizes, example_inputs(stage, model, spec, sizes))
         inputs = {tensor.name: array for tensor, array in zip(spec.inputs, case.inputs, strict=True)}
         with runner(OnnxFile(half, (half,), {}), spec, HALF) as run:
             rows = check_onnx(run, spec, [case], HALF)

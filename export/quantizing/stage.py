@@ -14,6 +14,7 @@ import onnx_ir as ir
 from odise_trt.stage_spec import StageSpec
 from reference.alone import alone
 
+from ..cases import holding_stages
 from ..onnx_export import OnnxFile, write_graph
 from ..onnx_graph import check_graph
 from ..stages import all_stages
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Where the calibration inputs of all stages of a build are, in its folder of graphs.
 _SAMPLES = "calibration"
+#: The stages whose weights it takes to collect them.
+_USED = ("captioner", "features", "mask_head")
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _samples(model: ODISE, quantizing: Quantizing, work: Path) -> dict[str, tupl
     done = folder / "done"
     with alone(folder, lambda note: None, "calibration"):
         if not done.is_file():
-            collect(model, quantizing.pictures, stages, folder)
+            with holding_stages(model, _USED):
+                collect(model, quantizing.pictures, stages, folder)
             done.touch()
     return {name: tuple(sorted(folder.glob(f"{name}-*.npz"))) for name in stages}

@@ -13,15 +13,18 @@ from odise_trt.bundle import Bundle
 from odise_trt.segmenter import Segmenter
 from reference.inference import segment_photo
 from reference.scenes import make_scene
+from reference.scenes.scene import SMALLEST
 from reference.scenes.words import training_names
 
+from ..plan import built_for
+from ..stages.image_sizes import ImageSize
 from .colors import SAME_OR_NOT, index_of, of_ids, photo, png
 from .maps import Panel
 
 if TYPE_CHECKING:
     from reference.model import ODISE
 
-#: A scene that the demo model was not trained on, and its sides.
+#: A scene that the demo model was not trained on, and its usual sides.
 _SEED, _SIDE = 1_000_010, 256
 _NEEDED = ("captioner", "features", "mask_head", "clip_pool", "text_encoder")
 #: Of larger models a picture takes minutes, and memory for the engines beside the model.
@@ -36,7 +39,8 @@ def can_draw(model: ODISE, folder: Path) -> bool:
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     manifest = Bundle.open(folder, "size").manifest
     have = {entry.spec.name for entry in manifest.stages}
-    return size < MOST_BYTES and have.issuperset(_NEEDED) and not manifest.weights.get("seeded")
+    large = all(min(one.height, one.width) >= SMALLEST for one in built_for(manifest))
+    return size < MOST_BYTES and have.issuperset(_NEEDED) and large and not manifest.weights.get("seeded")
 
 
 def draw_scene(model: ODISE, folder: Path) -> tuple[Panel, ...]:
@@ -49,7 +53,9 @@ def draw_scene(model: ODISE, folder: Path) -> tuple[Panel, ...]:
     Raises:
         BundleError, BackendError: the bundle does not open here, or does not run.
     """
-    image, words = make_scene(_SEED, _SIDE, _SIDE).image, training_names()
+    # A bundle for some sizes of pictures takes no other.
+    (size, *_) = built_for(Bundle.open(folder, "size").manifest) or (ImageSize(_SIDE, _SIDE),)
+    image, words = make_scene(_SEED, size.height, size.width).image, training_names()
     with torch.inference_mode():
         expected = segment_photo(model, image, words).panoptic
     with Segmenter.open(folder, vocabulary=words, verify="size", cache=False) as segmenter:

@@ -35,6 +35,7 @@ class Features(StageWrapper):
     """
 
     quantized = True
+    example_stages = ("captioner",)
 
     def __init__(self, model: ODISE) -> None:
         super().__init__(model)

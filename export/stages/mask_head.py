@@ -90,6 +90,23 @@ class MaskHead(StageWrapper):
         pooled = (F.avg_pool2d(scene, stride // finest) for stride in STRIDES.values())
         return tuple(torch.relu(level / level.std()) for level in pooled)
 
+    def turned(self, rounding: float, *inputs: Array) -> tuple[tuple[Array, ...], ...]:
+        """See `StageWrapper.turned`: every mask logit is raised, and lowered."""
+        decoder = self.mask_head.predictor
+        original, spread = decoder.mask_logits, self(*inputs)[0].square().mean().sqrt()
+        results = []
+        for shift in (rounding * spread, -rounding * spread):
+
+            def shifted(query: Array, features: Array, shift: Array = shift) -> Array:
+                return original(query, features) + shift
+
+            decoder.mask_logits = shifted  # type: ignore[method-assign]
+            try:
+                results.append(self(*inputs))
+            finally:
+                del decoder.mask_logits
+        return tuple(results)
+
     def forward(self, s2: Array, s3: Array, s4: Array, s5: Array) -> tuple[Array, ...]:
         """See the class."""
         output = self.mask_head(s2, s3, s4, s5)

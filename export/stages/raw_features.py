@@ -33,6 +33,7 @@ class RawFeatures(StageWrapper):
         enc5 .. dec5 (W, Ci, side/stride, side/stride)
     """
 
+    example_stages = ("captioner",)
     # In bf16, time steps beyond 256 would be rounded to every second one, or fewer.
     bf16 = False
     # Two tables of a thousand numbers. Rounded to half, neighbouring steps would be one.

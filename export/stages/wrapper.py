@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from odise_trt.pipeline import Step
 from odise_trt.stage_spec import QUANTIZED, StageSpec
 from reference.preset import Preset
+
+from .image_sizes import ImageSize, for_images
 
 if TYPE_CHECKING:
     from reference.model import ODISE
@@ -24,11 +26,12 @@ class StageWrapper(nn.Module, ABC):
     `forward` takes the declared inputs and returns the declared outputs, in that order.
 
     Attributes:
-        scenes: number of example inputs per size in parity checks, odd. The median counts. Use more than one
-            if the stage makes hard decisions, see `export.parity`.
+        scenes: number of example inputs per size in parity checks. Use more than one if the stage makes hard
+            decisions, see `turned`.
         float32: names (with `*`) of submodules whose weights, and so whose arithmetic, stay float32 in an
             fp16 build. In every stage, normalisations, softmax and the values that the model itself raises to
             float32 are float32 too, see `export.precision`.
+        example_stages: the stages whose weights `examples` needs.
         islands: the float32 parts of an fp16 build in words, for the manifest.
         fp16, bf16: whether the stage computes in fp16 in an fp16 build, and in bf16 in a bf16 build. If not,
             it computes in fp32 there.
@@ -39,6 +42,7 @@ class StageWrapper(nn.Module, ABC):
     scenes: ClassVar[int] = 1
     float32: ClassVar[tuple[str, ...]] = ()
     islands: ClassVar[tuple[str, ...]] = ("normalisation statistics", "softmax")
+    example_stages: ClassVar[tuple[str, ...]] = ()
     fp16: ClassVar[bool] = True
     bf16: ClassVar[bool] = True
     quantized: ClassVar[bool] = False
@@ -61,16 +65,25 @@ class StageWrapper(nn.Module, ABC):
         """Declare names, shapes, dtypes, axes, profiles and tolerance of the stage for `preset`."""
 
     @classmethod
-    def spec(cls, preset: Preset, precision: str, max_windows: int | None = None) -> StageSpec:
+    def spec(
+        cls,
+        preset: Preset,
+        precision: str,
+        max_windows: int | None = None,
+        images: Sequence[ImageSize] = (),
+    ) -> StageSpec:
         """Return the declaration of the stage in a bundle.
 
         Args:
             preset: the model.
             precision: the precision that the stage computes in.
             max_windows: the most windows in a run. Stages that take all windows of an image have no limit.
+            images: the only sizes of pictures. Empty: any.
         """
-        spec = cls.declare(preset).at(precision)
-        return spec if max_windows is None or cls.sizes(preset) else spec.at_most("windows", max_windows)
+        spec, in_parts = cls.declare(preset).at(precision), not cls.sizes(preset)
+        if max_windows is not None and in_parts:
+            spec = spec.at_most("windows", max_windows)
+        return for_images(spec, preset, images, in_parts=in_parts)
 
     def undecided(self, *inputs: Tensor) -> Mapping[str, Tensor]:
         """Return where rounding decides for these inputs: integer output -> bool tensor of its shape.
@@ -78,6 +91,16 @@ class StageWrapper(nn.Module, ABC):
         There, and only there, a graph may give another integer than the reference.
         """
         return {}
+
+    def turned(self, rounding: float, *inputs: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Return the outputs with all hard decisions turned as rounding might: one way, and the other way.
+
+        Empty: the stage takes none inside. Those of its results are `undecided`.
+
+        Args:
+            rounding: of the numbers that are decided on, relative to their root mean square.
+        """
+        return ()
 
     @classmethod
     def step(cls, preset: Preset) -> Step | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BackendError
-from ..stage_spec import StageSpec, learn_sizes
+from ..stage_spec import Profile, StageSpec, learn_sizes
 
 if TYPE_CHECKING:
     # `--help` reads the registry, and should not wait for numpy.
     import numpy as np
+
+_OTHER_SIZES = "resize the picture, or build the bundle for this size, too: odise-trt build --image-sizes"
 
 
 @dataclass(frozen=True)
@@ -192,17 +194,35 @@ def choose_profile(spec: StageSpec, sizes: Mapping[str, int]) -> int:
             fitting.append((distance, index))
     if not fitting:
         what = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
-        have = ", ".join(profile.name for profile in spec.profiles) or "none"
+        have = "".join(f"\n  {profile.name}: {_listed(profile)}" for profile in spec.profiles) or "\n  none"
         raise BackendError(
-            f"stage {spec.name}: no optimisation profile holds {what} (profiles: {have})",
-            "build the stage with a profile for this size",
+            f"stage {spec.name}: no optimisation profile holds {what}; there are{have}", _OTHER_SIZES
         )
     return min(fitting)[1]
+
+
+def check_axes(spec: StageSpec, sizes: Mapping[str, int]) -> None:
+    """Compare sizes with the axes that a stage has: before work whose result it would not take.
+
+    Raises:
+        BackendError: it does not take one of them.
+    """
+    for axis in spec.axes:
+        if axis.name in sizes:
+            _check_axis(spec, axis.name, sizes[axis.name])
+
+
+def _listed(profile: Profile) -> str:
+    return ", ".join(
+        f"{axis} {least}" if least == most else f"{axis} {least}-{most}"
+        for axis, (least, _, most) in profile.ranges.items()
+    )
 
 
 def _check_axis(spec: StageSpec, name: str, size: int) -> None:
     axis = spec.axis(name)
     if not axis.minimum <= size <= axis.maximum:
-        raise BackendError(f"stage {spec.name}: {name} is {size}, it can be {axis.minimum} to {axis.maximum}")
+        can = f"{axis.minimum} to {axis.maximum}" if axis.minimum < axis.maximum else f"{axis.minimum} only"
+        raise BackendError(f"stage {spec.name}: {name} is {size}, it can be {can}", _OTHER_SIZES)
     if size % axis.multiple:
         raise BackendError(f"stage {spec.name}: {name} is {size}, not a multiple of {axis.multiple}")

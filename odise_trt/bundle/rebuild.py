@@ -16,7 +16,7 @@ USUAL_OPSET = "21"
 #: The stages that a build makes only if they are named. They belong to the toolkit as well.
 OPTIONAL_STAGES = ("raw_features", "resize")
 #: Entries among the tools of a manifest that are options of a build, and only there if they were given.
-OPTIONS = ("max-windows", "calibration", "modelopt-python")
+OPTIONS = ("max-windows", "image-sizes", "calibration", "modelopt-python")
 
 
 def rebuild_command(

@@ -17,7 +17,20 @@ class SkipInitialisation(TorchFunctionMode):
     that is not written is not used yet.
     """
 
-    _SKIPPED = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.trunc_normal_})
+    # Some functions of torch.nn.init hand themselves over, and call those of the tensor out of this reach.
+    _SKIPPED = frozenset(
+        {
+            torch.Tensor.normal_,
+            torch.Tensor.uniform_,
+            nn.init.normal_,
+            nn.init.uniform_,
+            nn.init.trunc_normal_,
+            nn.init.xavier_normal_,
+            nn.init.xavier_uniform_,
+            nn.init.kaiming_normal_,
+            nn.init.kaiming_uniform_,
+        }
+    )
 
     def __torch_function__(
         self,
@@ -27,4 +40,7 @@ class SkipInitialisation(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Called by PyTorch for every operation."""
-        return args[0] if func in self._SKIPPED else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in self._SKIPPED:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

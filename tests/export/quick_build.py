@@ -91,7 +91,7 @@ def made_up(model: ODISE, tasks: Sequence[Task], request: Request, work: Path) -
         folder = work / task.precision / task.stage
         folder.mkdir(parents=True)
         files = _graph(task.stage, request, folder)
-        spec = wrapper.spec(TINY, precision, request.max_windows)
+        spec = wrapper.spec(TINY, precision, request.max_windows, request.image_sizes)
         row = Parity(task.stage, spec.outputs[0].name, "onnx", {}, 1e-6, 1e-6, 1e-4)
         yield CheckedExport(spec, precision, task, OnnxFile(files[0], files, {}), (row,), 0.1, 1000)
 

@@ -113,8 +113,8 @@ def test_a_bundle_says_how_it_was_built_and_opens(folder: Path) -> None:
     assert manifest.tools["opset"] == "21"
     assert manifest.tools["sampling"] == "gather"
     assert {row.tensor for row in manifest.parity} == {"clip_mask_embed"}
-    # At a square of the typical side, and at the smallest.
-    assert len(manifest.parity) == 2
+    # At a square of the typical side, both typical images of the profiles, and the smallest.
+    assert len(manifest.parity) == 4
     assert all(0 < row.relative_l2 < 1e-4 for row in manifest.parity)
     assert manifest.stage("clip_pool").build_seconds > 0
     assert manifest.stage("clip_pool").peak_memory_bytes > 2**20

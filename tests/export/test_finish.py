@@ -7,7 +7,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from odise_trt.bundle import Bundle
 from odise_trt.errors import BundleError, ExportError
 from odise_trt.executor import Executor
 from odise_trt.stage_spec import StageSpec
+from tests.door import call, verb
 from tests.export.quick_build import STAGES, Log, make_quick, quick_request
 
 
@@ -196,3 +197,22 @@ def test_engines_are_really_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert place.name == "tiny-tensorrt_rtx-fp16-sm89"
     assert Bundle.open(place).manifest.backend["compute_capability"] == ["8.9"]
     assert (place / "paint.engine").stat().st_size > 10_000
+
+
+def test_the_verb_builds_a_bundle_for_each_target(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(entry: object, capabilities: Sequence[str]) -> CopyingBuilder:
+        return CopyingBuilder(compute_capability=list(capabilities))
+
+    monkeypatch.setattr(finishing, "open_builder", opened)
+    done = call(verb("export.finish_cli:finish"), graphs, "--target", "sm86,sm120")
+    assert done.status == 0
+    names = {path.name for path in graphs.parent.iterdir()} - {graphs.name}
+    assert names == {"tiny-tensorrt-fp16-sm86", "tiny-tensorrt-fp16-sm120"}
+    assert done.stdout.splitlines()[-1].startswith("PASSED | ")
+
+
+def test_targets_and_capabilities_are_not_given_together(graphs: Path, builder: CopyingBuilder) -> None:
+    done = call(verb("export.finish_cli:finish"), graphs, "--target", "sm86", "--compute-capability", "8.9")
+    assert done.status == 1
+    assert "give one of them" in done.stderr
+    assert builder.built == []

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.parity import Case, check_onnx, reference_case, require, share_differing
+from export.cases import reference_cases
+from export.parity import Case, check_onnx, require, share_differing
 from export.report import write_report
 from export.stages import STAGES
 from export.stages.largest import first_largest, nearly_equal
@@ -97,9 +98,9 @@ class Undecided(StageWrapper):
 
 
 def test_examples_of_which_rounding_decides_much_are_refused() -> None:
-    assert reference_case(Undecided(2), None, SPEC, {"rows": 2}).undecided["label"].sum() == 2  # type: ignore[arg-type]
+    assert reference_cases(Undecided(2), None, SPEC, [{"rows": 2}])[0].undecided["label"].sum() == 2  # type: ignore[arg-type]
     with pytest.raises(ExportError, match=r"rounding decides 1\.5% of label at rows=2"):
-        reference_case(Undecided(3), None, SPEC, {"rows": 2})  # type: ignore[arg-type]
+        reference_cases(Undecided(3), None, SPEC, [{"rows": 2}])  # type: ignore[arg-type]
 
 
 def test_the_first_of_equals_is_the_largest() -> None:

@@ -89,6 +89,7 @@ def test_what_decides_no_graph_makes_no_bundle_stale(name: str, checkout: Path) 
         "reference/preset.py",
         "reference/ablation.py",
         "reference/noise_schedule.py",
+        "reference/on_demand.py",
         "reference/checkpoint.py",
         "export/onnx_export.py",
         "export/stages/captioner.py",

@@ -448,3 +448,9 @@ def test_a_stage_gives_the_same_on_the_gpu_at_every_batch(
             np.testing.assert_allclose(found[name], wanted[name], atol=1e-3)
     engine.close()
     backend.close()
+
+
+def test_sizes_are_compared_before_work_whose_result_would_not_be_taken() -> None:
+    base.check_axes(PROFILED, {"height": 1024, "width": 1024, "side": 7})
+    with pytest.raises(BackendError, match="height is 1000, not a multiple of 64"):
+        base.check_axes(PROFILED, {"height": 1000})

@@ -239,3 +239,29 @@ def test_an_event_orders_two_streams(current: Setup) -> None:
     cuda.record(event, cuda.downloads)
     cuda.wait_for(event)
     np.testing.assert_array_equal(array, there.x)
+
+
+def test_a_run_outside_the_profiles_of_an_engine_for_two_sizes_names_them_and_the_way_out(
+    setup: Setup,
+) -> None:
+    spec = replace(
+        SPEC,
+        axes=(Axis("windows", 3, 3, 6),),
+        profiles=(
+            Profile("landscape-640x480", {"windows": (3, 3, 3)}),
+            Profile("landscape-1280x480", {"windows": (6, 6, 6)}),
+        ),
+    )
+    (setup.folder / "double.engine").write_bytes(engine_file(setup.graph, spec))
+    entry = StageEntry(spec, "double.engine", ("double.engine",), "", 0.0, 0)
+    engine = setup.backend.open_stage(setup.folder, entry)
+    for windows in (3, 6):
+        x = np.ones((windows, 64), np.float32)
+        np.testing.assert_array_equal(engine.run({"x": x})["y"], 2 * x)
+    with pytest.raises(BackendError, match="no optimisation profile holds windows=4") as caught:
+        engine.run({"x": np.ones((4, 64), np.float32)})
+    assert "landscape-640x480: windows 3" in caught.value.message
+    assert "landscape-1280x480: windows 6" in caught.value.message
+    assert "--image-sizes" in str(caught.value.hint)
+    with pytest.raises(BackendError, match="windows is 7, it can be 3 to 6"):
+        engine.run({"x": np.ones((7, 64), np.float32)})

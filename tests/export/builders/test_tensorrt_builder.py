@@ -16,7 +16,7 @@ from export.onnx_export import OnnxFile, export_stage
 from odise_trt.backends import find_backend, host_os
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.stage_spec import Profile, StageSpec, Tensor
-from tests.export.tiny_stages import Pyramid, rows_to_rows
+from tests.export.tiny_stages import Pyramid, rows_to_rows, stage_of
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is not installed"
@@ -158,3 +158,19 @@ def test_a_builder_says_what_its_engines_are_tied_to_and_refuses_other_gpus() ->
     }
     with pytest.raises(BackendError, match=r"tensorrt_rtx does not build for compute capability 7\.0"):
         open_builder(entry, ("8.9", "7.0"))
+
+
+@needs_rtx
+@pytest.mark.parametrize("is_constant", [True, False])
+def test_an_axis_of_one_size_may_be_a_constant_of_the_graph(is_constant: bool, tmp_path: Path) -> None:
+    spec = rows_to_rows().at("fp16")
+    (axis,) = spec.axes
+    alone = replace(
+        spec,
+        axes=(replace(axis, minimum=1, typical=1, maximum=1),),
+        profiles=(Profile("alone", {axis.name: (1, 1, 1)}),),
+    )
+    stage = stage_of(lambda self, x: x * 2, alone)
+    graph = export_stage(stage, alone if is_constant else spec, tmp_path, precision="fp16")
+    build_engine(find_backend("tensorrt_rtx").load(), alone, graph.path, tmp_path / "rows.engine")
+    assert (tmp_path / "rows.engine").stat().st_size > 1000

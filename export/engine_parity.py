@@ -1,0 +1,51 @@
+"""Parity of the engines that were just built, on machines that run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from odise_trt.bundle.manifest import Parity
+from odise_trt.errors import ParityError
+
+from .cases import reference_cases, turning
+from .checked_export import CheckedExport
+from .graph_runner import runner
+from .onnx_export import OnnxFile
+from .parity import check_onnx, require, sizes_to_check
+from .plan import Request, Target
+from .report import Exhibits, write_report
+from .stages import all_stages
+
+if TYPE_CHECKING:
+    from reference.model import ODISE
+
+
+def check_engine(
+    engine: Path, exported: CheckedExport, target: Target, model: ODISE, request: Request
+) -> tuple[Parity, ...]:
+    """Compare an engine with the reference, on the same inputs as its graph was.
+
+    Raises:
+        ParityError: it is further away than its tolerance. The output folder then has a report.
+        ExportError: it does not run, or an output has another shape or dtype than declared.
+        BackendError: it does not open.
+    """
+    spec, precision = exported.spec, exported.precision
+    wrapper = all_stages()[spec.name]
+    stage = wrapper(model).eval()
+    sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
+    exhibits = Exhibits()
+    rows: list[Parity] = []
+    with runner(OnnxFile(engine, (engine,), {}), spec, precision, target.name) as run:
+        for one in sizes:
+            cases = reference_cases(stage, model, spec, [one])
+            ties = turning(stage, model, spec.name)
+            rows += check_onnx(run, spec, cases, precision, target.name, exhibits.look, ties)
+    try:
+        require(rows)
+    except ParityError as error:
+        report = request.output / f"{target.folder.name}-{spec.name}.parity.html"
+        write_report(report, rows, f"{target.folder.name}, {spec.name} (not installed)", exhibits.all())
+        raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
+    return tuple(rows)

@@ -146,8 +146,9 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
             quantized = quantize_stage(model, whole, graph, precision, quantizing, work)
             graph, precision_map = quantized.graph, quantized.precision_map
         with runner(graph, spec, precision, task.backend) as run:
-            for first in range(0, len(cases), stage.scenes):
-                scenes = cases[first : first + stage.scenes]
+            while cases:
+                # Those that were compared are no longer mapped.
+                scenes, cases = cases[: stage.scenes], cases[stage.scenes :]
                 rows += check_onnx(
                     run,
                     spec,
@@ -157,7 +158,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
                     exhibits.look,
                     turning(stage, model, name),
                 )
-        cases.clear()
+            del scenes
     shutil.rmtree(waiting, ignore_errors=True)
     try:
         require(rows)

@@ -11,9 +11,9 @@ times of exports are those of the version before models were read on demand.
 | captioner, fp32 | 45 s, 2.1 GB | 35 to 63 s, 2.3 GB |
 | features, fp32 | 155 s, 7.2 GB | 138 to 340 s, 7.5 GB |
 | features, fp16 | 233 s, 9.1 GB | 9.2 GB |
-| mask_head, fp32 | 236 s, 4.3 GB | 124 to 182 s with three of now four image sizes; 3.8 GB at the square |
+| mask_head, fp32 | 236 s, 4.3 GB | 124 to 182 s with three of now four image sizes; 3.8 GB |
 | clip_pool, fp32 | 46 s, 2.2 GB | 35 to 38 s |
-| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 36 s |
+| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 36 s, 1.8 GB |
 | engine of features, TensorRT for RTX, fp16 | 142 s, 9.7 GB | 141 s, 9.7 GB |
 """
 

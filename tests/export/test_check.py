@@ -72,14 +72,14 @@ def test_a_bundle_is_as_it_was_built(bundle: Path) -> None:
 
 
 def test_hashes_need_no_weights(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.recheck.load_weights", pytest.fail)
+    monkeypatch.setattr("export.recheck.open_model", pytest.fail)
     log = Log()
     assert recheck(bundle, log, parity=False) == ()
     assert log.notes == ["all 4 files are as built"]
 
 
 def test_a_changed_file_is_found_first(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.recheck.load_weights", pytest.fail)
+    monkeypatch.setattr("export.recheck.open_model", pytest.fail)
     copy = shutil.copytree(bundle, tmp_path / bundle.name)
     (copy / "paint.onnx").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"paint\.onnx was changed"):

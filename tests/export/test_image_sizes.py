@@ -21,6 +21,7 @@ from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
 from reference.preset import DEMO, ODISE_LABEL
 from tests.export.quick_build import Log, make_quick, quick_request
+from tests.tiny_preset import TINY
 
 WIDE, TALL = ImageSize(1920, 1080), ImageSize(1080, 1920)
 
@@ -123,14 +124,14 @@ def test_a_run_outside_a_profile_names_it_and_the_way_out() -> None:
 
 def test_one_size_becomes_constants_of_the_graph(tmp_path: Path) -> None:
     wrapper, images = all_stages()["classify"], (ImageSize(640, 480),)
-    spec = wrapper.spec(DEMO, "fp32", None, images)
-    whole = with_constants(wrapper.declare(DEMO).at("fp32"), spec, images)
-    exported = export_stage(wrapper(load_weights(DEMO, "random:7")), whole, tmp_path, precision="fp32")
+    spec = wrapper.spec(TINY, "fp32", None, images)
+    whole = with_constants(wrapper.declare(TINY).at("fp32"), spec, images)
+    exported = export_stage(wrapper(load_weights(TINY, "random:7")), whole, tmp_path, precision="fp32")
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in onnx.load(exported.path).graph.input
     }
-    assert shapes["pred_masks"] == [1, DEMO.head.num_queries, 32, 48]
+    assert shapes["pred_masks"] == [1, TINY.head.num_queries, 32, 48]
     assert shapes["text_embed"][0] == "texts"
 
 

@@ -19,7 +19,7 @@ from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import BackendError, ExportError
 from odise_trt.stage_spec import StageSpec
 from reference.checkpoint import load_weights
-from reference.preset import DEMO, ODISE_LABEL
+from reference.preset import ODISE_LABEL
 from tests.export.quick_build import Log, make_quick, quick_request
 from tests.tiny_preset import TINY
 

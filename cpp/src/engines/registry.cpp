@@ -9,6 +9,9 @@ namespace odise {
 #ifdef ODISE_WITH_OPENVINO
 std::unique_ptr<Backend> open_openvino(const EngineOptions& options);
 #endif
+#ifdef ODISE_WITH_ONNXRUNTIME
+std::unique_ptr<Backend> open_onnxruntime(const EngineOptions& options);
+#endif
 
 namespace {
 
@@ -22,6 +25,9 @@ const std::vector<Entry>& entries() {
     static const std::vector<Entry> all = {
 #ifdef ODISE_WITH_OPENVINO
         {"openvino", open_openvino},
+#endif
+#ifdef ODISE_WITH_ONNXRUNTIME
+        {"onnxruntime", open_onnxruntime},
 #endif
     };
     return all;

@@ -11,8 +11,10 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=2147483648 MALLOC_TRIM_THRESHOLD_=85899345
 DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
-# Where libodise_trt is built, and the CMake package in OpenVINO's wheel (found without importing it).
+# Where libodise_trt is built, the CMake package in OpenVINO's wheel (found without importing it), and ONNX Runtime
+# (an unpacked archive of a release, docs/cpp.md), if it is wanted.
 CPP := build/cpp
+ONNXRUNTIME ?=
 OPENVINO := $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])'
 
 .PHONY: demo cpp train-demo test test-fast test-slow lint format clean
@@ -38,7 +40,8 @@ demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn 
 
 cpp: $(INSTALLED)  ## libodise_trt from C++: built, tested, and two pictures segmented; after `make demo`
 	@test -f $(DEMO)/manifest.json || { echo "$(DEMO) is not there: make demo"; exit 1; }
-	cmake -S cpp -B $(CPP) -DODISE_WERROR=ON -DOpenVINO_DIR="$$($(OPENVINO))/cmake"
+	cmake -S cpp -B $(CPP) -DODISE_WERROR=ON -DOpenVINO_DIR="$$($(OPENVINO))/cmake" \
+		-DODISE_ONNXRUNTIME_ROOT="$(abspath $(ONNXRUNTIME))"
 	cmake --build $(CPP) --parallel $(WORKERS)
 	ctest --test-dir $(CPP) --output-on-failure
 	ODISE_CPP=$(CPP) ODISE_BUNDLE=$(DEMO) $(BIN)/python -m pytest -q tests/cpp

@@ -16,13 +16,12 @@ std::unique_ptr<Backend> open_onnxruntime(const EngineOptions& options);
 namespace {
 
 struct Entry {
-    const char* name;
+    std::string name;
     std::unique_ptr<Backend> (*open)(const EngineOptions&);
 };
 
-// Never empty, whatever was built in.
-const std::vector<Entry>& entries() {
-    static const std::vector<Entry> all = {
+std::vector<Entry>& entries() {
+    static std::vector<Entry> all = {
 #ifdef ODISE_WITH_OPENVINO
         {"openvino", open_openvino},
 #endif
@@ -37,8 +36,12 @@ const std::vector<Entry>& entries() {
 
 std::vector<std::string> engine_names() {
     std::vector<std::string> names;
-    for (const Entry& entry : entries()) names.emplace_back(entry.name);
+    for (const Entry& entry : entries()) names.push_back(entry.name);
     return names;
+}
+
+void add_engine(const std::string& name, std::unique_ptr<Backend> (*open)(const EngineOptions&)) {
+    entries().push_back({name, open});
 }
 
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options) {

@@ -1,9 +1,11 @@
 // What odise_trt.h says of threads, tried: segmenters that are shared, several at once, results that outlive them,
 // errors that belong to their thread. Engines are replaced by one that gives numbers made of its inputs.
-//     odise_threads BUNDLE TABLE
+//     odise_threads BUNDLE TABLE [COUNT]
+// COUNT: then so many pictures of a segmenter, for leaks.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <odise_trt.hpp>
 #include <string>
@@ -141,6 +143,20 @@ void run(const std::string& bundle, const std::string& table) {
     in_threads(4, check_errors);
 }
 
+void segment_many(const std::string& bundle, const std::string& table, int count) {
+    odise::Segmenter segmenter(bundle);
+    segmenter.set_table(table);
+    const std::vector<std::uint8_t> pixels = picture(9);
+    for (int i = 0; i < count; ++i) {
+        const auto tasks = static_cast<std::uint32_t>(1 + i % 7);
+        const odise::Image image(pixels.data(), 1 + i % 49, 1 + i % 39);
+        const odise::Result result = segmenter(image, tasks);
+        expect(result.width() == image.width, "a result has another size");
+        if (i % 10 == 0) segmenter.set_table(table);
+        if (i % 100 == 0) expect(segmenter.features(image).maps().size() == 4, "a feature map is missing");
+    }
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -155,6 +171,7 @@ int main(int count, char** words) {
     }
     try {
         run(words[1], words[2]);
+        if (count > 3) segment_many(words[1], words[2], std::atoi(words[3]));
     } catch (const std::exception& error) {
         expect(false, error.what());
     }

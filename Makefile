@@ -17,7 +17,9 @@ CPP := build/cpp
 ONNXRUNTIME ?=
 # Sanitizers of the compiler for the unit tests of C++.
 SANITIZE ?= address,undefined
-CPP_UNITS = build/cpp-$(SANITIZE)
+# A comma in a path is not one for linkers.
+COMMA := ,
+CPP_UNITS = build/cpp-$(subst $(COMMA),-,$(SANITIZE))
 OPENVINO := $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])'
 
 .PHONY: demo cpp cpp-units cpp-sanitize train-demo test test-fast test-slow lint format clean
@@ -63,7 +65,7 @@ cpp-sanitize: $(INSTALLED)  ## the C interface from many threads, and 1,000 pict
 	$(BIN)/odise-trt vocab scenes --engines $(DEMO) --table outputs/scene.cpp.npz
 	for sanitizer in address,undefined thread; do \
 		$(MAKE) cpp-units SANITIZE=$$sanitizer && \
-		build/cpp-$$sanitizer/tests/odise_threads $(DEMO) outputs/scene.cpp.npz 1000 || exit 1; \
+		build/cpp-$$(echo $$sanitizer | tr , -)/tests/odise_threads $(DEMO) outputs/scene.cpp.npz 1000 || exit 1; \
 	done
 
 train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE=1: a minute, a few steps of each part

@@ -41,7 +41,7 @@ std::vector<std::string> engine_names() {
 }
 
 void add_engine(const std::string& name, std::unique_ptr<Backend> (*open)(const EngineOptions&)) {
-    entries().push_back({name, open});
+    entries().insert(entries().begin(), {name, open});
 }
 
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options) {

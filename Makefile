@@ -13,11 +13,18 @@ KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=2147483648 MALLOC_TRIM_THRESHOLD_=85899345
 DEMO := engines/demo-onnxruntime-fp32
 VOCABULARY := cup, mug; plate, saucer; spoon; table; book
 
-# Where libodise_trt is built, and the CMake package in OpenVINO's wheel (found without importing it).
+# Where libodise_trt is built, the CMake package in OpenVINO's wheel (found without importing it), and ONNX Runtime
+# (an unpacked archive of a release, docs/cpp.md), if it is wanted.
 CPP := build/cpp
+ONNXRUNTIME ?=
+# Sanitizers of the compiler for the unit tests of C++.
+SANITIZE ?= address,undefined
+# A comma in a path is not one for linkers.
+COMMA := ,
+CPP_UNITS = build/cpp-$(subst $(COMMA),-,$(SANITIZE))
 OPENVINO := $(BIN)/python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])'
 
-.PHONY: demo cpp train-demo test test-fast test-slow lint format clean
+.PHONY: demo cpp cpp-units cpp-sanitize train-demo test test-fast test-slow lint format clean
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,7 +47,8 @@ demo: $(INSTALLED)  ## engines of the demo preset, what they are worth on drawn 
 
 cpp: $(INSTALLED)  ## libodise_trt from C++: built, tested, and two pictures segmented; after `make demo`
 	@test -f $(DEMO)/manifest.json || { echo "$(DEMO) is not there: make demo"; exit 1; }
-	cmake -S cpp -B $(CPP) -DODISE_WERROR=ON -DOpenVINO_DIR="$$($(OPENVINO))/cmake"
+	cmake -S cpp -B $(CPP) -DODISE_WERROR=ON -DOpenVINO_DIR="$$($(OPENVINO))/cmake" \
+		-DODISE_ONNXRUNTIME_ROOT="$(abspath $(ONNXRUNTIME))"
 	cmake --build $(CPP) --parallel $(WORKERS)
 	ctest --test-dir $(CPP) --output-on-failure
 	ODISE_CPP=$(CPP) ODISE_BUNDLE=$(DEMO) $(BIN)/python -m pytest -q tests/cpp
@@ -49,6 +57,18 @@ cpp: $(INSTALLED)  ## libodise_trt from C++: built, tested, and two pictures seg
 	$(CPP)/examples/odise_segment $(DEMO) outputs/scene.cpp.npz outputs/scene.png outputs/scene.cpp.overlay.png openvino
 	$(BIN)/odise-trt vocab "$(VOCABULARY)" --engines $(DEMO) --table outputs/photo.cpp.npz
 	$(CPP)/examples/odise_segment $(DEMO) outputs/photo.cpp.npz assets/photo.jpg outputs/photo.cpp.overlay.png openvino
+
+cpp-units:  ## unit tests of libodise_trt under sanitizers: no Python, no bundle, no library of engines; SANITIZE=thread
+	cmake -S cpp -B $(CPP_UNITS) -DODISE_WERROR=ON -DODISE_OPENVINO=OFF -DODISE_EXAMPLES=OFF -DODISE_SANITIZE=$(SANITIZE)
+	cmake --build $(CPP_UNITS) --parallel $(WORKERS)
+	ctest --test-dir $(CPP_UNITS) --output-on-failure
+
+cpp-sanitize: $(INSTALLED)  ## the C interface from many threads, and 1,000 pictures, under sanitizers; after `make demo`
+	$(BIN)/odise-trt vocab scenes --engines $(DEMO) --table outputs/scene.cpp.npz
+	for sanitizer in address,undefined thread; do \
+		$(MAKE) cpp-units SANITIZE=$$sanitizer && \
+		build/cpp-$$(echo $$sanitizer | tr , -)/tests/odise_threads $(DEMO) outputs/scene.cpp.npz 1000 || exit 1; \
+	done
 
 train-demo: $(INSTALLED)  ## the demo model's weights from nothing: hours; SMOKE=1: a minute, a few steps of each part
 	$(BIN)/python -m reference.demo $(if $(SMOKE),--smoke --output training/smoke,--output training/demo)

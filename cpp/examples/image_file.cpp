@@ -1,10 +1,13 @@
 #include "image_file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
+
+#include "exif.hpp"
 
 #ifdef WITH_JPEG
 #include <jpeglib.h>
@@ -42,6 +45,15 @@ Picture blank(const std::string& path, std::int64_t width, std::int64_t height) 
     throw std::runtime_error(words);
 }
 
+int orientation_of_markers(jpeg_saved_marker_ptr marker) {
+    for (; marker != nullptr; marker = marker->next) {
+        if (marker->data_length > 6 && std::memcmp(marker->data, "Exif\0\0", 6) == 0) {
+            return orientation_of(marker->data + 6, marker->data_length - 6);
+        }
+    }
+    return 1;
+}
+
 Picture read_jpeg(const std::string& path, std::FILE* file) {
     jpeg_decompress_struct info;
     jpeg_error_mgr errors;
@@ -51,7 +63,10 @@ Picture read_jpeg(const std::string& path, std::FILE* file) {
     jpeg_create_decompress(&info);
     const std::unique_ptr<jpeg_decompress_struct, void (*)(j_decompress_ptr)> made(&info, jpeg_destroy_decompress);
     jpeg_stdio_src(&info, file);
+    // EXIF is in a marker of its own.
+    jpeg_save_markers(&info, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(&info, TRUE);
+    const int orientation = orientation_of_markers(info.marker_list);
     info.out_color_space = JCS_RGB;
     jpeg_start_decompress(&info);
     Picture picture = blank(path, info.output_width, info.output_height);
@@ -60,11 +75,26 @@ Picture read_jpeg(const std::string& path, std::FILE* file) {
         jpeg_read_scanlines(&info, &row, 1);
     }
     jpeg_finish_decompress(&info);
-    return picture;
+    return upright(picture, orientation);
 }
 #endif
 
 #ifdef WITH_PNG
+// The chunk "eXIf" of a PNG. libpng's simple interface does not give it away.
+int orientation_of_png(std::FILE* file) {
+    std::uint8_t head[8];
+    for (long at = 8; std::fseek(file, at, SEEK_SET) == 0 && std::fread(head, 1, 8, file) == 8;) {
+        const std::uint32_t size =
+            std::uint32_t{head[0]} << 24 | std::uint32_t{head[1]} << 16 | std::uint32_t{head[2]} << 8 | head[3];
+        if (std::memcmp(head + 4, "eXIf", 4) == 0) {
+            std::vector<std::uint8_t> data(std::min<std::uint32_t>(size, 0xFFFF));
+            return orientation_of(data.data(), std::fread(data.data(), 1, data.size(), file));
+        }
+        at += 12L + size;
+    }
+    return 1;
+}
+
 Picture read_png(const std::string& path, std::FILE* file) {
     png_image image = {};
     image.version = PNG_IMAGE_VERSION;
@@ -78,7 +108,7 @@ Picture read_png(const std::string& path, std::FILE* file) {
         throw std::runtime_error(path + ": " + image.message);
     }
     for (std::size_t i = 0; i < rgba.size() / 4; ++i) std::memcpy(&picture.rgb[3 * i], &rgba[4 * i], 3);
-    return picture;
+    return upright(picture, orientation_of_png(file));
 }
 #endif
 

@@ -17,7 +17,7 @@ struct Picture {
     }
 };
 
-// The format is that of the content. EXIF's orientation is not applied. Throws std::runtime_error.
+// The format is that of the content. It is turned as its EXIF data says. Throws std::runtime_error.
 Picture read_picture(const std::string& path);
 // The format is that of the name: .png or .ppm. Throws std::runtime_error.
 void write_picture(const std::string& path, const Picture& picture);

@@ -167,7 +167,7 @@ typedef struct odise_map {
 ODISE_API uint32_t odise_abi_version(void);
 /* The version of the library, such as "0.1.0". */
 ODISE_API const char *odise_version(void);
-/* The engines that the library was built with, separated by commas: "openvino". */
+/* The engines that the library was built with, separated by commas: "openvino,onnxruntime". */
 ODISE_API const char *odise_engines(void);
 
 /* "BundleError" for ODISE_BUNDLE_ERROR. */

@@ -157,6 +157,25 @@ class Result {
     }
 };
 
+// Feature maps of a picture. Copies share them.
+class Features {
+  public:
+    explicit Features(odise_features* made) : made_(made, odise_features_free) {}
+
+    // Names and numbers belong to the features.
+    std::vector<odise_map> maps() const {
+        std::vector<odise_map> found(odise_features_maps(made_.get()));
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            found[i].size = sizeof found[i];
+            check(odise_features_map(made_.get(), i, &found[i]));
+        }
+        return found;
+    }
+
+  private:
+    std::shared_ptr<odise_features> made_;
+};
+
 // A bundle with its engines loaded. It can be moved. Threads: see odise_trt.h.
 class Segmenter {
   public:
@@ -200,13 +219,21 @@ class Segmenter {
         return segment(image, tasks, &request);
     }
 
+    // The maps that the mask head takes, s2 to s5. No vocabulary is needed.
+    Features features(const Image& image) {
+        const odise_image given = image_of(image);
+        odise_features* features = nullptr;
+        check(odise_extract(made_.get(), &given, &features));
+        return Features(features);
+    }
+
   private:
     struct Close {
         void operator()(odise_segmenter* segmenter) const { odise_close(segmenter); }
     };
     std::unique_ptr<odise_segmenter, Close> made_;
 
-    Result segment(const Image& image, std::uint32_t tasks, const odise_request* request) {
+    static odise_image image_of(const Image& image) {
         odise_image given = {};
         given.size = sizeof given;
         given.data = image.data;
@@ -215,6 +242,11 @@ class Segmenter {
         given.format = image.format;
         given.memory = image.memory;
         given.stream = image.stream;
+        return given;
+    }
+
+    Result segment(const Image& image, std::uint32_t tasks, const odise_request* request) {
+        const odise_image given = image_of(image);
         odise_result* result = nullptr;
         check(odise_segment(made_.get(), &given, tasks, request, &result));
         return Result(result);

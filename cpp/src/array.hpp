@@ -1,6 +1,9 @@
 // A tensor in the memory of the host, C-contiguous. Copies share their memory.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <vector>
@@ -55,6 +58,17 @@ struct Array {
         return array;
     }
 };
+
+// A number of float16, from its bits.
+inline float from_half(std::uint16_t bits) {
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    float value =
+        std::ldexp(static_cast<float>(exponent == 0 ? fraction : fraction + 1024), std::max(exponent, 1) - 25);
+    if (exponent == 31) {
+        value = fraction == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    }
+    return (bits & 0x8000) != 0 ? -value : value;
+}
 
 // "source.tensor" -> array.
 using Arrays = std::map<std::string, Array>;

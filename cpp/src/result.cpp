@@ -1,6 +1,7 @@
 #include "result.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "error.hpp"
 
@@ -150,7 +151,7 @@ void check_finite(const Arrays& arrays) {
 }
 
 FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture) {
-    if (array.dtype != Dtype::float32) {
+    if (array.dtype != Dtype::float32 && array.dtype != Dtype::float16) {
         throw backend_error("feature maps of " + name_of(array.dtype) + " are not read", "build the bundle in fp32");
     }
     const std::int64_t stride = tensor.shape[2].divisor;
@@ -162,8 +163,14 @@ FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture)
                    {}};
     for (std::int64_t channel = 0; channel < map.channels; ++channel) {
         for (std::int64_t y = 0; y < map.height; ++y) {
-            const float* row = array.as<float>() + (channel * array.shape[2] + y) * array.shape[3];
-            map.values.insert(map.values.end(), row, row + map.width);
+            const std::int64_t start = (channel * array.shape[2] + y) * array.shape[3];
+            if (array.dtype == Dtype::float32) {
+                const float* row = array.as<float>() + start;
+                map.values.insert(map.values.end(), row, row + map.width);
+            } else {
+                const std::uint16_t* row = array.as<std::uint16_t>() + start;
+                std::transform(row, row + map.width, std::back_inserter(map.values), from_half);
+            }
         }
     }
     return map;

@@ -47,7 +47,7 @@ const std::vector<std::string>& result_reads();
 void check_finite(const Arrays& arrays);
 // The same for feature maps alone.
 void check_maps(const Arrays& arrays);
-// A map of the padded picture, cut to the picture. Throws BackendError if it is not float32.
+// A map of the padded picture, cut to the picture. Throws BackendError if it is neither float32 nor float16.
 FeatureMap map_of(const Tensor& tensor, const Array& array, const Size& picture);
 // Fills what the arrays have.
 void read_result(const Arrays& arrays, Result& result);

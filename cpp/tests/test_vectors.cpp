@@ -29,5 +29,12 @@ int main() {
     const odise::Array unit = odise::unit(rows);
     CHECK_EQUAL(unit.as<float>()[0], 0.6F);
     CHECK_EQUAL(unit.as<float>()[3], 0.0F);
+
+    CHECK_EQUAL(odise::from_half(0x3C00), 1.0F);
+    CHECK_EQUAL(odise::from_half(0xC100), -2.5F);
+    CHECK_EQUAL(odise::from_half(0x0001), 0x1p-24F);  // The smallest number.
+    CHECK_EQUAL(odise::from_half(0x7BFF), 65504.0F);
+    CHECK_EQUAL(odise::from_half(0xFC00), -std::numeric_limits<float>::infinity());
+    CHECK(std::isnan(odise::from_half(0x7E00)));
     return failures > 0;
 }

@@ -49,7 +49,9 @@ def build(pytestconfig: pytest.Config, root: Path) -> Path:
         pytest.skip(f"the library cannot be built here: {', '.join(missing) or 'openvino'} is missing")
     assert pytestconfig.cache is not None
     place = pytestconfig.cache.mkdir("cpp")
-    run("cmake", "-S", root / "cpp", "-B", place, f"-DOpenVINO_DIR={openvino}", "-DODISE_WERROR=ON")
+    headers = os.environ.get("ONNXRUNTIME", "")
+    places = f"-DOpenVINO_DIR={openvino}", f"-DODISE_ONNXRUNTIME_ROOT={headers}"
+    run("cmake", "-S", root / "cpp", "-B", place, *places, "-DODISE_WERROR=ON")
     run("cmake", "--build", place, "--parallel", 2)
     return place
 

@@ -189,6 +189,10 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.functions, f"odise_{name}")
 
+    @property
+    def engine_names(self) -> list[str]:
+        return str(self.engines().decode()).split(",")
+
     def check(self, status: int) -> None:
         if status != 0:
             words = (self.last_message(), self.last_hint(), self.last_error())

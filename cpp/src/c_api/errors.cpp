@@ -31,7 +31,7 @@ uint32_t odise_abi_version(void) { return ODISE_ABI_VERSION; }
 const char* odise_version(void) { return ODISE_TRT_VERSION; }
 
 const char* odise_engines(void) {
-    static const std::string names = odise::joined(odise::engine_names());
+    static const std::string names = odise::joined(odise::engine_names(), ",");
     return names.c_str();
 }
 

@@ -48,6 +48,8 @@ class Backend {
 
 // The names of the engines that this library was built with.
 std::vector<std::string> engine_names();
+// Adds one before the others, while none is opened: tests have engines of their own.
+void add_engine(const std::string& name, std::unique_ptr<Backend> (*open)(const EngineOptions&));
 // Opens one. Throws BackendError if it was not built in, or does not start.
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options);
 

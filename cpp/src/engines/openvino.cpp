@@ -6,6 +6,7 @@
 #include "../error.hpp"
 #include "../files.hpp"
 #include "../python_text.hpp"
+#include "declaration.hpp"
 #include "engine.hpp"
 
 namespace odise {
@@ -39,27 +40,18 @@ std::string type_name(const ov::element::Type& type) {
     return type.get_type_name();
 }
 
-std::string listed(const std::map<std::string, std::string>& types) {
-    std::vector<std::string> parts;
-    for (const auto& [name, type] : types) parts.push_back(repr(name) + ": " + repr(type));
-    return "{" + joined(parts) + "}";
-}
-
-void check_declaration(const std::string& path, const char* side, const std::vector<Tensor>& tensors,
-                       const ov::OutputVector& ports) {
-    std::map<std::string, std::string> declared, found;
-    for (const Tensor& tensor : tensors) declared[tensor.name] = name_of(tensor.dtype);
+// The names and types of a model's ports.
+Ports ports_of(const std::vector<Tensor>& tensors, const ov::OutputVector& ports) {
+    Ports found;
     for (const auto& port : ports) {
         // A tensor can have several names: an output that passes an input on has both.
         const auto& names = port.get_names();
         const auto known =
             std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& one) { return names.count(one.name) > 0; });
-        found[known == tensors.end() ? port.get_any_name() : known->name] = type_name(port.get_element_type());
+        found.emplace_back(known == tensors.end() ? port.get_any_name() : known->name,
+                           type_name(port.get_element_type()));
     }
-    if (found != declared) {
-        throw backend_error(path + " has " + side + " " + listed(found) + ", the manifest declares " + listed(declared),
-                            "build the stage again");
-    }
+    return found;
 }
 
 class OpenVinoEngine : public Engine {
@@ -123,8 +115,8 @@ class OpenVinoEngine : public Engine {
         compiled_ = {};
         try {
             const auto model = core_->read_model(path_);
-            check_declaration(path_, "inputs", spec_.inputs, as_outputs(model->inputs()));
-            check_declaration(path_, "outputs", spec_.outputs, model->outputs());
+            check_declaration(path_, "inputs", spec_.inputs, ports_of(spec_.inputs, model->inputs()));
+            check_declaration(path_, "outputs", spec_.outputs, ports_of(spec_.outputs, model->outputs()));
             if (!sizes.empty()) model->reshape(open_shapes(sizes));
             compiled_ = core_->compile_model(model, "CPU", config_);
             request_ = compiled_.create_infer_request();
@@ -144,8 +136,6 @@ class OpenVinoEngine : public Engine {
         }
         sizes_ = sizes;
     }
-
-    static ov::OutputVector as_outputs(const ov::OutputVector& ports) { return ports; }
 
     std::map<std::string, ov::PartialShape> open_shapes(Sizes sizes) const {
         if (!batch_.empty()) sizes[batch_] = 1;

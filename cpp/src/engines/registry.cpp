@@ -9,6 +9,9 @@ namespace odise {
 #ifdef ODISE_WITH_OPENVINO
 std::unique_ptr<Backend> open_openvino(const EngineOptions& options);
 #endif
+#ifdef ODISE_WITH_ONNXRUNTIME
+std::unique_ptr<Backend> open_onnxruntime(const EngineOptions& options);
+#endif
 
 #ifdef ODISE_WITH_TENSORRT
 std::unique_ptr<Backend> open_tensorrt(const EngineOptions& options);
@@ -20,7 +23,7 @@ std::unique_ptr<Backend> open_tensorrt_rtx(const EngineOptions& options);
 namespace {
 
 struct Entry {
-    const char* name;
+    std::string name;
     std::unique_ptr<Backend> (*open)(const EngineOptions&);
 };
 
@@ -29,6 +32,9 @@ std::vector<Entry>& entries() {
     static std::vector<Entry> all = {
 #ifdef ODISE_WITH_OPENVINO
         {"openvino", open_openvino},
+#endif
+#ifdef ODISE_WITH_ONNXRUNTIME
+        {"onnxruntime", open_onnxruntime},
 #endif
 #ifdef ODISE_WITH_TENSORRT
         {"tensorrt", open_tensorrt},
@@ -48,8 +54,12 @@ void add_engine(const char* name, std::unique_ptr<Backend> (*open)(const EngineO
 
 std::vector<std::string> engine_names() {
     std::vector<std::string> names;
-    for (const Entry& entry : entries()) names.emplace_back(entry.name);
+    for (const Entry& entry : entries()) names.push_back(entry.name);
     return names;
+}
+
+void add_engine(const std::string& name, std::unique_ptr<Backend> (*open)(const EngineOptions&)) {
+    entries().insert(entries().begin(), {name, open});
 }
 
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options) {

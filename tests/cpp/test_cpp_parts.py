@@ -166,7 +166,7 @@ def assert_the_same_words(probe: Probe, folder: Path) -> None:
 
 CHANGES = {
     "format": 2,
-    "precision": "fp8",
+    "precision": "int4",
     "preset": 7,
     "weights": {"source": 3},
     "backend": {},

@@ -1,5 +1,5 @@
 // Any bytes as a table of a vocabulary.
-#include "npz.hpp"
+#include "files/npz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     try {

@@ -1,6 +1,6 @@
 // Any sizes of a picture: strides, shapes, positions.
-#include "axis_map.hpp"
-#include "resize.hpp"
+#include "picture/axis_map.hpp"
+#include "picture/resize.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 12) return 0;

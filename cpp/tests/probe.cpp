@@ -11,10 +11,10 @@
 #include <iterator>
 
 #include "error.hpp"
-#include "resize.hpp"
-#include "table.hpp"
-#include "tokenizer.hpp"
-#include "vectors.hpp"
+#include "picture/resize.hpp"
+#include "picture/vectors.hpp"
+#include "text/tokenizer.hpp"
+#include "vocabulary/table.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include "bundle/bundle.hpp"
 #include "check.hpp"
 #include "error.hpp"
-#include "sha256.hpp"
+#include "files/sha256.hpp"
 
 namespace {
 

@@ -6,9 +6,9 @@
 #include <random>
 
 #include "check.hpp"
-#include "engines/host_stages.hpp"
-#include "engines/kernels.hpp"
-#include "vectors.hpp"
+#include "engines/host/kernels.hpp"
+#include "engines/host/stages.hpp"
+#include "picture/vectors.hpp"
 
 namespace {
 

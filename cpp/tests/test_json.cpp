@@ -1,6 +1,6 @@
 #include "check.hpp"
-#include "json.hpp"
-#include "python_text.hpp"
+#include "text/json.hpp"
+#include "text/python_text.hpp"
 
 using odise::Json;
 using odise::parse_json;

@@ -1,5 +1,5 @@
 #include "check.hpp"
-#include "npz.hpp"
+#include "files/npz.hpp"
 
 using odise::Npz;
 

@@ -1,5 +1,5 @@
 #include "check.hpp"
-#include "resize.hpp"
+#include "picture/resize.hpp"
 
 using odise::Pixels;
 using odise::resized;

@@ -1,5 +1,5 @@
 #include "check.hpp"
-#include "sha256.hpp"
+#include "files/sha256.hpp"
 
 // Digests of FIPS 180-4 and of its examples.
 int main() {

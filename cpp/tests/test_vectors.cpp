@@ -1,7 +1,7 @@
-#include "axis_map.hpp"
 #include "check.hpp"
-#include "table.hpp"
-#include "vectors.hpp"
+#include "picture/axis_map.hpp"
+#include "picture/vectors.hpp"
+#include "vocabulary/table.hpp"
 
 using odise::AxisMap;
 using odise::Grid;

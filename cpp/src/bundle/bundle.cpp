@@ -7,10 +7,10 @@
 #include <system_error>
 #include <thread>
 
-#include "../error.hpp"
-#include "../files.hpp"
-#include "../python_text.hpp"
-#include "../sha256.hpp"
+#include "error.hpp"
+#include "files/files.hpp"
+#include "files/sha256.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

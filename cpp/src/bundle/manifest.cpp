@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "../error.hpp"
-#include "../files.hpp"
-#include "../python_text.hpp"
+#include "error.hpp"
+#include "files/files.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

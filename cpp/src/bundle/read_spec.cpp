@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <set>
 
-#include "../python_text.hpp"
 #include "spec.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

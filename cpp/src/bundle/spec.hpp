@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "../typed_json.hpp"
+#include "text/typed_json.hpp"
 
 namespace odise {
 

@@ -1,5 +1,5 @@
-#include "../python_text.hpp"
 #include "guard.hpp"
+#include "text/python_text.hpp"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <new>
 
-#include "../error.hpp"
-#include "../segmenter.hpp"
+#include "error.hpp"
+#include "run/segmenter.hpp"
 
 struct odise_segmenter {
     std::unique_ptr<odise::Segmenter> made;

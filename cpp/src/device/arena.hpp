@@ -2,7 +2,7 @@
 // odise_trt/pipeline/arena.py, which says why it is done so.
 #pragma once
 
-#include "../bundle/manifest.hpp"
+#include "bundle/manifest.hpp"
 #include "tensor.hpp"
 
 namespace odise {

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <limits>
 
-#include "../steps.hpp"
+#include "run/steps.hpp"
 
 namespace odise {
 

@@ -2,10 +2,10 @@
 // See odise_trt/chains/device.py.
 #pragma once
 
-#include "../chain.hpp"
-#include "../table.hpp"
 #include "picture.hpp"
 #include "programs.hpp"
+#include "run/chain.hpp"
+#include "vocabulary/table.hpp"
 
 namespace odise {
 

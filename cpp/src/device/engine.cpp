@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "../python_text.hpp"
-#include "../steps.hpp"
+#include "run/steps.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -1,7 +1,7 @@
 // Engines that take and give tensors of a device, without copies.
 #pragma once
 
-#include "../engines/engine.hpp"
+#include "engines/engine.hpp"
 #include "tensor.hpp"
 
 namespace odise {

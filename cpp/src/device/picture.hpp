@@ -1,7 +1,7 @@
 // Pictures that lie in the memory of the GPU already.
 #pragma once
 
-#include "../resize.hpp"
+#include "picture/resize.hpp"
 #include "program.hpp"
 #include "resident.hpp"
 

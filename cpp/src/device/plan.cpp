@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "../python_text.hpp"
-#include "../steps.hpp"
+#include "run/steps.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../python_text.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

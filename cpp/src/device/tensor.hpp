@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "../array.hpp"
+#include "array.hpp"
 #include "device.hpp"
 
 namespace odise {

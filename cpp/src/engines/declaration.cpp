@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "../error.hpp"
-#include "../python_text.hpp"
+#include "error.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "../bundle/spec.hpp"
+#include "bundle/spec.hpp"
 
 namespace odise {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../array.hpp"
-#include "../bundle/bundle.hpp"
+#include "array.hpp"
+#include "bundle/bundle.hpp"
 
 namespace odise {
 

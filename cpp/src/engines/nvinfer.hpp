@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <mutex>
 
-#include "../device/engine.hpp"
-#include "../python_text.hpp"
+#include "device/engine.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 namespace {

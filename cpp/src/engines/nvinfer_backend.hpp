@@ -1,8 +1,8 @@
 // The backend of TensorRT, or of TensorRT for RTX. See nvinfer.hpp.
 #pragma once
 
-#include "../device/cuda.hpp"
-#include "../files.hpp"
+#include "device/cuda.hpp"
+#include "files/files.hpp"
 #include "nvinfer_engine.hpp"
 
 namespace odise {

@@ -1,10 +1,10 @@
 // ONNX Runtime on the CPU. See odise_trt/backends/onnxruntime.py: the same settings, so the same numbers.
-#include "../error.hpp"
-#include "../files.hpp"
-#include "../python_text.hpp"
 #include "declaration.hpp"
 #include "engine.hpp"
+#include "error.hpp"
+#include "files/files.hpp"
 #include "onnxruntime_api.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

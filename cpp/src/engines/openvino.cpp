@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
-#include "../error.hpp"
-#include "../files.hpp"
-#include "../python_text.hpp"
 #include "declaration.hpp"
 #include "engine.hpp"
+#include "error.hpp"
+#include "files/files.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

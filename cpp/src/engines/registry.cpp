@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "../error.hpp"
-#include "../python_text.hpp"
 #include "engine.hpp"
+#include "error.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -2,7 +2,7 @@
 // out by bounds, which is exact. See export/stages/panoptic.py for the graph.
 #include <algorithm>
 
-#include "engine.hpp"
+#include "engines/engine.hpp"
 #include "kernels.hpp"
 #include "mask_tiles.hpp"
 

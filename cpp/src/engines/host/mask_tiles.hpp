@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../array.hpp"
+#include "array.hpp"
 
 namespace odise {
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-#include "python_text.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "chain.hpp"
-#include "table.hpp"
-#include "vectors.hpp"
+#include "picture/vectors.hpp"
+#include "vocabulary/table.hpp"
 
 namespace odise {
 

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "error.hpp"
-#include "files.hpp"
-#include "npz.hpp"
-#include "python_text.hpp"
+#include "files/files.hpp"
+#include "files/npz.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

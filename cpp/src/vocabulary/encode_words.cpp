@@ -4,9 +4,9 @@
 #include <unordered_map>
 
 #include "error.hpp"
-#include "python_text.hpp"
 #include "table.hpp"
-#include "tokenizer.hpp"
+#include "text/python_text.hpp"
+#include "text/tokenizer.hpp"
 
 namespace odise {
 

@@ -1,4 +1,4 @@
-#include "host_stages.hpp"
+#include "stages.hpp"
 
 #include <algorithm>
 

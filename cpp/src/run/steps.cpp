@@ -5,7 +5,7 @@
 #include <set>
 
 #include "error.hpp"
-#include "python_text.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "device/device_chain.hpp"
-#include "resize.hpp"
+#include "picture/resize.hpp"
 #include "result.hpp"
 
 namespace odise {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engines/host_stages.hpp"
+#include "engines/host/stages.hpp"
 #include "error.hpp"
 #include "steps.hpp"
 

@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "error.hpp"
-#include "python_text.hpp"
+#include "text/python_text.hpp"
 
 namespace odise {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "axis_map.hpp"
-#include "table.hpp"
+#include "vocabulary/table.hpp"
 
 namespace odise {
 

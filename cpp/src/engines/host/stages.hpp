@@ -1,7 +1,7 @@
 // Stages without weights that this library computes itself on a CPU, where that is faster than their graphs.
 #pragma once
 
-#include "engine.hpp"
+#include "engines/engine.hpp"
 
 namespace odise {
 

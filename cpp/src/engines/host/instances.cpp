@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "engine.hpp"
+#include "engines/engine.hpp"
 #include "kernels.hpp"
 #include "mask_tiles.hpp"
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine.hpp"
+#include "engines/engine.hpp"
 #include "kernels.hpp"
 #include "mask_tiles.hpp"
 

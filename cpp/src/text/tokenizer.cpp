@@ -4,7 +4,7 @@
 #include <array>
 
 #include "error.hpp"
-#include "files.hpp"
+#include "files/files.hpp"
 #include "python_text.hpp"
 
 namespace odise {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <tuple>
 
 #include "../error.hpp"
 #include "../files.hpp"
@@ -69,7 +70,7 @@ ModelSpec read_model(const Placed& placed) {
 
 StageEntry read_stage(const Placed& placed) {
     const Object object(placed, {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes",
-                                 "precision", "key"});
+                                 "precision", "key", "weights_from"});
     StageEntry entry;
     entry.spec = read_spec(object["spec"]);
     entry.file = object["file"].text();
@@ -81,6 +82,9 @@ StageEntry read_stage(const Placed& placed) {
         entry.precision = object["precision"].one_of({"fp32", "fp16", "bf16", "int8", "fp8"});
     }
     if (object.has("key") && !object["key"].is_null()) object["key"].text();
+    if (object.has("weights_from") && !object["weights_from"].is_null()) {
+        entry.weights_from = object["weights_from"].text();
+    }
     return entry;
 }
 
@@ -170,6 +174,10 @@ void check(const Manifest& manifest) {
             throw MisfitError(place, "is " + cut(repr(spec.name), 60) + " for the second time");
         }
         if (!spec.concrete) throw MisfitError(place, "has a tensor of dtype 'compute'");
+        const auto& [from, files] = std::tie(manifest.stages[number].weights_from, manifest.stages[number].files);
+        if (!from.empty() && std::find(files.begin(), files.end(), from) == files.end()) {
+            throw MisfitError(place, "takes weights from " + cut(repr(from), 60) + ", which is none of its files");
+        }
     }
     check_pipeline(manifest.pipeline, stages);
 }

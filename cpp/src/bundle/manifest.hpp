@@ -25,7 +25,8 @@ struct StageEntry {
     StageSpec spec;
     std::string file;
     std::vector<std::string> files;
-    std::string precision;  // Empty: that of the bundle.
+    std::string precision;     // Empty: that of the bundle.
+    std::string weights_from;  // The graph with the weights of the engine. Empty: it has them.
 };
 
 struct FileEntry {

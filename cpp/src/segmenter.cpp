@@ -35,14 +35,14 @@ double share(const char* name, double asked, double usual) {
 // Engines that were built without weights need TensorRT's parser to get them, and only Python has it.
 void check_weights(const Bundle& bundle) {
     for (const StageEntry& entry : bundle.manifest.stages) {
-        if (entry.weights_from.empty()) continue;
+        if (!entry.weights_from) continue;
         Bundle whole = bundle;
         auto& tools = whole.manifest.tools;
         tools.erase(
             std::remove_if(tools.begin(), tools.end(), [](const auto& tool) { return tool.first == strip_weights; }),
             tools.end());
-        throw bundle_error(bundle.folder + " cannot run here: " + entry.file + " was built without weights, and only"
-                               " Python takes them from " + entry.weights_from,
+        throw bundle_error(bundle.folder + " cannot run here: " + entry.file +
+                               " was built without weights, and only Python takes them from " + *entry.weights_from,
                            whole.rebuild_hint());
     }
 }

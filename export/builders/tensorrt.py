@@ -21,6 +21,7 @@ from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
+from .stripping import require_gpu, strip
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -47,7 +48,7 @@ class TensorRTBuilder:
         self.strips_weights = strip_weights
         self.facts = _facts(entry.name, self._flavour, self._capabilities)
         if strip_weights and capability_names(self._flavour):
-            _require_gpu_to_strip(entry.name, self._flavour)
+            require_gpu(entry.name, self._flavour.__version__)
 
     def build(self, spec: StageSpec, onnx: Path, engine: Path, progress: Progress) -> None:
         """See `Builder.build`."""
@@ -86,18 +87,6 @@ def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str,
         "gpu": gpu.name,
         "driver": gpu.driver,
     }
-
-
-def _require_gpu_to_strip(name: str, flavour: Any) -> None:
-    """Raise BackendError without a GPU. The compiler of TensorRT for RTX calls CUDA for such engines."""
-    try:
-        open_cuda().close()
-    except BackendError as error:
-        raise BackendError(
-            f"{name} {flavour.__version__} leaves weights out only where it finds a GPU: without one its"
-            f" compiler fails with an internal error ({error.message})",
-            "leave --strip-weights out, or build on a machine with a GPU",
-        ) from error
 
 
 def build_engine(
@@ -153,9 +142,7 @@ def _config(flavour: Any, builder: Any, strip_weights: bool = False) -> Any:
     # The engine can then say what each of its layers is. It costs no time.
     config.profiling_verbosity = flavour.ProfilingVerbosity.DETAILED
     if strip_weights:
-        config.set_flag(flavour.BuilderFlag.STRIP_PLAN)
-        # Not REFIT, which is for other weights than these, and slower. In TensorRT 11.3 it can lose biases.
-        config.set_flag(flavour.BuilderFlag.REFIT_IDENTICAL)
+        strip(flavour, config)
     return config
 
 

@@ -27,14 +27,14 @@ def refit(flavour: Flavour, engine: trt.ICudaEngine, logger: Any, path: Path, gr
         graph: the ONNX file that it was built from, with its external data beside it.
 
     Raises:
-        BackendError: the engine takes no weights, or the graph lacks some of them. The message names them.
+        BackendError: the engine does not take the weights, or the graph lacks some. The message names them.
     """
     module = flavour.module
     if not engine.refittable:
-        raise BackendError(
-            f"{path} takes no weights, the manifest says that it needs those of {graph.name}", _AGAIN
-        )
+        return  # It was not stripped, so it has its weights.
     refitter = module.Refitter(engine, logger)
+    if not refitter.get_all_weights():
+        return  # It needs none: some stages only resize and add.
     # The parser owns the weights. It must exist until they are in the engine.
     parser = module.OnnxParserRefitter(refitter, logger)
     # It succeeds only if the graph has all weights of the engine. `get_missing_weights` is no proof of that:
@@ -42,11 +42,12 @@ def refit(flavour: Flavour, engine: trt.ICudaEngine, logger: Any, path: Path, gr
     done = parser.refit_from_file(os.fspath(graph))
     missing = refitter.get_missing_weights()
     if not done or missing or not refitter.refit_cuda_engine():
-        why = f"{_listed(missing)} missing" if missing else flavour.said()
-        raise BackendError(f"{path} does not get its weights from {graph.name}: {why}", _AGAIN)
+        lacks = f", which lacks {_listed(missing)}" if missing else ""
+        why = f": {flavour.said()}" if flavour.messages or not missing else ""
+        raise BackendError(f"{path} does not get its weights from {graph.name}{lacks}{why}", _AGAIN)
 
 
 def _listed(names: list[str]) -> str:
-    shown = [name or "one without a name" for name in names[:_NAMES_SHOWN]]
-    more = [f"{len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
-    return ", ".join(shown + more)
+    shown = ", ".join(name or "one without a name" for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -240,7 +240,7 @@ class Manifest:
                 raise MisfitError(f"stages[{number}]", f"is {entry.spec.name!r:.60} for the second time")
             if any(tensor.dtype == COMPUTE for tensor in (*entry.spec.inputs, *entry.spec.outputs)):
                 raise MisfitError(f"stages[{number}]", f"has a tensor of dtype {COMPUTE!r}")
-            if entry.weights_from and entry.weights_from not in entry.files:
+            if entry.weights_from is not None and entry.weights_from not in entry.files:
                 raise MisfitError(
                     f"stages[{number}]",
                     f"takes weights from {entry.weights_from!r:.60}, which is none of its files",

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <tuple>
 
 #include "../error.hpp"
 #include "../files.hpp"
@@ -174,9 +173,10 @@ void check(const Manifest& manifest) {
             throw MisfitError(place, "is " + cut(repr(spec.name), 60) + " for the second time");
         }
         if (!spec.concrete) throw MisfitError(place, "has a tensor of dtype 'compute'");
-        const auto& [from, files] = std::tie(manifest.stages[number].weights_from, manifest.stages[number].files);
-        if (!from.empty() && std::find(files.begin(), files.end(), from) == files.end()) {
-            throw MisfitError(place, "takes weights from " + cut(repr(from), 60) + ", which is none of its files");
+        const auto& from = manifest.stages[number].weights_from;
+        const auto& files = manifest.stages[number].files;
+        if (from && std::find(files.begin(), files.end(), *from) == files.end()) {
+            throw MisfitError(place, "takes weights from " + cut(repr(*from), 60) + ", which is none of its files");
         }
     }
     check_pipeline(manifest.pipeline, stages);

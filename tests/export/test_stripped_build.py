@@ -11,10 +11,14 @@ import pytest
 
 from export.build import build
 from export.builders import Progress
+from export.canaries import require_canaries
 from export.forecast import forecast
+from export.onnx_export import DEFAULT_OPSET
 from export.plan import Request, stage_keys
 from export.prepared import prepare
 from odise_trt.bundle import Bundle
+from odise_trt.bundle.manifest import StageEntry
+from odise_trt.errors import BackendError
 from odise_trt.stage_spec import StageSpec
 from tests.door import call, verb
 from tests.export.quick_build import STAGES, Log, make_quick, quick_request
@@ -126,3 +130,47 @@ def test_inspect_says_where_engines_take_their_weights(tmp_path: Path) -> None:
     shown = call(verb("odise_trt.cli.inspect:inspect"), built.folder).stdout
     assert "engines without weights" in shown
     assert "captioner takes those of captioner.onnx" in " ".join(shown.split())
+
+
+def test_engines_are_opened_and_compared_with_the_weights_of_their_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def compared(engine: Path, *others: Any) -> tuple[()]:
+        seen.append((engine.name, others[-1]))
+        assert (engine.parent / str(others[-1])).is_file()
+        return ()
+
+    def opened(entry: object, precision: str, folder: Path, stage: StageEntry) -> None:
+        seen.append((stage.file, stage.weights_from))
+        assert all((folder / file).is_file() for file in stage.files)
+
+    monkeypatch.setattr("export.build.opens_engines", lambda *_: True)
+    monkeypatch.setattr("export.build.require_canaries", lambda *_: None)
+    monkeypatch.setattr("export.build.check_engine", compared)
+    monkeypatch.setattr("export.unfinished.open_engine", opened)
+    monkeypatch.setattr("export.unfinished.can_draw", lambda *_: False)
+    build(request(tmp_path), Log())
+    assert seen == [pair for name in STAGES for pair in [(f"{name}.engine", f"{name}.onnx")] * 2]
+
+
+def test_canaries_are_built_and_run_without_weights_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (target,) = prepare(request(tmp_path)).targets
+    seen: list[tuple[str, str | None]] = []
+
+    class Opened:
+        def open_stage(self, folder: Path, files: Any) -> Any:
+            seen.append((files.file, files.weights_from))
+            assert (folder / files.weights_from).is_file()
+            raise BackendError("seen")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("export.graph_runner.open_backend", lambda *_, **__: Opened())
+    with pytest.raises(BackendError, match="seen"):
+        require_canaries(target, DEFAULT_OPSET, tmp_path, Log())
+    assert seen == [("one_group_norm.engine", "one_group_norm.onnx")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from export.build import build
 from export.builders import Progress
 from export.canaries import require_canaries
 from export.forecast import forecast
-from export.onnx_export import DEFAULT_OPSET
+from export.onnx_export import DEFAULT_OPSET, OnnxFile
 from export.plan import Request, stage_keys
 from export.prepared import prepare
 from odise_trt.bundle import Bundle
@@ -52,9 +53,13 @@ def request(output: Path, **options: Any) -> Request:
     return quick_request(output, backends=("tensorrt",), strip_weights=True, **options)
 
 
-def test_a_bundle_has_the_graphs_of_its_engines_with_common_weights_once(tmp_path: Path) -> None:
-    (built,) = build(request(tmp_path), Log())
-    bundle = Bundle.open(built.folder)
+@pytest.fixture(scope="module")
+def bundle(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    (built,) = build(request(tmp_path_factory.mktemp("engines")), Log())
+    return Bundle.open(built.folder)
+
+
+def test_a_bundle_has_the_graphs_of_its_engines_with_common_weights_once(bundle: Bundle) -> None:
     entries = {entry.spec.name: entry for entry in bundle.manifest.stages}
     assert {name: (one.file, one.weights_from) for name, one in entries.items()} == {
         name: (f"{name}.engine", f"{name}.onnx") for name in STAGES
@@ -70,30 +75,25 @@ def test_a_bundle_has_the_graphs_of_its_engines_with_common_weights_once(tmp_pat
     assert bundle.repair_hint().endswith(" --strip-weights")
 
 
-def test_a_second_build_is_up_to_date_and_one_with_weights_builds_again(tmp_path: Path) -> None:
-    build(request(tmp_path), Log())
+def test_a_second_build_is_up_to_date_and_one_with_weights_builds_again(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle.folder, tmp_path / bundle.folder.name)
     assert build(request(tmp_path), Log())[0].stages == ()
     (built,) = build(replace(request(tmp_path), strip_weights=False), Log())
     assert len(built.stages) == len(STAGES)
     assert not list(built.folder.glob("*.onnx*"))
 
 
-def test_every_key_says_whether_weights_were_left_out(tmp_path: Path) -> None:
-    keys = []
-    for stripped in (False, True):
-        ready = prepare(replace(request(tmp_path), strip_weights=stripped))
-        (target,) = ready.targets
-        keys.append(stage_keys(ready.request, target, ready.weights))
-    assert all(keys[0][name] != keys[1][name] for name in STAGES)
-
-
-def test_keys_of_graphs_do_not_depend_on_it(tmp_path: Path) -> None:
+def test_keys_say_whether_weights_were_left_out_and_those_of_graphs_do_not(tmp_path: Path) -> None:
     keys = []
     for stripped in (False, True):
         both = quick_request(tmp_path, backends=("onnxruntime", "tensorrt"), strip_weights=stripped)
         ready = prepare(both)
-        keys.append(stage_keys(both, ready.targets[0], ready.weights))
-    assert keys[0] == keys[1]
+        keys.append([stage_keys(both, target, ready.weights) for target in ready.targets])
+    (graphs, engines), (same_graphs, other_engines) = keys
+    assert graphs == same_graphs
+    assert all(engines[name] != other_engines[name] for name in STAGES)
 
 
 def test_a_stopped_build_goes_on_and_shares_weights_with_what_it_kept(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_stopped_build_goes_on_and_shares_weights_with_what_it_kept(tmp_path: 
     assert "captioner.onnx.data" in entry.files
 
 
-def test_a_stage_alone_takes_those_with_it_that_read_its_weights(tmp_path: Path) -> None:
-    build(request(tmp_path), Log())
+def test_a_stage_alone_takes_those_with_it_that_read_its_weights(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.folder, tmp_path / bundle.folder.name)
     log = Log()
     build(replace(request(tmp_path, weights="random:7"), stages=("captioner",), force=True), log)
     assert log.exported() == ["captioner", "clip_pool"]
@@ -125,9 +125,8 @@ def test_a_dry_run_counts_weights_once_and_engines_small(tmp_path: Path) -> None
     assert stripped.disk_bytes >= own
 
 
-def test_inspect_says_where_engines_take_their_weights(tmp_path: Path) -> None:
-    (built,) = build(request(tmp_path), Log())
-    shown = call(verb("odise_trt.cli.inspect:inspect"), built.folder).stdout
+def test_inspect_says_where_engines_take_their_weights(bundle: Bundle) -> None:
+    shown = call(verb("odise_trt.cli.inspect:inspect"), bundle.folder).stdout
     assert "engines without weights" in shown
     assert "captioner takes those of captioner.onnx" in " ".join(shown.split())
 
@@ -161,6 +160,12 @@ def test_canaries_are_built_and_run_without_weights_too(
     (target,) = prepare(request(tmp_path)).targets
     seen: list[tuple[str, str | None]] = []
 
+    def export(stage: object, spec: StageSpec, folder: Path, **options: object) -> OnnxFile:
+        folder.mkdir(parents=True)
+        path = folder / f"{spec.name}.onnx"
+        path.write_bytes(b"graph")
+        return OnnxFile(path, (path,), {})
+
     class Opened:
         def open_stage(self, folder: Path, files: Any) -> Any:
             seen.append((files.file, files.weights_from))
@@ -170,6 +175,7 @@ def test_canaries_are_built_and_run_without_weights_too(
         def close(self) -> None:
             pass
 
+    monkeypatch.setattr("export.canaries.export_stage", export)
     monkeypatch.setattr("export.graph_runner.open_backend", lambda *_, **__: Opened())
     with pytest.raises(BackendError, match="seen"):
         require_canaries(target, DEFAULT_OPSET, tmp_path, Log())

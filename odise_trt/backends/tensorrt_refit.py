@@ -32,11 +32,15 @@ def refit(flavour: Flavour, engine: trt.ICudaEngine, logger: Any, path: Path, gr
     module = flavour.module
     if not engine.refittable:
         return  # It was not stripped, so it has its weights.
-    refitter = module.Refitter(engine, logger)
+    try:
+        refitter = module.Refitter(engine, logger)
+        # The parser owns the weights. It must exist until they are in the engine.
+        parser = module.OnnxParserRefitter(refitter, logger)
+    # The constructors return null if they fail, and the binding raises TypeError.
+    except (TypeError, RuntimeError) as error:
+        raise BackendError(f"{path} cannot be given weights: {flavour.said(error)}", _AGAIN) from error
     if not refitter.get_all_weights():
         return  # It needs none: some stages only resize and add.
-    # The parser owns the weights. It must exist until they are in the engine.
-    parser = module.OnnxParserRefitter(refitter, logger)
     # It succeeds only if the graph has all weights of the engine. `get_missing_weights` is no proof of that:
     # TensorRT for RTX may leave some out, https://github.com/pytorch/TensorRT/pull/4198.
     done = parser.refit_from_file(os.fspath(graph))

@@ -125,6 +125,15 @@ def test_what_tensorrt_says_of_weights_that_it_refuses_is_in_the_error(setup: Se
         setup.open()
 
 
+def test_a_refitter_that_cannot_be_made_is_an_error_of_the_backend(setup: Setup) -> None:
+    def none(engine: object, logger: object) -> None:
+        raise TypeError("factory function returned nullptr")
+
+    setup.backend._flavour.module.Refitter = none
+    with pytest.raises(BackendError, match=r"scale\.engine cannot be given weights: factory function"):
+        setup.open()
+
+
 @pytest.mark.parametrize("weights", [None, ()], ids=["it has its own", "it needs none"])
 def test_an_engine_that_needs_no_weights_runs_as_it_is(setup: Setup, weights: Sequence[str] | None) -> None:
     setup.machine.refit_fails = True

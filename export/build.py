@@ -161,8 +161,11 @@ def _build_stages(
             if task.stage in bundle.lacking() and (task.stage, *bundle.target.graph) == task:
                 add(bundle, exported, reporter)
                 if bundle.opens_engines:
-                    engine = bundle.writer.folder / bundle.entries[task.stage].file
-                    bundle.rows += check_engine(engine, exported, bundle.target, model, request)
+                    entry = bundle.entries[task.stage]
+                    engine = bundle.writer.folder / entry.file
+                    bundle.rows += check_engine(
+                        engine, exported, bundle.target, model, request, entry.weights_from
+                    )
                 save(bundle, model, weights, request.preset)
         for file in exported.graph.files:
             file.unlink()

@@ -144,11 +144,13 @@ def require_canaries(target: Target, opset: int, folder: Path, reporter: Reporte
             lacks=target.entry.lacks,
             fuses=target.entry.fuses,
         )
+        weights_from = None
         if target.builder is not None:
+            weights_from = graph.path.name if target.builder.strips_weights else None
             engine = graph.path.with_suffix(target.entry.suffix)
             target.builder.build(spec, graph.path, engine, reporter.phase)
             graph = OnnxFile(engine, (engine,), {})
-        with runner(graph, spec, precision, target.name) as run:
+        with runner(graph, spec, precision, target.name, weights_from) as run:
             rows = check_onnx(run, spec, cases, precision, target.name)
         if missed := [row for row in rows if not row.passed]:
             worst = max(missed, key=lambda row: row.relative_l2)

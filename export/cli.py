@@ -120,6 +120,13 @@ def build(
         bool,
         typer.Option("--onnx-only", help="Build graphs; `odise-trt finish` builds their engines elsewhere."),
     ] = False,
+    strip_weights: Annotated[
+        bool,
+        typer.Option(
+            "--strip-weights",
+            help="TensorRT engines without weights: they take those of graphs in the bundle.",
+        ),
+    ] = False,
     max_windows: Annotated[
         int | None,
         typer.Option(
@@ -200,6 +207,7 @@ def build(
         anyway=anyway,
         calibration=_path(calibration),
         modelopt=_path(modelopt_python),
+        strip_weights=strip_weights,
     )
     command = command_line()
     if dry_run:

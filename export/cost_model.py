@@ -112,14 +112,19 @@ def export_cost(
     return Cost(seconds, peak, bytes_per_number * numbers + _BYTES_PER_LEAF * work.leaves)
 
 
-def engine_cost(work: StageWork, model_bytes: int, bytes_per_number: int) -> Cost:
-    """Estimate the build of an engine from a graph (measured with TensorRT for RTX only)."""
+def engine_cost(
+    work: StageWork, model_bytes: int, bytes_per_number: int, strip_weights: bool = False
+) -> Cost:
+    """Estimate the build of an engine from a graph (measured with TensorRT for RTX only).
+
+    Engines without weights were not measured. Their files are taken for what others have besides weights.
+    """
     numbers = sum(work.weights.values())
     seconds = _ENGINE_SECONDS
     if work.leaves > 1:
         seconds += _ENGINE_SECONDS_PER_LEAF * work.leaves + _ENGINE_SECONDS_PER_GB * 4e-9 * numbers
     peak = PROCESS_BYTES + model_bytes + _ENGINE_WEIGHTS_IN_MEMORY * bytes_per_number * numbers
-    return Cost(seconds, peak, bytes_per_number * numbers + 5_000_000)
+    return Cost(seconds, peak, (0 if strip_weights else bytes_per_number * numbers) + 5_000_000)
 
 
 def other_seconds(model_bytes: int) -> float:

@@ -47,13 +47,13 @@ def _short(
     for target, names in needs:
         place = real_place(target.folder).parent
         counts = [weights[name] for name in names]
-        # Graphs keep what several stages read once. Every engine has its own copy.
+        # Graphs keep what several stages read once. Every engine has its own copy, if it has weights.
         once = sum({key: count for stage in counts for key, count in stage.items()}.values())
         every = sum(sum(stage.values()) for stage in counts)
         with writing(place):
             disk, free = place.stat().st_dev, shutil.disk_usage(place).free
-        size = _BYTES[PRECISIONS[target.precision]]
-        needed[disk] += (once if target.builder is None else every) * size + _OTHER_FILES
+        numbers = once if target.builder is None or target.strips_weights else every
+        needed[disk] += numbers * _BYTES[PRECISIONS[target.precision]] + _OTHER_FILES
         if needed[disk] > free:
             return OutputError(
                 f"{place} has {_size(free)} of free space, the build needs at least {_size(needed[disk])}",

@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 
 
 def check_engine(
-    engine: Path, exported: CheckedExport, target: Target, model: ODISE, request: Request
+    engine: Path,
+    exported: CheckedExport,
+    target: Target,
+    model: ODISE,
+    request: Request,
+    weights_from: str | None = None,
 ) -> tuple[Parity, ...]:
     """Compare an engine with the reference, on the same inputs as its graph was.
+
+    Args:
+        weights_from: the graph beside it that has its weights, if it has none.
 
     Raises:
         ParityError: it is further away than its tolerance. The output folder then has a report.
@@ -37,7 +45,8 @@ def check_engine(
     sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
     exhibits = Exhibits()
     rows: list[Parity] = []
-    with runner(OnnxFile(engine, (engine,), {}), spec, precision, target.name) as run:
+    file = OnnxFile(engine, (engine,), {})
+    with runner(file, spec, precision, target.name, weights_from) as run:
         for one in sizes:
             cases = reference_cases(stage, model, spec, [one])
             ties = turning(stage, model, spec.name)

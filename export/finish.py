@@ -13,6 +13,7 @@ from odise_trt.backends.registry import BackendEntry, find_backend
 from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.bundle import sha256_of
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, StageEntry
+from odise_trt.bundle.rebuild import STRIP_WEIGHTS
 from odise_trt.errors import BundleError, ExportError
 
 from .builders import Builder, open_builder
@@ -28,7 +29,12 @@ from .sources import builder_digest
 GRAPHS = "-onnx"
 
 
-def finish(folder: Path, reporter: Reporter, compute_capabilities: Sequence[str] = ()) -> Path:
+def finish(
+    folder: Path,
+    reporter: Reporter,
+    compute_capabilities: Sequence[str] = (),
+    strip_weights: bool = False,
+) -> Path:
     """Build the engines of a bundle that was built with `--onnx-only`, into a bundle beside it.
 
     Engines that an earlier call has built from the same graphs, for the same machine, are kept.
@@ -37,6 +43,8 @@ def finish(folder: Path, reporter: Reporter, compute_capabilities: Sequence[str]
         folder: the bundle of graphs. It stays as it is.
         reporter: is told about every stage.
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
+        strip_weights: engines have no weights, the graphs are in the bundle as well. They are hard links,
+            where the file system has them.
 
     Returns:
         The folder of the bundle.
@@ -51,13 +59,13 @@ def finish(folder: Path, reporter: Reporter, compute_capabilities: Sequence[str]
     if not graphs.has_graphs_only:
         raise ExportError(f"{folder} has its engines", "it can be used as it is")
     entry = find_backend(str(graphs.manifest.backend["name"]))
-    builder = open_builder(entry, compute_capabilities)
+    builder = open_builder(entry, compute_capabilities, strip_weights)
     assert builder is not None
     require_gpu(graphs.manifest.precision, builder.facts)
     place = _place(folder, builder)
-    keys = {one.spec.name: _key(one, builder.facts) for one in graphs.manifest.stages}
+    keys = {one.spec.name: _key(one, builder) for one in graphs.manifest.stages}
     with exclusively([place], reporter.note):
-        found = _kept(place, keys)
+        found = _kept(place, keys, graphs)
         if found == dict.fromkeys(keys, place):
             reporter.note(f"{place}: up to date")
         else:
@@ -76,7 +84,7 @@ def _build(
 ) -> None:
     manifest = graphs.manifest
     opens = opens_engines(entry, manifest.precision, builder.facts, reporter)
-    kept = _kept(place, keys)
+    kept = _kept(place, keys, graphs)
     reporter.begin(len(keys))
     stages: dict[str, StageEntry] = {}
     hashes: dict[str, str] = {}
@@ -86,6 +94,8 @@ def _build(
             reporter.step(f"{name}: {entry.name} engine, kept")
             stages[name] = Manifest.read(folder).stage(name)
             hashes |= _hashes(writer.adopt(folder / stages[name].file))
+            if builder.strips_weights:
+                hashes |= _take_graph(graphs, manifest.stage(name), writer)
         for graph in manifest.stages:
             name = graph.spec.name
             if name in kept:
@@ -94,14 +104,18 @@ def _build(
             file = f"{name}{entry.suffix}"
             with Measure() as building, writer.file(file) as path:
                 builder.build(graph.spec, graphs.folder / graph.file, path, reporter.phase)
+            stripped = builder.strips_weights
             stages[name] = replace(
                 graph,
                 file=file,
-                files=(file,),
+                files=(file, *(graph.files if stripped else ())),
+                weights_from=graph.file if stripped else None,
                 build_seconds=round(building.seconds, 2),
                 peak_memory_bytes=building.peak_bytes,
                 key=keys[name],
             )
+            if stripped:
+                hashes |= _take_graph(graphs, graph, writer)
             if opens:
                 open_engine(entry, manifest.precision, writer.folder, stages[name])
             hashes |= _hashes(writer.folder / file)
@@ -113,6 +127,14 @@ def _build(
         whole = _manifest(manifest, builder, stages, writer.files(hashes))
         with writer.file(MANIFEST):
             whole.write(writer.folder)
+
+
+def _take_graph(graphs: Bundle, graph: StageEntry, writer: BundleWriter) -> dict[str, str]:
+    """Put a graph and its weights into the bundle, unless they are there. Return the hashes of its files."""
+    for name in graph.files:
+        if not (writer.folder / name).exists():
+            writer.adopt(graphs.folder / name)
+    return {name: str(graphs.manifest.files[name]["sha256"]) for name in graph.files}
 
 
 def _hashes(path: Path) -> dict[str, str]:
@@ -128,6 +150,7 @@ def _manifest(
     return replace(
         graphs,
         backend=builder.facts,
+        tools={**graphs.tools, **({STRIP_WEIGHTS: "yes"} if builder.strips_weights else {})},
         stages=tuple(stages[one.spec.name] for one in graphs.stages if one.spec.name in stages),
         files=files,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,24 +165,26 @@ def _place(folder: Path, builder: Builder) -> Path:
     return folder.resolve().with_name("-".join([name, *architectures, *renamed]))
 
 
-def _key(graph: StageEntry, facts: Mapping[str, object]) -> str:
+def _key(graph: StageEntry, builder: Builder) -> str:
     parts = {
         "graph": graph.onnx_sha256,
         "declaration": asdict(graph.spec),
-        "backend": dict(facts),
+        "backend": dict(builder.facts),
+        "strip weights": builder.strips_weights,
         "source": builder_digest(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _kept(place: Path, keys: Mapping[str, str]) -> dict[str, Path]:
+def _kept(place: Path, keys: Mapping[str, str], graphs: Bundle) -> dict[str, Path]:
     """Return the folder of each engine that need not be built."""
     found: dict[str, Path] = {}
+    hashes = {name: str(facts["sha256"]) for name, facts in graphs.manifest.files.items()}
     for folder in (place, finished_folder(place)):
         try:
             donor = Bundle(folder, Manifest.read(folder))
         except BundleError:
             continue
         wanted = {name: key for name, key in keys.items() if name not in found}
-        found |= {entry.spec.name: folder for entry in usable(donor, wanted, {})}
+        found |= {entry.spec.name: folder for entry in usable(donor, wanted, hashes)}
     return found

@@ -24,6 +24,10 @@ def finish(
         list[str] | None,
         typer.Option(help="GPUs to build a bundle for each, like sm86,sm89,sm120 (tensorrt_rtx only)."),
     ] = None,
+    strip_weights: Annotated[
+        bool,
+        typer.Option("--strip-weights", help="Engines without weights: they take those of the graphs."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the progress as JSON, an object per line.")
     ] = False,
@@ -62,5 +66,5 @@ def finish(
         graphs = Path(expanded(folder))
         together = tuple(compute_capability or ())
         for capabilities in [each[n : n + 1] for n in range(len(each))] or [together]:
-            place = finish_bundle(graphs, reporter, capabilities)
+            place = finish_bundle(graphs, reporter, capabilities, strip_weights)
             reporter.note(f"the bundle is {place}")

@@ -120,9 +120,11 @@ def _bundle(
         if not stage.kept:
             exported.add((name, target.graph))
     built = [stage for stage in stages if not stage.kept]
-    # A graph that is no engine lies on the disk while its engine is built.
-    beside = 0 if target.builder is None else max((stage.onnx_bytes for stage in built), default=0)
-    files = sum(stage.engine_bytes if stage.engine_bytes is not None else stage.onnx_bytes for stage in built)
+    graphs, engines = [stage.onnx_bytes for stage in built], [stage.engine_bytes or 0 for stage in built]
+    keeps_graphs = target.builder is None or target.strips_weights
+    # A graph that is no part of the bundle lies on the disk while its engine is built.
+    beside = 0 if target.builder is None else max(graphs, default=0)
+    files = sum(engines) + (sum(graphs) if keeps_graphs else 0)
     place = nearest_folder(target.folder)
     free = shutil.disk_usage(place).free
     return BundleForecast(target.folder, target.name, tuple(stages), files + beside, free)
@@ -177,14 +179,15 @@ def _stage(
         export = with_quantizing(export, work, len(target.quantizing.pictures), available_threads())
     if shared:
         export = Cost(0.0, export.peak_bytes, export.file_bytes)
+    engine_build = None
     if target.builder is not None:
-        engine_build = engine_cost(work, model_bytes, size)
-        return _built(spec, precision, export, engine_build, shared)
+        engine_build = engine_cost(work, model_bytes, size, target.strips_weights)
+        if not target.strips_weights:
+            return _built(spec, precision, export, engine_build, shared)
     # Graphs of one bundle keep what several of them read once.
     common = size * sum(count for key, count in work.weights.items() if key in known)
-    return _built(
-        spec, precision, Cost(export.seconds, export.peak_bytes, export.file_bytes - common), None, shared
-    )
+    kept_graph = Cost(export.seconds, export.peak_bytes, export.file_bytes - common)
+    return _built(spec, precision, kept_graph, engine_build, shared)
 
 
 def _built(spec: StageSpec, precision: str, export: Cost, engine: Cost | None, shared: bool) -> StageForecast:

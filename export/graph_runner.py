@@ -36,10 +36,17 @@ class _Files:
     file: str
     files: tuple[str, ...]
     precision: str
+    weights_from: str | None
 
 
 @contextmanager
-def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None = None) -> Iterator[Runner]:
+def runner(
+    graph: OnnxFile,
+    spec: StageSpec,
+    precision: str,
+    backend: str | None = None,
+    weights_from: str | None = None,
+) -> Iterator[Runner]:
     """Open a graph, and close it at the end of the block.
 
     Args:
@@ -47,6 +54,7 @@ def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None
         spec: its declaration.
         precision: the precision to compute in.
         backend: the backend to run it in. None: ONNX Runtime on the CPU.
+        weights_from: the file beside it that has its weights, if it is an engine without them.
 
     Raises:
         ExportError: ONNX Runtime does not load the graph.
@@ -60,7 +68,8 @@ def runner(graph: OnnxFile, spec: StageSpec, precision: str, backend: str | None
             session = _session(path, spec, mapped=len(graph.files) > 1, plain=plain)
             yield lambda inputs: session.run(names, dict(inputs))
         return
-    files = _Files(spec, graph.path.name, tuple(file.name for file in graph.files), precision)
+    names_of_files = tuple(file.name for file in graph.files)
+    files = _Files(spec, graph.path.name, names_of_files, precision, weights_from)
     opened = open_backend(backend, precision=precision)
     try:
         engine = opened.open_stage(graph.path.parent, files)

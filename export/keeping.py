@@ -60,6 +60,8 @@ def _adopt(bundle: Unfinished, donor: Bundle, entries: Sequence[StageEntry]) -> 
     for entry in entries:
         if bundle.target.builder is None:
             bundle.weights.know(bundle.writer.folder / entry.file)
+        elif entry.weights_from is not None:
+            bundle.weights.know(bundle.writer.folder / entry.weights_from)
         bundle.entries[entry.spec.name] = entry
         found = donor.manifest.precision_map.get(entry.spec.name, {})
         if entry.precision is None and "layers" in found:

@@ -54,7 +54,7 @@ def check(request: Request) -> Preset:
 
 
 def _check_gpus(request: Request) -> None:
-    """Raise ExportError if an option about GPUs has no effect."""
+    """Raise ExportError if an option about GPUs or engines has no effect."""
     if request.onnx_only:
         for entry in map(find_backend, request.backends):
             if entry.builds is None:
@@ -67,6 +67,8 @@ def _check_gpus(request: Request) -> None:
                 f"--onnx-only builds no engines, for no {option}",
                 "give --compute-capability to odise-trt finish",
             )
+    if request.strip_weights:
+        _check_strip(request)
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",
@@ -79,6 +81,20 @@ def _check_gpus(request: Request) -> None:
         )
     if request.targets and not any(find_backend(name).builds_ahead for name in request.backends):
         raise ExportError(f"--target does nothing for {', '.join(request.backends)}", f"add {AHEAD}")
+
+
+def _check_strip(request: Request) -> None:
+    """Raise ExportError unless engines are built that can leave their weights out."""
+    if request.onnx_only:
+        raise ExportError(
+            "--onnx-only builds no engines that could leave weights out",
+            "give --strip-weights to odise-trt finish",
+        )
+    if all(find_backend(name).builds is None for name in request.backends):
+        raise ExportError(
+            f"--strip-weights does nothing for {', '.join(request.backends)}: its bundles have graphs only",
+            "leave it out, or build for tensorrt or tensorrt_rtx",
+        )
 
 
 def _check_image_sizes(preset: Preset, names: Iterable[str]) -> None:

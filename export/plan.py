@@ -11,6 +11,7 @@ import odise_trt
 from odise_trt.backends.registry import BACKENDS, DEFAULT_BACKEND, BackendEntry, find_backend, resolve
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Manifest
+from odise_trt.bundle.rebuild import STRIP_WEIGHTS
 from odise_trt.errors import BundleError, ExportError
 from odise_trt.package_versions import package_version
 from odise_trt.stage_spec import PRECISIONS
@@ -63,6 +64,7 @@ class Request:
         anyway: build even if memory or disk are estimated not to suffice.
         calibration: folder of pictures that int8 and fp8 measure ranges on, see `export.quantizing`.
         modelopt: the Python of an environment with NVIDIA ModelOpt, for int8 and fp8.
+        strip_weights: engines have no weights, they take those of their graphs when they are opened.
     """
 
     preset: str
@@ -85,6 +87,7 @@ class Request:
     anyway: bool = False
     calibration: Path | None = None
     modelopt: Path | None = None
+    strip_weights: bool = False
 
     def stage_names(self) -> tuple[str, ...]:
         """The requested stages, in the order they run.
@@ -126,6 +129,11 @@ class Target:
     def name(self) -> str:
         """Name of the backend."""
         return self.entry.name
+
+    @property
+    def strips_weights(self) -> bool:
+        """Whether its engines have no weights, and its graphs stay in the bundle for them."""
+        return self.builder is not None and self.builder.strips_weights
 
     @property
     def graph(
@@ -173,7 +181,7 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
         name = f"{request.preset}-{entry.name}-{precision}{GRAPHS}"
         folder = request.output / name
         return Target(entry, {"name": entry.name}, precision, sampling, folder, quantizing=quantizing)
-    builder = open_builder(entry, capabilities)
+    builder = open_builder(entry, capabilities, request.strip_weights)
     facts = _facts(entry, precision) if builder is None else builder.facts
     require_gpu(precision, facts)
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]
@@ -199,6 +207,8 @@ def tools(request: Request, target: Target) -> dict[str, str]:
     limit = {} if request.max_windows is None else {MAX_WINDOWS: str(request.max_windows)}
     if request.image_sizes:
         limit[IMAGE_SIZES] = ",".join(map(str, request.image_sizes))
+    if target.strips_weights:
+        limit[STRIP_WEIGHTS] = "yes"
     return {
         "odise-trt": odise_trt.__version__,
         **_versions_and_options(request, target),
@@ -220,7 +230,7 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         weights: the weights of the request, as from `describe_weights`.
     """
     preset = find_preset(request.preset)
-    build = {
+    build: dict[str, object] = {
         "weights": weights["sha256"],
         "backend": dict(target.backend),
         "lacks": sorted(target.entry.lacks),
@@ -228,6 +238,8 @@ def stage_keys(request: Request, target: Target, weights: WeightsDescription) ->
         "compared in": target.name if target.entry.checks else None,
         "tools": _versions_and_options(request, target),
     }
+    if target.strips_weights:
+        build["strip weights"] = True
     quantized = {} if target.quantizing is None else {"quantizing": target.quantizing.facts()}
     return {
         name: stage_key(

@@ -100,12 +100,17 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
             files = bundle.weights.join(graph.path, graph.files, bundle.writer.adopt)
     else:
         reporter.step(f"{spec.name}: {target.name} engine{_for(target)}")
-        files = (bundle.writer.folder / f"{spec.name}{target.entry.suffix}",)
-        with Measure() as building, bundle.writer.file(files[0].name) as file:
+        engine = bundle.writer.folder / f"{spec.name}{target.entry.suffix}"
+        with Measure() as building, bundle.writer.file(engine.name) as file:
             target.builder.build(spec, graph.path, file, reporter.phase)
+        files = (engine,)
+        if target.strips_weights:
+            # Stages share weights here as well: the second CLIP costs nothing.
+            with writing(target.folder / graph.path.name):
+                files += bundle.weights.join(graph.path, graph.files, bundle.writer.adopt)
         seconds, peak = seconds + building.seconds, max(peak, building.peak_bytes)
         reporter.note(
-            f"{spec.name}: {target.name} engine of {files[0].stat().st_size / 1e6:.1f} MB in"
+            f"{spec.name}: {target.name} engine of {engine.stat().st_size / 1e6:.1f} MB in"
             f" {building.seconds:.1f} s, peak {building.peak_bytes / 1e9:.1f} GB"
         )
     bundle.hashes |= {file.name: sha256_of(file) for file in files if file.name not in bundle.hashes}
@@ -120,6 +125,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
         peak_memory_bytes=peak,
         precision=exported.precision if exported.precision != target.precision else None,
         key=bundle.keys[spec.name],
+        weights_from=graph.path.name if target.strips_weights else None,
     )
     # Weights that lie in another stage's file count there.
     size = sum(file.stat().st_size for file in files if file.name.startswith(f"{spec.name}."))

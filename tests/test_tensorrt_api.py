@@ -39,6 +39,14 @@ OBJECTS = {
         "context": "IExecutionContext",
         "inspector": "EngineInspector",
     },
+    "odise_trt/backends/tensorrt_refit.py": {
+        "trt": "",
+        "module": "",
+        "engine": "ICudaEngine",
+        "refitter": "Refitter",
+        "parser": "OnnxParserRefitter",
+    },
+    "export/builders/stripping.py": {"flavour": "", "trt": "", "config": "IBuilderConfig"},
     "export/builders/tensorrt.py": {
         "flavour": "",
         "trt": "",

@@ -78,6 +78,7 @@ class _Entry:
     spec: StageSpec
     file: str
     precision: str | None = None
+    weights_from: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

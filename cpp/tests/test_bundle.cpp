@@ -112,6 +112,31 @@ void a_file_outside_of_the_bundle_is_refused() {
     CHECK_EQUAL(with(content), "B/manifest.json names a file outside its bundle: '../one.onnx'");
 }
 
+void an_engine_may_take_its_weights_from_one_of_its_files() {
+    const auto taking = [](const std::string& from) {
+        std::string content = manifest();
+        content.replace(content.find("\"onnx_sha256\""), 0, "\"weights_from\": " + from + ", ");
+        return with(content);
+    };
+    CHECK_EQUAL(taking("null"), "opened");
+    CHECK(!odise::Bundle::open(folder, true).manifest.stages[0].weights_from);
+    CHECK_EQUAL(taking("\"one.onnx\""), "opened");
+    CHECK_EQUAL(*odise::Bundle::open(folder, true).manifest.stages[0].weights_from, "one.onnx");
+    CHECK_EQUAL(taking("\"two.onnx\""), "B/manifest.json is not as a build writes it: stages[0] takes weights from "
+                                        "'two.onnx', which is none of its files");
+    CHECK_EQUAL(taking("1"),
+                "B/manifest.json is not as a build writes it: stages[0].weights_from must be a text, it is 1");
+}
+
+void it_is_built_again_without_weights() {
+    std::string content = manifest();
+    content.replace(content.find("\"parity\""), 0, "\"tools\": {\"strip-weights\": \"yes\"}, ");
+    CHECK_EQUAL(with(content), "opened");
+    const std::string hint = odise::Bundle::open(folder, true).repair_hint();
+    const std::string last = " --strip-weights";
+    CHECK(hint.size() > last.size() && hint.substr(hint.size() - last.size()) == last);
+}
+
 }  // namespace
 
 int main() {
@@ -126,6 +151,8 @@ int main() {
     a_manifest_with_any_byte_changed_opens_or_is_refused();
     changed_and_missing_files_are_named();
     a_file_outside_of_the_bundle_is_refused();
+    an_engine_may_take_its_weights_from_one_of_its_files();
+    it_is_built_again_without_weights();
     for (const char* one : {"one.onnx", "constants.npz", "tokenizer.json", "manifest.json"})
         std::remove((folder + "/" + one).c_str());
     std::remove(folder.c_str());

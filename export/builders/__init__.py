@@ -26,6 +26,11 @@ class Builder(Protocol):
         """Entries of the backend in a manifest: "name", "version", and what the engines are tied to."""
         ...
 
+    @property
+    def strips_weights(self) -> bool:
+        """Whether its engines have no weights, and take those of their graphs when they are opened."""
+        ...
+
     def build(self, spec: StageSpec, onnx: Path, engine: Path, progress: Progress) -> None:
         """Build the engine of one stage.
 
@@ -43,12 +48,15 @@ class Builder(Protocol):
         ...
 
 
-def open_builder(entry: BackendEntry, compute_capabilities: Sequence[str]) -> Builder | None:
+def open_builder(
+    entry: BackendEntry, compute_capabilities: Sequence[str], strip_weights: bool = False
+) -> Builder | None:
     """Return the builder of a backend. None: the ONNX file is the engine.
 
     Args:
         entry: the backend.
         compute_capabilities: GPUs to build for ahead of time, like "8.9". Empty: the backend decides.
+        strip_weights: engines have no weights, they take those of their graphs when they are opened.
 
     Raises:
         BackendError: the backend is not installed, does not find the GPU it needs, or does not build for one
@@ -56,5 +64,5 @@ def open_builder(entry: BackendEntry, compute_capabilities: Sequence[str]) -> Bu
     """
     if entry.builds is None:
         return None
-    builder: Builder = resolve(entry.builds)(entry, compute_capabilities)
+    builder: Builder = resolve(entry.builds)(entry, compute_capabilities, strip_weights)
     return builder

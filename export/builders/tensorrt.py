@@ -21,6 +21,7 @@ from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
+from .stripping import require_gpu, strip
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -35,14 +36,19 @@ class TensorRTBuilder:
     """Builds engines of one flavour, see `Builder`.
 
     Raises:
-        BackendError: the flavour is not installed, does not find the GPU it needs, or does not build for one
-            of the compute capabilities.
+        BackendError: the flavour is not installed, does not find the GPU it needs, does not build for one of
+            the compute capabilities, or cannot leave weights out on this machine.
     """
 
-    def __init__(self, entry: BackendEntry, compute_capabilities: Sequence[str]) -> None:
+    def __init__(
+        self, entry: BackendEntry, compute_capabilities: Sequence[str], strip_weights: bool = False
+    ) -> None:
         self._flavour = entry.load()
         self._capabilities = tuple(compute_capabilities)
+        self.strips_weights = strip_weights
         self.facts = _facts(entry.name, self._flavour, self._capabilities)
+        if strip_weights and capability_names(self._flavour):
+            require_gpu(entry.name, self._flavour.__version__)
 
     def build(self, spec: StageSpec, onnx: Path, engine: Path, progress: Progress) -> None:
         """See `Builder.build`."""
@@ -52,6 +58,7 @@ class TensorRTBuilder:
             onnx,
             engine,
             compute_capabilities=self._capabilities,
+            strip_weights=self.strips_weights,
             progress=progress,
         )
         # What the compiler has freed, gigabytes for a large stage, would stay while the next one is exported.
@@ -89,6 +96,7 @@ def build_engine(
     engine: Path,
     *,
     compute_capabilities: Sequence[str] = (),
+    strip_weights: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Build `engine` from the graph `onnx`, which has its external data beside it.
@@ -100,6 +108,7 @@ def build_engine(
         engine: the path to write. The file appears when it is complete.
         compute_capabilities: the GPUs to build for, like "8.9". TensorRT for RTX only. Empty: every GPU the
             flavour supports. The kernels are compiled on the GPU, when the engine is first opened.
+        strip_weights: the engine has no weights. It takes those of `onnx` when it is opened.
         progress: called during the build, from TensorRT's threads.
 
     Raises:
@@ -111,7 +120,7 @@ def build_engine(
     builder = _builder(flavour, logger)
     # The parser owns the weights that the network refers to. It must exist until the engine is built.
     network, _parser = _parse(flavour, builder, logger, spec, onnx)
-    config = _config(flavour, builder)
+    config = _config(flavour, builder, strip_weights)
     for profile in _profiles(builder, spec):
         config.add_optimization_profile(profile)
     _set_capabilities(flavour, config, compute_capabilities)
@@ -126,12 +135,14 @@ def build_engine(
     write_file(engine, memoryview(serialized))
 
 
-def _config(flavour: Any, builder: Any) -> Any:
+def _config(flavour: Any, builder: Any, strip_weights: bool = False) -> Any:
     config = builder.create_builder_config()
     # TF32 would round float32 operands to 10-bit mantissas, the precision of fp16.
     config.clear_flag(flavour.BuilderFlag.TF32)
     # The engine can then say what each of its layers is. It costs no time.
     config.profiling_verbosity = flavour.ProfilingVerbosity.DETAILED
+    if strip_weights:
+        strip(flavour, config)
     return config
 
 

@@ -91,6 +91,11 @@ class StageFiles(Protocol):
         """The precision that the stage computes in. None: that of the bundle."""
         ...
 
+    @property
+    def weights_from(self) -> str | None:
+        """Name of the graph whose weights the engine takes when it is opened. None: it has them."""
+        ...
+
 
 class Engine(Protocol):
     """An opened stage."""

@@ -16,6 +16,7 @@ from .cuda import Cuda, device_index, open_cuda
 from .engine_mismatch import engine_mismatch
 from .registry import BackendEntry
 from .tensorrt_engine import Flavour, TensorRTEngine
+from .tensorrt_refit import refit
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -78,6 +79,10 @@ class TensorRTBackend:
             raise BackendError(
                 f"{self.name} cannot load {path}: {self._flavour.said()}", "build the stage again"
             )
+        if entry.weights_from is not None:
+            # Before any context is made: contexts may keep what they find in the engine.
+            with self.cuda.current():
+                refit(self._flavour, engine, self._logger, path, folder / entry.weights_from)
         opened = TensorRTEngine(self._flavour, engine, entry.spec)
         opened.check_declaration(path)
         return opened

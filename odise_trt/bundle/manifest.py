@@ -106,6 +106,8 @@ class StageEntry:
         build_seconds, peak_memory_bytes: time and memory that the build took.
         precision: the precision that the stage computes in. None: that of the bundle.
         key: hash of everything that decides the files, see `export.stage_key`. None: not known.
+        weights_from: the graph whose weights the engine takes when it is opened, one of `files`. None: it has
+            its weights.
     """
 
     spec: StageSpec
@@ -116,6 +118,7 @@ class StageEntry:
     peak_memory_bytes: _Bytes
     precision: Annotated[str, choice(*PRECISIONS)] | None = None
     key: str | None = None
+    weights_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,7 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Raise MisfitError unless every stage occurs once and is declared at the bundle's precision."""
+        """Raise MisfitError if a stage occurs twice, has no precision, or has its weights elsewhere."""
         names = [entry.spec.name for entry in self.stages]
         for number, entry in enumerate(self.stages):
             entry.spec.check()
@@ -237,6 +240,11 @@ class Manifest:
                 raise MisfitError(f"stages[{number}]", f"is {entry.spec.name!r:.60} for the second time")
             if any(tensor.dtype == COMPUTE for tensor in (*entry.spec.inputs, *entry.spec.outputs)):
                 raise MisfitError(f"stages[{number}]", f"has a tensor of dtype {COMPUTE!r}")
+            if entry.weights_from is not None and entry.weights_from not in entry.files:
+                raise MisfitError(
+                    f"stages[{number}]",
+                    f"takes weights from {entry.weights_from!r:.60}, which is none of its files",
+                )
         Pipeline(self.pipeline, {entry.spec.name: entry.spec for entry in self.stages}).check()
 
 

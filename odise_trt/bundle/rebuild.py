@@ -17,6 +17,8 @@ USUAL_OPSET = "21"
 OPTIONAL_STAGES = ("raw_features", "resize")
 #: Entries among the tools of a manifest that are options of a build, and only there if they were given.
 OPTIONS = ("max-windows", "image-sizes", "calibration", "modelopt-python")
+#: The same for an option without a value: engines take their weights from graphs.
+STRIP_WEIGHTS = "strip-weights"
 
 
 def rebuild_command(
@@ -65,4 +67,6 @@ def rebuild_command(
     # The path is absolute: the command runs in a checkout, and the bundle may be named relative to elsewhere.
     options.append(("output", os.path.dirname(os.path.abspath(folder))))
     words = [word for name, value in options for word in (f"--{name}", value)]
+    if STRIP_WEIGHTS in manifest.tools:
+        words.append(f"--{STRIP_WEIGHTS}")
     return shlex.join(["python", "export/build_engines.py", *words])

@@ -74,6 +74,11 @@ def _summary(manifest: Manifest) -> Table:
         "weights": f"{manifest.weights.get('source', 'unknown')}{seeded}",
         "weights sha256": str(manifest.weights.get("sha256", "")),
         **{f"backend {key}": _words(value) for key, value in manifest.backend.items()},
+        "engines without weights": ", ".join(
+            f"{entry.spec.name} takes those of {entry.weights_from}"
+            for entry in manifest.stages
+            if entry.weights_from is not None
+        ),
         "image size": f"shorter side {model.short_side}, longer side at most {model.max_side}",
         "window": str(model.window),
         "queries": str(model.num_queries),

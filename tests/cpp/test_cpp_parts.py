@@ -183,6 +183,8 @@ CHANGES = {
     "stages.0.spec.profiles.0.ranges": {"windows": [1, 2]},
     "stages.0.spec.name": "captioner",
     "stages.0.build_seconds": "long",
+    "stages.0.weights_from": "",
+    "stages.1.weights_from": 7,
     "stages.0.peak_memory_bytes": 10**30,
     "files": {"cut.onnx": {"sha256": "", "bytes": 1.5}},
     "parity": [{}],

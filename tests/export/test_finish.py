@@ -31,6 +31,8 @@ from tests.export.quick_build import STAGES, Log, make_quick, quick_request
 class CopyingBuilder:
     """Its engines are their graphs."""
 
+    strips_weights = False
+
     def __init__(self, **facts: Any) -> None:
         self.facts: Mapping[str, Any] = {
             "name": "tensorrt",
@@ -70,7 +72,12 @@ def graphs(built: BuiltBundle) -> Path:
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch) -> CopyingBuilder:
     made = CopyingBuilder()
-    monkeypatch.setattr(finishing, "open_builder", lambda entry, capabilities: made)
+
+    def opened(entry: object, capabilities: Sequence[str], strip_weights: bool) -> CopyingBuilder:
+        made.strips_weights = strip_weights
+        return made
+
+    monkeypatch.setattr(finishing, "open_builder", opened)
     return made
 
 
@@ -110,6 +117,59 @@ def test_engines_make_a_bundle_beside_the_graphs(graphs: Path, builder: CopyingB
     )
     assert not Bundle.open(place).has_graphs_only
     assert sorted(os.listdir(graphs.parent)) == sorted([graphs.name, place.name])
+
+
+def test_engines_without_weights_have_the_graphs_beside_them(graphs: Path, builder: CopyingBuilder) -> None:
+    assert call(verb("export.finish_cli:finish"), graphs, "--strip-weights").status == 0
+    place = graphs.with_name("tiny-tensorrt-fp16-sm89")
+    finished, before = Bundle.open(place).manifest, Bundle.open(graphs).manifest
+    for entry, graph in zip(finished.stages, before.stages, strict=True):
+        name = entry.spec.name
+        assert (entry.file, entry.weights_from) == (f"{name}.engine", f"{name}.onnx")
+        assert entry.files == (f"{name}.engine", *graph.files)
+        assert all(finished.files[file] == before.files[file] for file in graph.files)
+    # The second CLIP is stored once, as in the bundle of graphs, and takes no room of its own.
+    assert "captioner.onnx.data" in finished.stage("clip_pool").files
+    assert (place / "captioner.onnx.data").samefile(graphs / "captioner.onnx.data")
+    assert Bundle.open(place).repair_hint().endswith(" --strip-weights")
+
+
+def test_leaving_weights_out_builds_every_engine_again(graphs: Path, builder: CopyingBuilder) -> None:
+    place = finish(graphs, Log())
+    for strip_weights in (True, True, False):
+        finish(graphs, Log(), strip_weights=strip_weights)
+    assert builder.built == list(STAGES) * 3
+    assert all(entry.weights_from is None for entry in Bundle.open(place).manifest.stages)
+    assert not list(place.glob("*.onnx*"))
+    assert "strip-weights" not in Bundle.open(place).manifest.tools
+
+
+def test_a_stopped_call_without_weights_goes_on(graphs: Path, builder: CopyingBuilder) -> None:
+    builder.stop_at = "text_encoder"
+    with pytest.raises(KeyboardInterrupt):
+        finish(graphs, Log(), strip_weights=True)
+    builder.stop_at = ""
+    place = finish(graphs, Log(), strip_weights=True)
+    assert builder.built == list(STAGES)
+    assert {entry.weights_from for entry in Bundle.open(place).manifest.stages} == {
+        f"{name}.onnx" for name in STAGES
+    }
+
+
+def test_weights_of_a_finished_bundle_that_were_changed_are_taken_again(
+    graphs: Path, builder: CopyingBuilder
+) -> None:
+    place = finish(graphs, Log(), strip_weights=True)
+    data = place / "text_encoder.onnx.data"
+    content = bytearray(data.read_bytes())
+    content[5] ^= 1
+    data.unlink()  # it is a link to the file of the graphs
+    data.write_bytes(content)
+    with pytest.raises(BundleError, match=r"text_encoder\.onnx\.data was changed"):
+        Bundle.open(place)
+    finish(graphs, Log(), strip_weights=True)
+    assert builder.built == [*STAGES, "text_encoder"]
+    Bundle.open(place)
 
 
 def test_a_second_call_finds_the_bundle_up_to_date(graphs: Path, builder: CopyingBuilder) -> None:
@@ -200,7 +260,7 @@ def test_engines_are_really_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_verb_builds_a_bundle_for_each_target(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def opened(entry: object, capabilities: Sequence[str]) -> CopyingBuilder:
+    def opened(entry: object, capabilities: Sequence[str], strip_weights: bool) -> CopyingBuilder:
         return CopyingBuilder(compute_capability=list(capabilities))
 
     monkeypatch.setattr(finishing, "open_builder", opened)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from onnx import load
+
 from odise_trt.backends import cuda as cuda_module
 from odise_trt.bundle.bundle import sha256_of
 from odise_trt.bundle.manifest import CONSTANTS, MANIFEST, TOKENIZER, Manifest, StageEntry
@@ -16,8 +18,12 @@ from . import tensorrt
 from .tensorrt import Machine
 
 
-def make(source: Path, target: Path, name: str = "tensorrt", **changes: Any) -> Path:
-    """Write the bundle. Its engines read the ONNX files of `source`. `changes`: fields of the manifest."""
+def make(source: Path, target: Path, name: str = "tensorrt", stripped: bool = False, **changes: Any) -> Path:
+    """Write the bundle. Its engines read the ONNX files of `source`. `changes`: fields of the manifest.
+
+    Args:
+        stripped: engines have no weights. They take those of graphs in the bundle.
+    """
     manifest = Manifest.read(source)
     target.mkdir(parents=True)
     for file in (CONSTANTS, TOKENIZER):
@@ -26,8 +32,17 @@ def make(source: Path, target: Path, name: str = "tensorrt", **changes: Any) -> 
     for entry in manifest.stages:
         file = f"{entry.spec.name}.engine"
         onnx = (source / entry.file).resolve()
-        (target / file).write_bytes(tensorrt.engine_file(onnx, entry.spec, manifest.precision == "fp16"))
-        stages.append(replace(entry, file=file, files=(file,)))
+        half = manifest.precision == "fp16"
+        if not stripped:
+            (target / file).write_bytes(tensorrt.engine_file(onnx, entry.spec, half))
+            stages.append(replace(entry, file=file, files=(file,)))
+            continue
+        weights = [one.name for one in load(onnx, load_external_data=False).graph.initializer]
+        gone = onnx.with_name("gone.onnx")
+        (target / file).write_bytes(tensorrt.engine_file(gone, entry.spec, half, weights))
+        for needed in entry.files:
+            shutil.copyfile(source / needed, target / needed)
+        stages.append(replace(entry, file=file, files=(file, *entry.files), weights_from=entry.file))
     files: Mapping[str, Any] = {
         path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in target.iterdir()
     }

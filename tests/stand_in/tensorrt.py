@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,9 +24,15 @@ VERSION = "10.13.0.stand-in"
 _NAMES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64", "int32": "INT32", "uint8": "UINT8"}
 
 
-def engine_file(onnx: Path, spec: StageSpec, half: bool = False) -> bytes:
-    """The content of an engine's file: its graph, its declaration, whether it computes in fp16."""
-    return json.dumps({"onnx": str(onnx), "spec": asdict(spec), "half": half}).encode()
+def engine_file(
+    onnx: Path, spec: StageSpec, half: bool = False, weights: Sequence[str] | None = None
+) -> bytes:
+    """The content of an engine's file: its graph, its declaration, whether it computes in fp16.
+
+    Args:
+        weights: the names of those that it has to be given. None: it has its weights.
+    """
+    return json.dumps({"onnx": str(onnx), "spec": asdict(spec), "half": half, "weights": weights}).encode()
 
 
 @dataclass
@@ -43,6 +49,8 @@ class Machine:
         exact: whether contexts tell the scratch memory of their shapes, as newer versions do.
         scratch: scratch bytes per byte of outputs.
         hungry: stages that need so many times as much.
+        refit_fails: whether engines take no weights.
+        hides_missing: whether it is not said which weights are missing, as by TensorRT for RTX.
     """
 
     memory: int = 2**31
@@ -54,6 +62,8 @@ class Machine:
     exact: bool = True
     scratch: float = 1.0
     hungry: dict[str, float] = field(default_factory=dict)
+    refit_fails: bool = False
+    hides_missing: bool = False
     gpus: list[StandInCuda] = field(default_factory=list)
     ran: list[tuple[str, dict[str, tuple[int, ...]]]] = field(default_factory=list)
 
@@ -78,6 +88,8 @@ class Machine:
             TensorIOMode=SimpleNamespace(INPUT="INPUT"),
             LayerInformationFormat=SimpleNamespace(JSON="JSON"),
             ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
+            Refitter=Refitter,
+            OnnxParserRefitter=OnnxParserRefitter,
         )
 
     def _engine(self, logger: Any, content: bytes) -> Engine | None:
@@ -87,7 +99,7 @@ class Machine:
         except ValueError:
             logger.log(1, "Serialization assertion failed")
             return None
-        return Engine(self, self.gpu, logger, spec, Path(data["onnx"]), data["half"])
+        return Engine(self, self.gpu, logger, spec, Path(data["onnx"]), data["half"], data["weights"])
 
 
 @cache
@@ -107,7 +119,14 @@ class Engine:
     """An engine, see `tensorrt.ICudaEngine`."""
 
     def __init__(
-        self, machine: Machine, cuda: StandInCuda, logger: Any, spec: StageSpec, onnx: Path, half: bool
+        self,
+        machine: Machine,
+        cuda: StandInCuda,
+        logger: Any,
+        spec: StageSpec,
+        onnx: Path,
+        half: bool,
+        weights: Sequence[str] | None = None,
     ) -> None:
         self.machine, self.cuda, self.logger, self.spec = machine, cuda, logger, spec
         self.onnx, self.half = onnx, half
@@ -115,6 +134,8 @@ class Engine:
         self.num_io_tensors = len(self.tensors)
         self.num_optimization_profiles = max(1, len(spec.profiles))
         self.contexts = 0
+        self.refittable = weights is not None
+        self.lacks = list(weights or ())
 
     @property
     def session(self) -> Any:
@@ -150,11 +171,57 @@ class Engine:
     def create_execution_context(self, strategy: str) -> Context:
         self.cuda._check(records=False)
         assert strategy == "USER_MANAGED"
+        if self.lacks:
+            raise DeviceFaultError(f"stage {self.spec.name} has no weights yet: {', '.join(self.lacks)}")
         self.contexts += 1
         made = Context(self)
         if self.machine.exact:
             made.update_device_memory_size_for_shapes = made.exact_scratch  # type: ignore[attr-defined]
         return made
+
+
+class Refitter:
+    """What gives an engine its weights, see `tensorrt.Refitter`."""
+
+    def __init__(self, engine: Engine, logger: Any) -> None:
+        engine.cuda._check(records=False)
+        if engine.contexts:
+            raise DeviceFaultError(f"stage {engine.spec.name} has contexts, which know other weights")
+        self.engine, self.logger = engine, logger
+        self.given: Path | None = None
+        self.names: set[str] = set()
+
+    def get_all_weights(self) -> list[str]:
+        return list(self.engine.lacks)
+
+    def get_missing_weights(self) -> list[str]:
+        hidden = self.engine.machine.hides_missing
+        return [] if hidden else [name for name in self.engine.lacks if name not in self.names]
+
+    def refit_cuda_engine(self) -> bool:
+        if self.given is None or self.engine.machine.refit_fails:
+            self.logger.log(1, "refit failed")
+            return False
+        self.engine.onnx, self.engine.lacks = self.given, []
+        return True
+
+
+class OnnxParserRefitter:
+    """What takes the weights of a graph, see `tensorrt.OnnxParserRefitter`."""
+
+    def __init__(self, refitter: Refitter, logger: Any) -> None:
+        self.refitter, self.logger = refitter, logger
+
+    def refit_from_file(self, model: str) -> bool:
+        import onnx
+
+        # With its external data: a file that is not there is an error.
+        graph = onnx.load(model).graph
+        self.refitter.names, self.refitter.given = {one.name for one in graph.initializer}, Path(model)
+        lacking = set(self.refitter.engine.lacks) - self.refitter.names
+        if lacking:
+            self.logger.log(1, "not all weights were refitted")
+        return not lacking
 
 
 class Context:

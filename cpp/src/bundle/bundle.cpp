@@ -175,6 +175,9 @@ std::string rebuild_command(const Bundle& bundle, const std::vector<std::string>
     options.emplace_back("output", absolute_parent(bundle.folder));
     std::string line = "python export/build_engines.py";
     for (const auto& [name, value] : options) line += " --" + name + " " + shell_word(value);
+    for (const auto& [name, _] : manifest.tools) {
+        if (name == strip_weights) line += std::string(" --") + strip_weights;
+    }
     return line;
 }
 

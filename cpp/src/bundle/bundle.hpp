@@ -7,6 +7,8 @@ namespace odise {
 
 constexpr const char* constants_file = "constants.npz";
 constexpr const char* tokenizer_file = "tokenizer.json";
+// Option of a build, and entry among the tools of a manifest: engines take their weights from graphs.
+constexpr const char* strip_weights = "strip-weights";
 
 struct Bundle {
     std::string folder;

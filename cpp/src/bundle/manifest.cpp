@@ -69,7 +69,7 @@ ModelSpec read_model(const Placed& placed) {
 
 StageEntry read_stage(const Placed& placed) {
     const Object object(placed, {"spec", "file", "files", "onnx_sha256", "build_seconds", "peak_memory_bytes",
-                                 "precision", "key"});
+                                 "precision", "key", "weights_from"});
     StageEntry entry;
     entry.spec = read_spec(object["spec"]);
     entry.file = object["file"].text();
@@ -81,6 +81,9 @@ StageEntry read_stage(const Placed& placed) {
         entry.precision = object["precision"].one_of({"fp32", "fp16", "bf16", "int8", "fp8"});
     }
     if (object.has("key") && !object["key"].is_null()) object["key"].text();
+    if (object.has("weights_from") && !object["weights_from"].is_null()) {
+        entry.weights_from = object["weights_from"].text();
+    }
     return entry;
 }
 
@@ -170,6 +173,11 @@ void check(const Manifest& manifest) {
             throw MisfitError(place, "is " + cut(repr(spec.name), 60) + " for the second time");
         }
         if (!spec.concrete) throw MisfitError(place, "has a tensor of dtype 'compute'");
+        const auto& from = manifest.stages[number].weights_from;
+        const auto& files = manifest.stages[number].files;
+        if (from && std::find(files.begin(), files.end(), *from) == files.end()) {
+            throw MisfitError(place, "takes weights from " + cut(repr(*from), 60) + ", which is none of its files");
+        }
     }
     check_pipeline(manifest.pipeline, stages);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct StageEntry {
     StageSpec spec;
     std::string file;
     std::vector<std::string> files;
-    std::string precision;  // Empty: that of the bundle.
+    std::string precision;                    // Empty: that of the bundle.
+    std::optional<std::string> weights_from;  // The graph with the weights of the engine. None: it has them.
 };
 
 struct FileEntry {

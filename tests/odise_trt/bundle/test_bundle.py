@@ -121,6 +121,14 @@ def test_the_printed_command_leaves_out_what_a_build_finds_by_itself(tmp_path: P
     assert not {"--compute-capability", "--opset", "--sampling"} & set(options)
 
 
+def test_the_printed_command_leaves_weights_out_as_the_build_did(tmp_path: Path) -> None:
+    folder = toy_bundle.make(tmp_path / "toy", tools={"opset": "21", "strip-weights": "yes"})
+
+    options = printed_options(Bundle.open(folder).repair_hint())
+    assert options.count("--strip-weights") == 1
+    assert "yes" not in options
+
+
 def test_the_printed_command_does_not_choose_between_the_options_of_two_builds(tmp_path: Path) -> None:
     folder = toy_bundle.make(tmp_path / "toy", tools={"opset": "21 and 20", "sampling": "gather"})
 

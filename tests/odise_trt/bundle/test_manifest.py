@@ -165,6 +165,13 @@ def test_removed_and_unknown_fields_are_named(toy: Path, written: dict) -> None:
         (("stages", 0, "spec", "inputs", 0, "dtype"), "compute", "dtype 'compute'"),
         (("stages", 4, "spec", "profiles", 0, "ranges", "texts"), [1, 2], "must have 3 values, it has 2"),
         (("stages", 1, "spec", "name"), "captioner", r"stages\[1\] is 'captioner' for the second time"),
+        (
+            ("stages", 1, "weights_from"),
+            "x.onnx",
+            r"stages\[1\] takes weights from 'x\.onnx', which is none of its files",
+        ),
+        (("stages", 1, "weights_from"), "", r"stages\[1\] takes weights from '', which is none"),
+        (("stages", 1, "weights_from"), 3, r"stages\[1\]\.weights_from must be a text"),
         (("backend",), {"version": "1"}, "backend has no name"),
         (("backend", "name"), 3, "backend is wrong: name must be a text"),
         (("weights",), [], "weights must be a mapping, it is a list"),

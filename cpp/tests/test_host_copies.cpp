@@ -74,8 +74,7 @@ void check_cut(const odise::Size& picture, const odise::Size& padded) {
             return share(rows[y], column, color) * down[y] +
                    share(rows[clip_side + y], column, color) * down[clip_side + y];
         };
-        const float expected =
-            mixed(columns[x]) * across[x] + mixed(columns[clip_side + x]) * across[clip_side + x];
+        const float expected = mixed(columns[x]) * across[x] + mixed(columns[clip_side + x]) * across[clip_side + x];
         CHECK_EQUAL(small.as<float>()[i], expected);
     }
 }
@@ -109,8 +108,7 @@ void check_stitch(const odise::Size& padded) {
     for (std::int64_t level = 2, stride = 4; level <= 5; ++level, stride *= 2) {
         const std::string name = "s" + std::to_string(level);
         const auto count = static_cast<std::int64_t>(grid.corners.size());
-        const Array maps =
-            Array::zeros(Dtype::float32, {count, channels, grid.side / stride, grid.side / stride});
+        const Array maps = Array::zeros(Dtype::float32, {count, channels, grid.side / stride, grid.side / stride});
         for (std::size_t i = 0; i < maps.count(); ++i) maps.as<float>()[i] = some(numbers);
         inputs[name + "_windows"] = maps;
         outputs[name] = Array::zeros(Dtype::float32, {1, channels, grid.height / stride, grid.width / stride});

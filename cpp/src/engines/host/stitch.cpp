@@ -68,8 +68,7 @@ void stitch(const Array& maps, const std::vector<Run>& runs, std::size_t side, c
         rows.resize(run.taps.size());
         for (std::size_t channel = 0; channel < channels; ++channel) {
             for (std::size_t i = 0; i < edge; ++i) {
-                float* out =
-                    whole.as<float>() + (channel * height + run.row * edge + i) * width + run.column * edge;
+                float* out = whole.as<float>() + (channel * height + run.row * edge + i) * width + run.column * edge;
                 for (std::size_t tap = 0; tap < rows.size(); ++tap) {
                     const std::size_t window = run.taps[tap] / (side * side), place = run.taps[tap] % (side * side);
                     rows[tap] = maps.as<float>() + (window * channels + channel) * plane +

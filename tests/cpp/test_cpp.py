@@ -190,16 +190,21 @@ def test_a_table_that_does_not_fit_is_refused_and_the_old_one_stays(
     assert [name for name, _ in opened.segment(load_image(PHOTO)).categories] == list(WORDS.names)
 
 
-def test_feature_maps_are_those_of_python(opened: through_c.Segmenter, segmenter: Segmenter) -> None:
-    for pixels in (make_scene(1).image[:300], load_image(PHOTO)):
-        expected = segmenter.features(pixels, ("s2", "s3", "s4", "s5"))
-        found = opened.features(np.ascontiguousarray(pixels))
-        assert found.keys() == expected.maps.keys()
-        for name, (values, stride) in found.items():
-            assert stride == expected.strides[name]
-            assert values.shape == expected.maps[name].shape
-            distance = np.linalg.norm(values - expected.maps[name]) / np.linalg.norm(expected.maps[name])
-            assert distance < 1e-4
+# What the host does before and after the engines is numpy's arithmetic, so nothing is left to differ.
+@pytest.mark.parametrize(("graphs_only", "most"), [(0, 0.0), (1, 1e-4)], ids=["the host", "graphs"])
+def test_feature_maps_are_those_of_python(
+    graphs_only: int, most: float, library: Library, bundle: Path, segmenter: Segmenter
+) -> None:
+    with library.open(bundle, graphs_only=graphs_only, verify_sizes_only=1, threads=1) as opened:
+        for pixels in (make_scene(1).image[:300], load_image(PHOTO)):
+            expected = segmenter.features(pixels, ("s2", "s3", "s4", "s5"))
+            found = opened.features(np.ascontiguousarray(pixels))
+            assert found.keys() == expected.maps.keys()
+            for name, (values, stride) in found.items():
+                assert stride == expected.strides[name]
+                assert values.shape == expected.maps[name].shape
+                distance = np.linalg.norm(values - expected.maps[name])
+                assert distance <= most * np.linalg.norm(expected.maps[name])
 
 
 def test_the_library_gives_away_only_its_own_names(build: Path) -> None:

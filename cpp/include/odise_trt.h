@@ -96,8 +96,8 @@ typedef struct odise_options {
     /* 0: every file is hashed. 1: only names and sizes are checked. It is for trusted storage. */
     int32_t verify_sizes_only;
     int32_t max_windows; /* windows per run of an engine. 0: as many as are fast; on a GPU as many as it holds. */
-    /* 0: on a CPU the library itself computes the step `panoptic`, which is faster. 1: the bundle's graph does.
-     * Results are the same but for ties within rounding. */
+    /* 0: on a CPU the library itself computes the steps `cut`, `stitch`, `panoptic`, `semantic` and `instances`,
+     * which is faster. 1: the bundle's graphs do. Results are the same but for ties within rounding. */
     int32_t graphs_only;
     int32_t gpu; /* of engines that run on one: its index among those that CUDA sees */
 } odise_options;

@@ -13,7 +13,7 @@ from reference.names import EMPTY
 from reference.preset import Preset, find_preset
 
 from .builders import AHEAD
-from .builders.compatibility import options_of
+from .builders.compatibility import options_of, require_compatible
 from .onnx_export import require_opset
 from .plan import Request
 from .quantizing.plan import check_options
@@ -27,6 +27,7 @@ def check(request: Request) -> Preset:
     Raises:
         PresetError: there is no such preset.
         ExportError: an option is empty, unknown, out of range, or without effect.
+        BackendError: a backend has no engines that are compatible with others.
         OutputError: the output folder is itself a bundle.
     """
     preset, names = find_preset(request.preset), request.stage_names()
@@ -72,6 +73,10 @@ def _check_gpus(request: Request) -> None:
         _check_engines(request, "--strip-weights", "could leave weights out")
     if request.compatible:
         _check_engines(request, options_of(request.compatible), "could be compatible")
+        # Before any backend is loaded.
+        for entry in map(find_backend, request.backends):
+            if entry.builds is not None:
+                require_compatible(entry, request.compatible, request.strip_weights)
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",

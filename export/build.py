@@ -11,6 +11,7 @@ from odise_trt.bundle import Bundle, BundleWriter
 from odise_trt.bundle.manifest import Manifest
 from odise_trt.errors import ExportError, OutputError, hint_for, reason
 
+from .builders.compatibility import price_of
 from .canaries import require_canaries
 from .checked_export import CheckedExport, Task, export_all, load_model
 from .disk_space import require_room
@@ -91,6 +92,8 @@ def _build(request: Request, reporter: Reporter) -> tuple[BuiltBundle, ...]:
 
 def _build_due(due: Sequence[Target], ready: Prepared, reporter: Reporter) -> dict[Path, Unfinished]:
     request, weights = ready.request, ready.weights
+    for line in dict.fromkeys(line for target in due for line in price_of(target.backend)):
+        reporter.note(line)
     with ExitStack() as stack:
         unfinished = [
             Unfinished(

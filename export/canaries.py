@@ -15,6 +15,7 @@ from torch import Tensor as Array
 from torch import nn
 from torch.nn import functional as F
 
+from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.errors import ParityError
 from odise_trt.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
 
@@ -150,7 +151,8 @@ def require_canaries(target: Target, opset: int, folder: Path, reporter: Reporte
             engine = graph.path.with_suffix(target.entry.suffix)
             target.builder.build(spec, graph.path, engine, reporter.phase)
             graph = OnnxFile(engine, (engine,), {})
-        with runner(graph, spec, precision, target.name, weights_from) as run:
+        host_code = has_host_code(target.backend)
+        with runner(graph, spec, precision, target.name, weights_from, host_code) as run:
             rows = check_onnx(run, spec, cases, precision, target.name)
         if missed := [row for row in rows if not row.passed]:
             worst = max(missed, key=lambda row: row.relative_l2)

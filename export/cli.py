@@ -127,6 +127,17 @@ def build(
             help="TensorRT engines without weights: they take those of graphs in the bundle.",
         ),
     ] = False,
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible",
+            help="Engines for later TensorRT of the same major version, too (tensorrt only).",
+        ),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        typer.Option("--hardware-compatible", help="Engines for Ampere and later GPUs (tensorrt only)."),
+    ] = False,
     max_windows: Annotated[
         int | None,
         typer.Option(
@@ -208,6 +219,8 @@ def build(
         calibration=_path(calibration),
         modelopt=_path(modelopt_python),
         strip_weights=strip_weights,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
     )
     command = command_line()
     if dry_run:

@@ -24,6 +24,8 @@ def show(console: Console, found: Forecast, verdict: Verdict) -> None:
         console.print(_table(bundle))
         for stage in bundle.stages:
             plain(console, f"  {stage.spec.name} takes {_shapes(stage.spec)}")
+        for line in bundle.price:
+            plain(console, line)
         need, free = _size(bundle.disk_bytes), _size(bundle.free_bytes)
         plain(console, f"disk: about {need or 'nothing'}, {free} are free")
     if not found.seconds[1]:
@@ -48,6 +50,7 @@ def as_data(found: Forecast, verdict: Verdict) -> dict[str, Any]:
                 "stages": [_stage(stage) for stage in bundle.stages],
                 "disk_bytes": bundle.disk_bytes,
                 "free_bytes": bundle.free_bytes,
+                "price": list(bundle.price),
             }
             for bundle in found.bundles
         ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from odise_trt.backends import open_backend
 from odise_trt.backends.cuda import open_cuda
+from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.backends.registry import BackendEntry
 from odise_trt.bundle.manifest import StageEntry
 from odise_trt.errors import BackendError
@@ -38,13 +39,15 @@ def opens_engines(entry: BackendEntry, precision: str, facts: Mapping[str, Any],
     return why is None
 
 
-def open_engine(entry: BackendEntry, precision: str, folder: Path, stage: StageEntry) -> None:
-    """Open an engine as the runtime does, which compares it with its declaration.
+def open_engine(
+    entry: BackendEntry, precision: str, folder: Path, stage: StageEntry, facts: Mapping[str, Any]
+) -> None:
+    """Open an engine as the runtime does, which compares it with its declaration. `facts`: as in a manifest.
 
     Raises:
         BackendError: the engine does not open, or differs from its declaration.
     """
-    backend = open_backend(entry.name, precision=precision)
+    backend = open_backend(entry.name, precision=precision, host_code=has_host_code(facts))
     try:
         backend.open_stage(folder, stage).close()
     finally:

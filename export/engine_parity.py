@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.bundle.manifest import Parity
 from odise_trt.errors import ParityError
 
@@ -46,7 +47,8 @@ def check_engine(
     exhibits = Exhibits()
     rows: list[Parity] = []
     file = OnnxFile(engine, (engine,), {})
-    with runner(file, spec, precision, target.name, weights_from) as run:
+    host_code = has_host_code(target.backend)
+    with runner(file, spec, precision, target.name, weights_from, host_code) as run:
         for one in sizes:
             cases = reference_cases(stage, model, spec, [one])
             ties = turning(stage, model, spec.name)

@@ -17,6 +17,7 @@ from odise_trt.bundle.rebuild import STRIP_WEIGHTS
 from odise_trt.errors import BundleError, ExportError
 
 from .builders import Builder, open_builder
+from .builders.compatibility import price_of
 from .engine_check import open_engine, opens_engines
 from .exclusive import exclusively
 from .finished import clear_finished, finished_folder, keep_finished, usable
@@ -34,6 +35,7 @@ def finish(
     reporter: Reporter,
     compute_capabilities: Sequence[str] = (),
     strip_weights: bool = False,
+    compatible: Sequence[str] = (),
 ) -> Path:
     """Build the engines of a bundle that was built with `--onnx-only`, into a bundle beside it.
 
@@ -45,6 +47,7 @@ def finish(
         compute_capabilities: GPUs to build for ahead of time, like "8.9" (TensorRT for RTX).
         strip_weights: engines have no weights, the graphs are in the bundle as well. They are hard links,
             where the file system has them.
+        compatible: what engines are compatible with besides, see `builders.compatibility` (TensorRT).
 
     Returns:
         The folder of the bundle.
@@ -59,7 +62,7 @@ def finish(
     if not graphs.has_graphs_only:
         raise ExportError(f"{folder} has its engines", "it can be used as it is")
     entry = find_backend(str(graphs.manifest.backend["name"]))
-    builder = open_builder(entry, compute_capabilities, strip_weights)
+    builder = open_builder(entry, compute_capabilities, strip_weights, compatible)
     assert builder is not None
     require_gpu(graphs.manifest.precision, builder.facts)
     place = _place(folder, builder)
@@ -83,6 +86,8 @@ def _build(
     reporter: Reporter,
 ) -> None:
     manifest = graphs.manifest
+    for line in price_of(builder.facts):
+        reporter.note(line)
     opens = opens_engines(entry, manifest.precision, builder.facts, reporter)
     kept = _kept(place, keys, graphs)
     reporter.begin(len(keys))
@@ -117,7 +122,7 @@ def _build(
             if stripped:
                 hashes |= _take_graph(graphs, graph, writer)
             if opens:
-                open_engine(entry, manifest.precision, writer.folder, stages[name])
+                open_engine(entry, manifest.precision, writer.folder, stages[name], builder.facts)
             hashes |= _hashes(writer.folder / file)
             unfinished = _manifest(manifest, builder, stages, writer.files(hashes))
             keep_finished(place, writer.folder, replace(unfinished, pipeline=()))

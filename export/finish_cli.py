@@ -28,6 +28,14 @@ def finish(
         bool,
         typer.Option("--strip-weights", help="Engines without weights: they take those of the graphs."),
     ] = False,
+    version_compatible: Annotated[
+        bool,
+        typer.Option("--version-compatible", help="Engines for later TensorRT of the major version, too."),
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        typer.Option("--hardware-compatible", help="Engines for Ampere and later GPUs (tensorrt only)."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the progress as JSON, an object per line.")
     ] = False,
@@ -39,6 +47,7 @@ def finish(
     from odise_trt.cli.console import plain
     from odise_trt.files.paths import expanded
 
+    from .builders.compatibility import chosen
     from .console import ConsoleReporter
     from .exclusive import clear_held
     from .finish import finish as finish_bundle
@@ -64,7 +73,8 @@ def finish(
                 "give one of them",
             )
         graphs = Path(expanded(folder))
+        compatible = chosen(version_compatible, hardware_compatible)
         together = tuple(compute_capability or ())
         for capabilities in [each[n : n + 1] for n in range(len(each))] or [together]:
-            place = finish_bundle(graphs, reporter, capabilities, strip_weights)
+            place = finish_bundle(graphs, reporter, capabilities, strip_weights, compatible)
             reporter.note(f"the bundle is {place}")

@@ -15,6 +15,7 @@ from odise_trt.machine_memory import available_bytes, memory_bytes
 from odise_trt.stage_spec import PRECISIONS, StageSpec
 from reference.on_demand import LARGE
 
+from .builders.compatibility import price_of
 from .cost_model import PROCESS_BYTES, SPREAD, Cost, engine_cost, export_cost, other_seconds
 from .finished import finished_folder, usable
 from .parity import sizes_to_check
@@ -53,13 +54,20 @@ class StageForecast:
 
 @dataclass(frozen=True)
 class BundleForecast:
-    """A bundle of a build. `disk_bytes`: what it adds to its disk. `free_bytes`: what is free there."""
+    """A bundle of a build.
+
+    Attributes:
+        disk_bytes: what it adds to its disk.
+        free_bytes: what is free there.
+        price: what its options cost that engines are compatible by, a line each.
+    """
 
     folder: Path
     backend: str
     stages: tuple[StageForecast, ...]
     disk_bytes: int
     free_bytes: int
+    price: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,8 @@ def _bundle(
     files = sum(engines) + (sum(graphs) if keeps_graphs else 0)
     place = nearest_folder(target.folder)
     free = shutil.disk_usage(place).free
-    return BundleForecast(target.folder, target.name, tuple(stages), files + beside, free)
+    price = price_of(target.backend)
+    return BundleForecast(target.folder, target.name, tuple(stages), files + beside, free, price)
 
 
 def _kept(target: Target, prepared: Prepared) -> dict[str, int]:

@@ -46,6 +46,7 @@ def runner(
     precision: str,
     backend: str | None = None,
     weights_from: str | None = None,
+    host_code: bool = False,
 ) -> Iterator[Runner]:
     """Open a graph, and close it at the end of the block.
 
@@ -55,6 +56,7 @@ def runner(
         precision: the precision to compute in.
         backend: the backend to run it in. None: ONNX Runtime on the CPU.
         weights_from: the file beside it that has its weights, if it is an engine without them.
+        host_code: it may bring code for the processor, see `odise_trt.backends.open_backend`.
 
     Raises:
         ExportError: ONNX Runtime does not load the graph.
@@ -70,7 +72,7 @@ def runner(
         return
     names_of_files = tuple(file.name for file in graph.files)
     files = _Files(spec, graph.path.name, names_of_files, precision, weights_from)
-    opened = open_backend(backend, precision=precision)
+    opened = open_backend(backend, precision=precision, host_code=host_code)
     try:
         engine = opened.open_stage(graph.path.parent, files)
         try:

@@ -13,6 +13,7 @@ from reference.names import EMPTY
 from reference.preset import Preset, find_preset
 
 from .builders import AHEAD
+from .builders.compatibility import options_of, require_compatible
 from .onnx_export import require_opset
 from .plan import Request
 from .quantizing.plan import check_options
@@ -26,6 +27,7 @@ def check(request: Request) -> Preset:
     Raises:
         PresetError: there is no such preset.
         ExportError: an option is empty, unknown, out of range, or without effect.
+        BackendError: a backend has no engines that are compatible with others.
         OutputError: the output folder is itself a bundle.
     """
     preset, names = find_preset(request.preset), request.stage_names()
@@ -68,7 +70,13 @@ def _check_gpus(request: Request) -> None:
                 "give --compute-capability to odise-trt finish",
             )
     if request.strip_weights:
-        _check_strip(request)
+        _check_engines(request, "--strip-weights", "could leave weights out")
+    if request.compatible:
+        _check_engines(request, options_of(request.compatible), "could be compatible")
+        # Before any backend is loaded.
+        for entry in map(find_backend, request.backends):
+            if entry.builds is not None:
+                require_compatible(entry, request.compatible, request.strip_weights)
     if request.compute_capabilities and all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
             f"--compute-capability does nothing for {', '.join(request.backends)}",
@@ -83,16 +91,16 @@ def _check_gpus(request: Request) -> None:
         raise ExportError(f"--target does nothing for {', '.join(request.backends)}", f"add {AHEAD}")
 
 
-def _check_strip(request: Request) -> None:
-    """Raise ExportError unless engines are built that can leave their weights out."""
+def _check_engines(request: Request, option: str, what: str) -> None:
+    """Raise ExportError unless engines are built that an option is for."""
     if request.onnx_only:
         raise ExportError(
-            "--onnx-only builds no engines that could leave weights out",
-            "give --strip-weights to odise-trt finish",
+            f"--onnx-only builds no engines that {what}",
+            f"give {option} to odise-trt finish",
         )
     if all(find_backend(name).builds is None for name in request.backends):
         raise ExportError(
-            f"--strip-weights does nothing for {', '.join(request.backends)}: its bundles have graphs only",
+            f"{option} does nothing for {', '.join(request.backends)}: its bundles have graphs only",
             "leave it out, or build for tensorrt or tensorrt_rtx",
         )
 

@@ -21,6 +21,7 @@ from reference.names import require_known
 from reference.preset import find_preset
 
 from .builders import Builder, open_builder
+from .builders.compatibility import chosen
 from .finish import GRAPHS
 from .onnx_export import DEFAULT_OPSET
 from .quantizing.gpus import require_gpu
@@ -65,6 +66,8 @@ class Request:
         calibration: folder of pictures that int8 and fp8 measure ranges on, see `export.quantizing`.
         modelopt: the Python of an environment with NVIDIA ModelOpt, for int8 and fp8.
         strip_weights: engines have no weights, they take those of their graphs when they are opened.
+        version_compatible: engines run in later versions of TensorRT, too.
+        hardware_compatible: engines run on Ampere and all later GPUs.
     """
 
     preset: str
@@ -88,6 +91,13 @@ class Request:
     calibration: Path | None = None
     modelopt: Path | None = None
     strip_weights: bool = False
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    @property
+    def compatible(self) -> tuple[str, ...]:
+        """What engines are compatible with besides this machine, see `builders.compatibility`."""
+        return chosen(self.version_compatible, self.hardware_compatible)
 
     def stage_names(self) -> tuple[str, ...]:
         """The requested stages, in the order they run.
@@ -181,7 +191,7 @@ def _target(entry: BackendEntry, request: Request, capabilities: tuple[str, ...]
         name = f"{request.preset}-{entry.name}-{precision}{GRAPHS}"
         folder = request.output / name
         return Target(entry, {"name": entry.name}, precision, sampling, folder, quantizing=quantizing)
-    builder = open_builder(entry, capabilities, request.strip_weights)
+    builder = open_builder(entry, capabilities, request.strip_weights, request.compatible)
     facts = _facts(entry, precision) if builder is None else builder.facts
     require_gpu(precision, facts)
     architectures = [f"sm{number.replace('.', '')}" for number in facts.get("compute_capability", ())]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odise_trt.backends import open_backend
+from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.bundle import Bundle
 from odise_trt.bundle.manifest import Parity, StageEntry
 from odise_trt.errors import BackendError, ExportError, WeightsError
@@ -76,7 +77,8 @@ def recheck(
     if not parity:
         return ()
     source = weights_of(bundle, weights)
-    with closing(open_backend(str(manifest.backend["name"]), precision=manifest.precision)) as backend:
+    name, host_code = str(manifest.backend["name"]), has_host_code(manifest.backend)
+    with closing(open_backend(name, precision=manifest.precision, host_code=host_code)) as backend:
         if (why := backend.mismatch(manifest.backend)) is not None:
             raise BackendError(
                 f"the engines of {folder} do not run here: {why}",

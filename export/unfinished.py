@@ -136,7 +136,7 @@ def add(bundle: Unfinished, exported: CheckedExport, reporter: Reporter) -> None
     bundle.exhibits += exported.exhibits
     bundle.results.append(StageResult(spec.name, graph.nodes, size, seconds, exported.worst, peak))
     if bundle.opens_engines:
-        open_engine(target.entry, target.precision, bundle.writer.folder, entry)
+        open_engine(target.entry, target.precision, bundle.writer.folder, entry, target.backend)
 
 
 def _for(target: Target) -> str:

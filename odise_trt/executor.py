@@ -12,6 +12,7 @@ import numpy as np
 
 from .backends import Backend, Engine, find_backend, open_backend
 from .backends.base import check_axes
+from .backends.engine_mismatch import has_host_code
 from .bundle import Bundle
 from .errors import BackendError, BundleError, OdiseError, reason
 from .features.names import RAW_STAGE
@@ -86,7 +87,11 @@ class Executor:
         # If a step fails, everything opened so far is closed again.
         with ExitStack() as resources:
             backend = open_backend(
-                manifest.backend["name"], precision=manifest.precision, device=device, threads=threads
+                manifest.backend["name"],
+                precision=manifest.precision,
+                device=device,
+                threads=threads,
+                host_code=has_host_code(manifest.backend),
             )
             resources.callback(backend.close)
             mismatch = backend.mismatch(manifest.backend)

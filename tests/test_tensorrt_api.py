@@ -46,6 +46,7 @@ OBJECTS = {
         "refitter": "Refitter",
         "parser": "OnnxParserRefitter",
     },
+    "export/builders/compatibility.py": {"flavour": "", "trt": "", "config": "IBuilderConfig"},
     "export/builders/stripping.py": {"flavour": "", "trt": "", "config": "IBuilderConfig"},
     "export/builders/tensorrt.py": {
         "flavour": "",

@@ -137,6 +137,20 @@ void it_is_built_again_without_weights() {
     CHECK(hint.size() > last.size() && hint.substr(hint.size() - last.size()) == last);
 }
 
+void it_is_built_again_as_compatible_as_it_was() {
+    const auto compatible = [](const std::string& list) {
+        std::string content = manifest();
+        const std::string name = "\"openvino\"";
+        content.replace(content.find(name), name.size(), name + ", \"compatible\": " + list);
+        return with(content);
+    };
+    CHECK_EQUAL(compatible("[\"version\", \"hardware\"]"), "opened");
+    const odise::Bundle bundle = odise::Bundle::open(folder, true);
+    CHECK(bundle.manifest.backend.is_compatible("version") && bundle.manifest.backend.is_compatible("hardware"));
+    CHECK(bundle.rebuild_hint().find(" --version-compatible --hardware-compatible") != std::string::npos);
+    CHECK(compatible("[\"gpu\"]") != "opened");
+}
+
 }  // namespace
 
 int main() {
@@ -153,6 +167,7 @@ int main() {
     a_file_outside_of_the_bundle_is_refused();
     an_engine_may_take_its_weights_from_one_of_its_files();
     it_is_built_again_without_weights();
+    it_is_built_again_as_compatible_as_it_was();
     for (const char* one : {"one.onnx", "constants.npz", "tokenizer.json", "manifest.json"})
         std::remove((folder + "/" + one).c_str());
     std::remove(folder.c_str());

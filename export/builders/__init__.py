@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from odise_trt.backends.registry import BACKENDS, BackendEntry, resolve
 from odise_trt.stage_spec import StageSpec
 
+from .compatibility import require_compatible
+
 #: Called with (phase, steps done, total steps) while an engine builds. Phases nest and repeat.
 Progress = Callable[[str, int, int], None]
 #: The options for backends that can build for a GPU that is not in this machine.
@@ -49,7 +51,10 @@ class Builder(Protocol):
 
 
 def open_builder(
-    entry: BackendEntry, compute_capabilities: Sequence[str], strip_weights: bool = False
+    entry: BackendEntry,
+    compute_capabilities: Sequence[str],
+    strip_weights: bool = False,
+    compatible: Sequence[str] = (),
 ) -> Builder | None:
     """Return the builder of a backend. None: the ONNX file is the engine.
 
@@ -57,12 +62,14 @@ def open_builder(
         entry: the backend.
         compute_capabilities: GPUs to build for ahead of time, like "8.9". Empty: the backend decides.
         strip_weights: engines have no weights, they take those of their graphs when they are opened.
+        compatible: what engines are compatible with besides this machine, see `builders.compatibility`.
 
     Raises:
-        BackendError: the backend is not installed, does not find the GPU it needs, or does not build for one
-            of the compute capabilities.
+        BackendError: the backend is not installed, does not find the GPU it needs, does not build for one of
+            the compute capabilities, or has no such engines.
     """
     if entry.builds is None:
         return None
-    builder: Builder = resolve(entry.builds)(entry, compute_capabilities, strip_weights)
+    require_compatible(entry, compatible, strip_weights)
+    builder: Builder = resolve(entry.builds)(entry, compute_capabilities, strip_weights, compatible)
     return builder

@@ -21,6 +21,7 @@ from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import StageSpec
 
 from . import AHEAD, Progress
+from .compatibility import make_compatible, require_ampere
 from .stripping import require_gpu, strip
 
 if TYPE_CHECKING:
@@ -37,16 +38,21 @@ class TensorRTBuilder:
 
     Raises:
         BackendError: the flavour is not installed, does not find the GPU it needs, does not build for one of
-            the compute capabilities, or cannot leave weights out on this machine.
+            the compute capabilities, or cannot leave weights out or make engines compatible on this machine.
     """
 
     def __init__(
-        self, entry: BackendEntry, compute_capabilities: Sequence[str], strip_weights: bool = False
+        self,
+        entry: BackendEntry,
+        compute_capabilities: Sequence[str],
+        strip_weights: bool = False,
+        compatible: Sequence[str] = (),
     ) -> None:
         self._flavour = entry.load()
         self._capabilities = tuple(compute_capabilities)
         self.strips_weights = strip_weights
-        self.facts = _facts(entry.name, self._flavour, self._capabilities)
+        self._compatible = tuple(compatible)
+        self.facts = _facts(entry.name, self._flavour, self._capabilities, self._compatible)
         if strip_weights and capability_names(self._flavour):
             require_gpu(entry.name, self._flavour.__version__)
 
@@ -59,13 +65,16 @@ class TensorRTBuilder:
             engine,
             compute_capabilities=self._capabilities,
             strip_weights=self.strips_weights,
+            compatible=self._compatible,
             progress=progress,
         )
         # What the compiler has freed, gigabytes for a large stage, would stay while the next one is exported.
         give_back()
 
 
-def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str, Any]:
+def _facts(
+    name: str, flavour: Any, capabilities: Sequence[str], compatible: Sequence[str]
+) -> Mapping[str, Any]:
     facts = {"name": name, "version": flavour.__version__, "os": host_os()}
     ahead = capability_names(flavour)
     if ahead:
@@ -81,11 +90,13 @@ def _facts(name: str, flavour: Any, capabilities: Sequence[str]) -> Mapping[str,
             f"{name} builds for the GPU of this machine only, {gpu.name} ({gpu.compute_capability})",
             f"leave --compute-capability out, or use {AHEAD}",
         )
+    require_ampere(name, gpu.name, gpu.compute_capability, compatible)
     return {
         **facts,
         "compute_capability": [gpu.compute_capability],
         "gpu": gpu.name,
         "driver": gpu.driver,
+        **({"compatible": list(compatible)} if compatible else {}),
     }
 
 
@@ -97,6 +108,7 @@ def build_engine(
     *,
     compute_capabilities: Sequence[str] = (),
     strip_weights: bool = False,
+    compatible: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> None:
     """Build `engine` from the graph `onnx`, which has its external data beside it.
@@ -109,6 +121,7 @@ def build_engine(
         compute_capabilities: the GPUs to build for, like "8.9". TensorRT for RTX only. Empty: every GPU the
             flavour supports. The kernels are compiled on the GPU, when the engine is first opened.
         strip_weights: the engine has no weights. It takes those of `onnx` when it is opened.
+        compatible: what the engine is compatible with besides this machine, see `builders.compatibility`.
         progress: called during the build, from TensorRT's threads.
 
     Raises:
@@ -120,7 +133,7 @@ def build_engine(
     builder = _builder(flavour, logger)
     # The parser owns the weights that the network refers to. It must exist until the engine is built.
     network, _parser = _parse(flavour, builder, logger, spec, onnx)
-    config = _config(flavour, builder, strip_weights)
+    config = _config(flavour, builder, strip_weights, compatible)
     for profile in _profiles(builder, spec):
         config.add_optimization_profile(profile)
     _set_capabilities(flavour, config, compute_capabilities)
@@ -135,7 +148,7 @@ def build_engine(
     write_file(engine, memoryview(serialized))
 
 
-def _config(flavour: Any, builder: Any, strip_weights: bool = False) -> Any:
+def _config(flavour: Any, builder: Any, strip_weights: bool = False, compatible: Sequence[str] = ()) -> Any:
     config = builder.create_builder_config()
     # TF32 would round float32 operands to 10-bit mantissas, the precision of fp16.
     config.clear_flag(flavour.BuilderFlag.TF32)
@@ -143,6 +156,7 @@ def _config(flavour: Any, builder: Any, strip_weights: bool = False) -> Any:
     config.profiling_verbosity = flavour.ProfilingVerbosity.DETAILED
     if strip_weights:
         strip(flavour, config)
+    make_compatible(flavour, config, compatible)
     return config
 
 

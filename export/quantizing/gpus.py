@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from odise_trt.backends.engine_mismatch import HARDWARE
 from odise_trt.errors import ExportError
 
 #: Precision -> the first compute capability whose tensor cores multiply it.
@@ -17,6 +18,12 @@ def require_gpu(precision: str, backend: Mapping[str, object]) -> None:
         precision: of the build.
         backend: the manifest's entry, with "compute_capability": empty for "any GPU".
     """
+    if precision == "fp8" and HARDWARE in (backend.get("compatible") or ()):  # type: ignore[operator]
+        # NvInfer.h has it of BuilderFlag::kFP8, and GPUs of compute capability 8.0 have no such arithmetic.
+        raise ExportError(
+            "hardware-compatible engines run from compute capability 8.0 on, and fp8 begins with 8.9",
+            "leave --hardware-compatible out, or give --precision int8 or fp16",
+        )
     least = _LEAST.get(precision)
     numbers = backend.get("compute_capability")
     if least is None or not isinstance(numbers, list | tuple):

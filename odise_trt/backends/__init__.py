@@ -26,7 +26,12 @@ _MOST_THREADS = 1024
 
 
 def open_backend(
-    name: str, *, precision: str = "fp32", device: str | None = None, threads: int | None = None
+    name: str,
+    *,
+    precision: str = "fp32",
+    device: str | None = None,
+    threads: int | None = None,
+    host_code: bool = False,
 ) -> Backend:
     """Load the named backend on the named device. There is no fallback to another backend or device.
 
@@ -36,6 +41,7 @@ def open_backend(
         device: "cpu", "cuda" or "cuda:1". None: the first GPU for backends that run on GPUs only, the CPU for
             others.
         threads: CPU threads for computing. None: as many as the process may use.
+        host_code: engines may bring code for the processor, see `engine_mismatch.has_host_code`.
 
     Raises:
         ArgumentError: the number of threads is not a whole number from 1 to 1024.
@@ -51,6 +57,6 @@ def open_backend(
             f"{name} runs on NVIDIA GPUs only, not on 'cpu'",
             f"leave the device out, or build a bundle for {' or '.join(others)}",
         )
-    options = Options(precision, device or entry.device, threads or available_threads())
+    options = Options(precision, device or entry.device, threads or available_threads(), host_code)
     backend: Backend = resolve(entry.opens)(entry, options)
     return backend

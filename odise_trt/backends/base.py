@@ -27,11 +27,13 @@ class Options:
         precision: of the engines that it will open, one of `stage_spec.PRECISIONS`.
         device: "cpu", "cuda" or "cuda:1".
         threads: CPU threads for computing.
+        host_code: engines may bring code for the processor, which runs in this process.
     """
 
     precision: str
     device: str
     threads: int
+    host_code: bool = False
 
 
 @dataclass(frozen=True)

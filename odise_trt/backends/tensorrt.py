@@ -29,7 +29,7 @@ def open_tensorrt(entry: BackendEntry, options: Options) -> TensorRTBackend:
         BackendError: the flavour or cuda-python is not installed, or there is no GPU with a driver.
     """
     index = device_index(options.device)
-    return TensorRTBackend(entry.name, entry.load(), open_cuda(index))
+    return TensorRTBackend(entry.name, entry.load(), open_cuda(index), options.host_code)
 
 
 class TensorRTBackend:
@@ -38,12 +38,15 @@ class TensorRTBackend:
     Its engines run one after the other. They share one stream and one piece of scratch memory, as large as
     the hungriest engine needs.
 
+    Args:
+        host_code: version-compatible engines may run the lean runtime that they bring.
+
     Attributes:
         name: the flavour.
         cuda: the GPU.
     """
 
-    def __init__(self, name: str, module: Any, cuda: Cuda) -> None:
+    def __init__(self, name: str, module: Any, cuda: Cuda, host_code: bool = False) -> None:
         self.name = name
         self.cuda = cuda
         self._flavour = Flavour(name, module, cuda)
@@ -51,6 +54,8 @@ class TensorRTBackend:
             self._logger = collecting_logger(module, self._flavour.messages)
             with cuda.current():
                 self._runtime: trt.Runtime | None = module.Runtime(self._logger)
+                if host_code:
+                    self._runtime.engine_host_code_allowed = True
         # Without a usable driver the binding raises TypeError, other failures RuntimeError.
         except Exception as error:
             with cuda.current():

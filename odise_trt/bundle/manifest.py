@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..backends.engine_mismatch import HARDWARE, VERSION
 from ..errors import BundleError, hint_for, reason
 from ..files.paths import expanded, kind_of
 from ..files.typed_json import Check, MisfitError, Required, choice, keys, multiple_of, read_as, within
@@ -49,6 +50,7 @@ _in_backend: Check = keys(
     driver=str,
     os=str,
     arithmetic=tuple[str, ...],
+    compatible=tuple[Annotated[str, choice(VERSION, HARDWARE)], ...],
 )
 _in_weights: Check = keys(source=str, sha256=str, seeded=bool, sd_version=str)
 _in_file: Check = keys(sha256=Required(str), bytes=Required(_Bytes))
@@ -156,8 +158,10 @@ class Manifest:
         weights: {"source", "sha256", "seeded"}. Seeded weights are random numbers, not a trained model. If
             the file of the weights says which Stable Diffusion is in it, also "sd_version".
         backend: {"name", "version", ...}. TensorRT flavours add what an engine is tied to:
-            "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os". Engines in
-            bf16 add "arithmetic", what the processor must have: ["bf16"].
+            "compute_capability" (a list such as ["8.9"]; empty: not tied), "gpu", "driver", "os". If they
+            run elsewhere as well, "compatible" has "version", "hardware" or both, see
+            `backends.engine_mismatch`. Engines in bf16 add "arithmetic", what the processor must have:
+            ["bf16"].
         files: file name -> {"sha256", "bytes"} for everything in the bundle but the manifest.
         precision_map: which operations run in which precision, in words, per stage.
         tools: versions of what built it.

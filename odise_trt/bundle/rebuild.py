@@ -69,4 +69,5 @@ def rebuild_command(
     words = [word for name, value in options for word in (f"--{name}", value)]
     if STRIP_WEIGHTS in manifest.tools:
         words.append(f"--{STRIP_WEIGHTS}")
+    words += [f"--{one}-compatible" for one in backend.get("compatible") or ()]
     return shlex.join(["python", "export/build_engines.py", *words])

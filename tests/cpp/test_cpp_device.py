@@ -168,6 +168,21 @@ def test_engines_of_another_version_or_gpu_are_refused(
             stand_in.open(folder)
         assert caught.value.name == "BundleError"
         assert caught.value.hint.startswith("rebuild it: ")
+    compatible = {"compatible": ["version", "hardware"]}
+    for change, words in (
+        ({"version": f"{version}.1"}, f"built by stand_in {version}.1, this is {version}"),
+        ({"version": f"1{version}"}, f"built by stand_in 1{version}, this is {version}"),
+    ):
+        changed = manifest["backend"] | compatible | change
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"backend": changed}))
+        with stand_in.machine(), pytest.raises(OdiseError, match=words):
+            stand_in.open(folder)
+    elsewhere = {"version": f"{version.split('.')[0]}.0", "compute_capability": ["12.0"]}
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest | {"backend": manifest["backend"] | compatible | elsewhere})
+    )
+    with opens(folder=folder):
+        pass
     newer = {"version": f"{version}.post1", "driver": "12.8", "compute_capability": ["8.9"]}
     (folder / MANIFEST).write_text(json.dumps(manifest | {"backend": manifest["backend"] | newer}))
     with opens(folder=folder):

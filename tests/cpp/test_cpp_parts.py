@@ -170,6 +170,7 @@ CHANGES = {
     "preset": 7,
     "weights": {"source": 3},
     "backend": {},
+    "backend.compatible": ["gpu"],
     "model.alpha": 2,
     "model.divisor": 33,
     "model.short_side": 0,

@@ -73,7 +73,9 @@ def graphs(built: BuiltBundle) -> Path:
 def builder(monkeypatch: pytest.MonkeyPatch) -> CopyingBuilder:
     made = CopyingBuilder()
 
-    def opened(entry: object, capabilities: Sequence[str], strip_weights: bool) -> CopyingBuilder:
+    def opened(
+        entry: object, capabilities: Sequence[str], strip_weights: bool, compatible: Sequence[str]
+    ) -> CopyingBuilder:
         made.strips_weights = strip_weights
         return made
 
@@ -260,7 +262,7 @@ def test_engines_are_really_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_verb_builds_a_bundle_for_each_target(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def opened(entry: object, capabilities: Sequence[str], strip_weights: bool) -> CopyingBuilder:
+    def opened(entry: object, capabilities: Sequence[str], *_: object) -> CopyingBuilder:
         return CopyingBuilder(compute_capability=list(capabilities))
 
     monkeypatch.setattr(finishing, "open_builder", opened)

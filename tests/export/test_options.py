@@ -48,6 +48,13 @@ REFUSED = {
     "--strip-weights": "--strip-weights does nothing for onnxruntime: its bundles have graphs only",
     "--strip-weights --backend onnxruntime --backend openvino": "does nothing for onnxruntime, openvino",
     "--strip-weights --onnx-only --backend tensorrt": "give --strip-weights to odise-trt finish",
+    "--version-compatible": "--version-compatible does nothing for onnxruntime: its bundles have graphs only",
+    "--hardware-compatible --onnx-only --backend tensorrt": "give --hardware-compatible to odise-trt finish",
+    "--version-compatible --hardware-compatible --backend tensorrt --backend tensorrt_rtx --target sm89": (
+        "tensorrt_rtx has no --version-compatible and --hardware-compatible"
+    ),
+    "--hardware-compatible --backend tensorrt_rtx": "--target names the GPUs to build for",
+    "--version-compatible --strip-weights --backend tensorrt": "leave --strip-weights or",
     "--target sm89": "--target does nothing for onnxruntime\n  add --backend tensorrt_rtx",
     "--target sm89 --backend tensorrt": "--target does nothing for tensorrt\n  add --backend tensorrt_rtx",
     "--target sm89 --compute-capability 8.9 --backend tensorrt_rtx": "give one of them",

@@ -43,7 +43,7 @@ def quick() -> Iterator[None]:
         make_quick(patch)
         patch.setattr(
             "export.plan.open_builder",
-            lambda entry, _, stripped: CopyingBuilder(stripped) if entry.builds else None,
+            lambda entry, _, stripped, __: CopyingBuilder(stripped) if entry.builds else None,
         )
         patch.setattr("export.build.opens_engines", lambda *_: False)
         yield
@@ -141,7 +141,7 @@ def test_engines_are_opened_and_compared_with_the_weights_of_their_graphs(
         assert (engine.parent / str(others[-1])).is_file()
         return ()
 
-    def opened(entry: object, precision: str, folder: Path, stage: StageEntry) -> None:
+    def opened(entry: object, precision: str, folder: Path, stage: StageEntry, facts: object) -> None:
         seen.append((stage.file, stage.weights_from))
         assert all((folder / file).is_file() for file in stage.files)
 

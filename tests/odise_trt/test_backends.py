@@ -316,6 +316,35 @@ def test_an_engine_for_another_machine_is_refused_with_the_reason(change, messag
     assert engine_mismatch(BUILT | change, "10.13.0", GPU) == message
 
 
+@pytest.mark.parametrize(
+    ("compatible", "change", "version", "message"),
+    [
+        (["version"], {}, "10.14.1.48.post1", None),
+        (["version"], {}, "10.13.0", None),
+        (["version"], {}, "10.12.9", "built by tensorrt 10.13.0, this is 10.12.9"),
+        (["version"], {}, "11.0.0", "built by tensorrt 10.13.0, this is 11.0.0"),
+        (["version"], {"version": "dev"}, "10.14.1", "built by tensorrt dev, this is 10.14.1"),
+        (["version"], {"compute_capability": ["8.6"]}, "10.14.1", "for compute capability 8.6, GeForce RTX"),
+        (["hardware"], {"compute_capability": ["12.0"]}, "10.13.0", None),
+        (["hardware"], {}, "10.14.1", "built by tensorrt 10.13.0, this is 10.14.1"),
+        (["hardware"], {"driver": "13.1"}, "10.13.0", "built with a driver for CUDA 13.1"),
+        (["hardware"], {"os": "windows-amd64"}, "10.13.0", "built for windows-amd64"),
+        (["version", "hardware"], {"compute_capability": ["12.0"]}, "10.14.1", None),
+    ],
+)
+def test_compatible_engines_run_elsewhere_as_far_as_they_are_built_for_it(
+    compatible: list[str], change: dict, version: str, message: str | None
+) -> None:
+    found = engine_mismatch(BUILT | change | {"compatible": compatible}, version, GPU)
+    assert (found is None) if message is None else (found is not None and message in found)
+
+
+def test_hardware_compatible_engines_are_for_no_gpu_before_ampere() -> None:
+    older = Device("T4", "7.5", "13.0", 16 * 2**30)
+    found = engine_mismatch(BUILT | {"compatible": ["hardware"]}, "10.13.0", older)
+    assert found == "built for compute capability 8.9, T4 has 7.5"
+
+
 PROFILED = StageSpec(
     "mask_head",
     (),

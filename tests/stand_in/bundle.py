@@ -18,11 +18,19 @@ from . import tensorrt
 from .tensorrt import Machine
 
 
-def make(source: Path, target: Path, name: str = "tensorrt", stripped: bool = False, **changes: Any) -> Path:
+def make(
+    source: Path,
+    target: Path,
+    name: str = "tensorrt",
+    stripped: bool = False,
+    host_code: bool = False,
+    **changes: Any,
+) -> Path:
     """Write the bundle. Its engines read the ONNX files of `source`. `changes`: fields of the manifest.
 
     Args:
         stripped: engines have no weights. They take those of graphs in the bundle.
+        host_code: engines bring a lean runtime, if they are not stripped.
     """
     manifest = Manifest.read(source)
     target.mkdir(parents=True)
@@ -34,7 +42,7 @@ def make(source: Path, target: Path, name: str = "tensorrt", stripped: bool = Fa
         onnx = (source / entry.file).resolve()
         half = manifest.precision == "fp16"
         if not stripped:
-            (target / file).write_bytes(tensorrt.engine_file(onnx, entry.spec, half))
+            (target / file).write_bytes(tensorrt.engine_file(onnx, entry.spec, half, host_code=host_code))
             stages.append(replace(entry, file=file, files=(file,)))
             continue
         weights = [one.name for one in load(onnx, load_external_data=False).graph.initializer]

@@ -25,14 +25,20 @@ _NAMES = {"float32": "FLOAT", "float16": "HALF", "int64": "INT64", "int32": "INT
 
 
 def engine_file(
-    onnx: Path, spec: StageSpec, half: bool = False, weights: Sequence[str] | None = None
+    onnx: Path,
+    spec: StageSpec,
+    half: bool = False,
+    weights: Sequence[str] | None = None,
+    host_code: bool = False,
 ) -> bytes:
     """The content of an engine's file: its graph, its declaration, whether it computes in fp16.
 
     Args:
         weights: the names of those that it has to be given. None: it has its weights.
+        host_code: it brings a lean runtime, as version-compatible engines do.
     """
-    return json.dumps({"onnx": str(onnx), "spec": asdict(spec), "half": half, "weights": weights}).encode()
+    data = {"onnx": str(onnx), "spec": asdict(spec), "half": half, "weights": weights, "host code": host_code}
+    return json.dumps(data).encode()
 
 
 @dataclass
@@ -82,9 +88,7 @@ class Machine:
         return SimpleNamespace(
             __version__=VERSION,
             ILogger=type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1}),
-            Runtime=lambda logger: SimpleNamespace(
-                deserialize_cuda_engine=lambda content: self._engine(logger, content)
-            ),
+            Runtime=lambda logger: Runtime(self, logger),
             TensorIOMode=SimpleNamespace(INPUT="INPUT"),
             LayerInformationFormat=SimpleNamespace(JSON="JSON"),
             ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
@@ -92,14 +96,29 @@ class Machine:
             OnnxParserRefitter=OnnxParserRefitter,
         )
 
-    def _engine(self, logger: Any, content: bytes) -> Engine | None:
+    def engine(self, logger: Any, content: bytes, host_code_allowed: bool) -> Engine | None:
+        """Deserialize an engine. None: it does not open, and the log says why."""
         try:
             data = json.loads(content)
             spec: StageSpec = read_as(StageSpec, data["spec"])
         except ValueError:
             logger.log(1, "Serialization assertion failed")
             return None
+        if data["host code"] and not host_code_allowed:
+            logger.log(1, "plan contains host code, and host code is not allowed")
+            return None
         return Engine(self, self.gpu, logger, spec, Path(data["onnx"]), data["half"], data["weights"])
+
+
+class Runtime:
+    """What opens engines, see `tensorrt.Runtime`."""
+
+    def __init__(self, machine: Machine, logger: Any) -> None:
+        self.machine, self.logger = machine, logger
+        self.engine_host_code_allowed = False
+
+    def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
+        return self.machine.engine(self.logger, content, self.engine_host_code_allowed)
 
 
 @cache

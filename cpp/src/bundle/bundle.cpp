@@ -178,6 +178,7 @@ std::string rebuild_command(const Bundle& bundle, const std::vector<std::string>
     for (const auto& [name, _] : manifest.tools) {
         if (name == strip_weights) line += std::string(" --") + strip_weights;
     }
+    for (const std::string& one : backend.compatible) line += " --" + one + "-compatible";
     return line;
 }
 

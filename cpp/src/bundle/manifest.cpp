@@ -97,6 +97,9 @@ void check_parity(const Placed& placed) {
 void a_text(const Placed& placed) { placed.text(); }
 void texts(const Placed& placed) { placed.texts(); }
 void flag(const Placed& placed) { placed.boolean(); }
+void compatibilities(const Placed& placed) {
+    for (const Placed& one : placed.list()) one.one_of({"version", "hardware"});
+}
 
 std::string optional_text(const Placed& mapping, const char* key) {
     const Json* value = mapping.value.find(key);
@@ -110,7 +113,8 @@ BackendInfo read_backend(const Placed& placed) {
                         {"gpu", a_text},
                         {"driver", a_text},
                         {"os", a_text},
-                        {"arithmetic", texts}});
+                        {"arithmetic", texts},
+                        {"compatible", compatibilities}});
     BackendInfo backend;
     backend.name = optional_text(placed, "name");
     backend.version = optional_text(placed, "version");
@@ -118,7 +122,8 @@ BackendInfo read_backend(const Placed& placed) {
     backend.driver = optional_text(placed, "driver");
     backend.os = optional_text(placed, "os");
     for (auto [key, list] :
-         {std::pair{"compute_capability", &backend.compute_capability}, std::pair{"arithmetic", &backend.arithmetic}}) {
+         {std::pair{"compute_capability", &backend.compute_capability}, std::pair{"arithmetic", &backend.arithmetic},
+          std::pair{"compatible", &backend.compatible}}) {
         if (const Json* value = placed.value.find(key)) *list = Placed{*value, key}.texts();
     }
     return backend;

@@ -1,6 +1,7 @@
 // The content of manifest.json. See odise_trt/bundle/manifest.py, which says what each field means.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,6 +39,11 @@ struct FileEntry {
 struct BackendInfo {
     std::string name, version, gpu, driver, os;
     std::vector<std::string> compute_capability, arithmetic;
+    std::vector<std::string> compatible;  // "version", "hardware": where else engines run.
+
+    bool is_compatible(const std::string& with) const {
+        return std::find(compatible.begin(), compatible.end(), with) != compatible.end();
+    }
 };
 
 struct Manifest {

@@ -96,16 +96,24 @@ std::vector<int> numbers(const std::string& version) {
     return found;
 }
 
+// Of the same major version, see odise_trt/backends/engine_mismatch.py.
+bool is_later(const std::string& version, const std::string& built) {
+    const std::vector<int> now = numbers(version), then = numbers(built);
+    return !now.empty() && !then.empty() && now[0] == then[0] && now >= then;
+}
+
 }  // namespace
 
 std::string engine_mismatch(const BackendInfo& built, const std::string& version, const DeviceInfo& gpu) {
     // A package of Python can be a later one of the same library: "10.14.1.48.post1".
-    if (built.version.substr(0, built.version.find(".post")) != version) {
+    const bool same = built.version.substr(0, built.version.find(".post")) == version;
+    if (!same && !(built.is_compatible("version") && is_later(version, built.version))) {
         const std::string said = built.version.empty() ? "None" : built.version;  // As Python puts it.
         return "built by " + built.name + " " + said + ", this is " + version;
     }
     const auto& architectures = built.compute_capability;
-    if (!architectures.empty() &&
+    const bool runs = built.is_compatible("hardware") && numbers(gpu.compute_capability) >= std::vector<int>{8, 0};
+    if (!architectures.empty() && !runs &&
         std::find(architectures.begin(), architectures.end(), gpu.compute_capability) == architectures.end()) {
         return "built for compute capability " + joined(architectures) + ", " + gpu.name + " has " +
                gpu.compute_capability;

@@ -48,6 +48,8 @@ class NvInferBackend : public DeviceBackend {
         }
         const Current current(*shared_.device);
         shared_.log.said();
+        // Version-compatible engines bring the lean runtime of the version that built them.
+        if (bundle.manifest.backend.is_compatible("version")) runtime_->setEngineHostCodeAllowed(true);
         std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime_->deserializeCudaEngine(content.data(), content.size()));
         if (!engine) {
             throw backend_error(std::string(shared_.name) + " cannot load " + path + ": " + shared_.log.said(), again);

@@ -129,6 +129,13 @@ def test_the_printed_command_leaves_weights_out_as_the_build_did(tmp_path: Path)
     assert "yes" not in options
 
 
+def test_the_printed_command_makes_engines_as_compatible_as_they_were(tmp_path: Path) -> None:
+    engine = {"name": "tensorrt", "version": "10.13", "gpu": "L4", "compatible": ["version", "hardware"]}
+    bundle = Bundle.open(toy_bundle.make(tmp_path / "toy", backend=engine))
+    for hint in (bundle.repair_hint(), bundle.rebuild_hint()):
+        assert printed_options(hint)[-2:] == ["--version-compatible", "--hardware-compatible"]
+
+
 def test_the_printed_command_does_not_choose_between_the_options_of_two_builds(tmp_path: Path) -> None:
     folder = toy_bundle.make(tmp_path / "toy", tools={"opset": "21 and 20", "sampling": "gather"})
 

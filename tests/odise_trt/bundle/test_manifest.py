@@ -173,6 +173,7 @@ def test_removed_and_unknown_fields_are_named(toy: Path, written: dict) -> None:
         (("stages", 1, "weights_from"), "", r"stages\[1\] takes weights from '', which is none"),
         (("stages", 1, "weights_from"), 3, r"stages\[1\]\.weights_from must be a text"),
         (("backend",), {"version": "1"}, "backend has no name"),
+        (("backend", "compatible"), ["gpu"], "backend is wrong: compatible"),
         (("backend", "name"), 3, "backend is wrong: name must be a text"),
         (("weights",), [], "weights must be a mapping, it is a list"),
         (("precision",), "int4", "precision must be fp32 or fp16"),

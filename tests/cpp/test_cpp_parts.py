@@ -230,6 +230,26 @@ def test_damaged_files_are_named_in_the_same_words(probe: Probe, copy: Path) -> 
     assert_the_same_words(probe, copy)
 
 
+def test_the_command_that_builds_again_has_the_same_options(probe: Probe, copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["tools"] |= {
+        "image-sizes": "640x480",
+        "max-windows": "2",
+        "calibration": "my pictures",
+        "opset": "22",
+    }
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    (copy / "paint.onnx").unlink()
+    assert "--image-sizes 640x480" in said_by_python(copy)
+    assert_the_same_words(probe, copy)
+    # Graphs that a TensorRT builds engines from, elsewhere.
+    (entry,) = (one for one in manifest["stages"] if one["file"] == "paint.onnx")
+    entry["file"] = "paint.graph"
+    (copy / MANIFEST).write_text(json.dumps(manifest).replace('"paint.onnx"', '"paint.graph"'))
+    assert said_by_python(copy).endswith(" --onnx-only\n")
+    assert_the_same_words(probe, copy)
+
+
 def test_manifests_that_are_cut_off_are_refused_in_the_same_words(probe: Probe, copy: Path) -> None:
     whole = (copy / MANIFEST).read_bytes()
     for size in (0, 1, 100, 1000, 5000, len(whole) - 2):

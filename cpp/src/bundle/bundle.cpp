@@ -124,7 +124,20 @@ std::string Bundle::repair_hint(const std::vector<std::string>& names) const {
         };
         if (std::any_of(names.begin(), names.end(), is_its)) stages.push_back(entry.spec.name);
     }
-    return "rebuild it: " + rebuild_command(*this, stages, true, manifest.precision);
+    return "rebuild it: " + rebuild_command(*this, stages, true, manifest.precision) +
+           (has_graphs_only() ? " --onnx-only" : "");
+}
+
+bool Bundle::has_graphs_only() const {
+    const std::string& backend = manifest.backend.name;
+    const bool builds = backend == "tensorrt" || backend == "tensorrt_rtx";
+    const bool runs_graphs = backend == "onnxruntime" || backend == "onnxruntime_cuda" || backend == "openvino";
+    if (!manifest.backend.version.empty() || !(builds || runs_graphs)) return false;
+    const std::string suffix = builds ? ".engine" : ".onnx";
+    return std::any_of(manifest.stages.begin(), manifest.stages.end(), [&](const StageEntry& entry) {
+        const std::string& file = entry.file;
+        return file.size() < suffix.size() || file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0;
+    });
 }
 
 std::string Bundle::encoder_identity() const {
@@ -155,7 +168,8 @@ std::string rebuild_command(const Bundle& bundle, const std::vector<std::string>
         const bool optional = entry.spec.name == "raw_features" || entry.spec.name == "resize";
         if (stages.empty() && optional) options.emplace_back("with", entry.spec.name);
     }
-    std::map<std::string, std::string> usual = {{"opset", "21"}, {"max-windows", ""}};
+    std::map<std::string, std::string> usual = {
+        {"opset", "21"}, {"max-windows", ""}, {"image-sizes", ""}, {"calibration", ""}, {"modelopt-python", ""}};
     for (const char* known : {"onnxruntime", "tensorrt", "tensorrt_rtx"}) {
         if (backend.name == known) usual["sampling"] = "gather";
     }

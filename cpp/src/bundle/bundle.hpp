@@ -23,6 +23,8 @@ struct Bundle {
     std::string rebuild_hint() const;
     // The command that builds it again, or only the stages that damaged files belong to.
     std::string repair_hint(const std::vector<std::string>& names = {}) const;
+    // Whether its engines are still to be built, on the machine that they are for (`--onnx-only`).
+    bool has_graphs_only() const;
     // SHA-256 that tells text encoders apart: weights, files, backend, precision.
     std::string encoder_identity() const;
 };

@@ -19,10 +19,10 @@ from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.errors import ParityError
 from odise_trt.stage_spec import COMPUTE, Axis, Profile, StageSpec, Tensor
 
-from .cases import reference_cases
+from .cases import compare
 from .graph_runner import runner
 from .onnx_export import OnnxFile, export_stage
-from .parity import check_onnx, check_sizes, describe
+from .parity import check_sizes, describe
 from .plan import Target
 from .reporter import Reporter
 from .stages import StageWrapper
@@ -135,7 +135,6 @@ def require_canaries(target: Target, opset: int, folder: Path, reporter: Reporte
     for canary in tried:
         precision = canary.computes_in(target.precision)
         stage, spec = canary(None).eval(), canary.declare().at(precision)
-        cases = reference_cases(stage, None, spec, check_sizes(spec))  # type: ignore[arg-type]
         graph = export_stage(
             copy.deepcopy(stage),
             spec,
@@ -153,7 +152,15 @@ def require_canaries(target: Target, opset: int, folder: Path, reporter: Reporte
             graph = OnnxFile(engine, (engine,), {})
         host_code = has_host_code(target.backend)
         with runner(graph, spec, precision, target.name, weights_from, host_code) as run:
-            rows = check_onnx(run, spec, cases, precision, target.name)
+            rows = compare(
+                run,
+                stage,
+                None,  # type: ignore[arg-type]
+                spec,
+                check_sizes(spec),
+                precision,
+                target.name,
+            )
         if missed := [row for row in rows if not row.passed]:
             worst = max(missed, key=lambda row: row.relative_l2)
             raise ParityError(

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from odise_trt.bundle.manifest import Parity
 from odise_trt.files.writing import writing
 from odise_trt.stage_spec import StageSpec
 from reference.on_demand import OnDemand
 from reference.preset import Preset
 
-from .parity import SEED, Case, Turned, example_inputs, reference_case
+from .graph_runner import Runner
+from .parity import SEED, Case, Look, Turned, check_onnx, example_inputs, reference_case
 from .stage_work import names_used
 from .stages import StageWrapper
 
@@ -83,6 +85,32 @@ def reference_cases(
             case = reference_case(stage, spec, one, given)
             cases.append(case if folder is None else _on_disk(case, folder / str(place)))
         return cases
+
+
+def compare(
+    run: Runner,
+    stage: StageWrapper,
+    model: ODISE,
+    spec: StageSpec,
+    sizes: Sequence[Mapping[str, int]],
+    precision: str,
+    check: str,
+    look: Look | None = None,
+) -> tuple[Parity, ...]:
+    """Compare an engine with the reference at all sizes. The cases of one size are in memory at a time.
+
+    Args:
+        run, precision, check, look: as for `check_onnx`.
+        stage, model, spec, sizes: as for `reference_cases`.
+
+    Raises:
+        ExportError: as `reference_cases` and `check_onnx`.
+    """
+    rows: list[Parity] = []
+    for one in sizes:
+        cases = reference_cases(stage, model, spec, [one])
+        rows += check_onnx(run, spec, cases, precision, check, look, turning(stage, model, spec.name))
+    return tuple(rows)
 
 
 def turning(stage: StageWrapper, model: ODISE, name: str) -> Turned | None:

@@ -13,7 +13,7 @@ import torch
 
 from odise_trt.backends import available_threads
 from odise_trt.bundle.manifest import Parity
-from odise_trt.errors import ExportError, ParityError
+from odise_trt.errors import ExportError
 from odise_trt.machine_memory import give_back
 from odise_trt.stage_spec import QUANTIZED, StageSpec
 from reference.model.deformable_attention import Lowering
@@ -23,11 +23,12 @@ from .cases import holding_stages, inputs_of_stages, reference_cases, turning
 from .graph_runner import ONNX, runner
 from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
-from .parity import check_onnx, require, sizes_to_check
+from .parity import check_onnx, sizes_to_check
 from .plan import Request
 from .quantizing.plan import Quantizing
 from .quantizing.stage import quantize_stage
-from .report import Exhibit, Exhibits, write_report
+from .report import Exhibit, Exhibits
+from .report.missed import require_or_report
 from .stages import all_stages
 from .stages.image_sizes import with_constants
 from .workers import run_in_workers
@@ -160,13 +161,8 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
                 )
             del scenes
     shutil.rmtree(waiting, ignore_errors=True)
-    try:
-        require(rows)
-    except ParityError as error:
-        report = request.output / f"{request.preset}-{task.precision}-{name}.parity.html"
-        title = f"{request.preset}, {name}, {task.precision} (not installed)"
-        write_report(report, rows, title, exhibits.all())
-        raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
+    page = request.output / f"{request.preset}-{task.precision}-{name}.parity.html"
+    require_or_report(rows, page, f"{request.preset}, {name}, {task.precision}", exhibits)
     return CheckedExport(
         spec,
         precision,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.bundle.manifest import Parity
-from odise_trt.errors import ParityError
 
-from .cases import reference_cases, turning
+from .cases import compare
 from .checked_export import CheckedExport
 from .graph_runner import runner
 from .onnx_export import OnnxFile
-from .parity import check_onnx, require, sizes_to_check
+from .parity import sizes_to_check
 from .plan import Request, Target
-from .report import Exhibits, write_report
+from .report import Exhibits
+from .report.missed import require_or_report
 from .stages import all_stages
 
 if TYPE_CHECKING:
@@ -45,18 +45,10 @@ def check_engine(
     stage = wrapper(model).eval()
     sizes = sizes_to_check(wrapper, model.preset, spec, request.image_sizes, request.parity_limits)
     exhibits = Exhibits()
-    rows: list[Parity] = []
     file = OnnxFile(engine, (engine,), {})
     host_code = has_host_code(target.backend)
     with runner(file, spec, precision, target.name, weights_from, host_code) as run:
-        for one in sizes:
-            cases = reference_cases(stage, model, spec, [one])
-            ties = turning(stage, model, spec.name)
-            rows += check_onnx(run, spec, cases, precision, target.name, exhibits.look, ties)
-    try:
-        require(rows)
-    except ParityError as error:
-        report = request.output / f"{target.folder.name}-{spec.name}.parity.html"
-        write_report(report, rows, f"{target.folder.name}, {spec.name} (not installed)", exhibits.all())
-        raise ParityError(f"{error.message}\n  the whole table: {report}", error.hint) from error
-    return tuple(rows)
+        rows = compare(run, stage, model, spec, sizes, precision, target.name, exhibits.look)
+    page = request.output / f"{target.folder.name}-{spec.name}.parity.html"
+    require_or_report(rows, page, f"{target.folder.name}, {spec.name}", exhibits)
+    return rows

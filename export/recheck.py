@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from odise_trt.backends import open_backend
 from odise_trt.backends.engine_mismatch import has_host_code
 from odise_trt.bundle import Bundle
@@ -16,8 +18,8 @@ from reference.checkpoint import describe_weights
 from reference.names import require_known
 from reference.on_demand import open_model
 
-from .cases import holding_stages, reference_cases, turning
-from .parity import check_onnx, sizes_to_check
+from .cases import compare, holding_stages
+from .parity import sizes_to_check
 from .plan import MAX_WINDOWS, built_for
 from .report import Exhibits, write_report
 from .report.scene import can_draw, draw_scene
@@ -137,17 +139,12 @@ def _compare(
             f"check it with the version that built it, or build it again; {_HASHES_ONLY}",
         )
     stage = wrapper(model).eval()
-    rows: list[Parity] = []
+    sizes = sizes_to_check(wrapper, model.preset, entry.spec, images, limits)
+    look = None if exhibits is None else exhibits.look
     with holding_stages(model, [name]), closing(backend.open_stage(bundle.folder, entry)) as engine:
-        for sizes in sizes_to_check(wrapper, model.preset, entry.spec, images, limits):
-            cases = reference_cases(stage, model, entry.spec, [sizes])
-            rows += check_onnx(
-                lambda inputs: list(engine.run(inputs).values()),
-                entry.spec,
-                cases,
-                precision,
-                str(manifest.backend["name"]),
-                None if exhibits is None else exhibits.look,
-                turning(stage, model, name),
-            )
-    return tuple(rows)
+
+        def run(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            return list(engine.run(inputs).values())
+
+        check = str(manifest.backend["name"])
+        return compare(run, stage, model, entry.spec, sizes, precision, check, look)

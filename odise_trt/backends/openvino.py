@@ -30,6 +30,8 @@ _COMPUTES = {"fp32": "f32", "bf16": "bf16"}
 _IN_FP32 = "build the bundle in fp32: --precision fp32"
 #: Stages with files larger than this free their scratch memory after each run.
 _SHRINK_FROM = 32 * 2**20
+#: The one `Core` of this process, or none yet, see `_core`.
+_CORES: list[Any] = []
 
 
 class OpenVinoBackend:
@@ -108,7 +110,7 @@ class OpenVinoBackend:
         }
 
     def close(self) -> None:
-        """Free OpenVINO's plugins."""
+        """Open no more stages. OpenVINO itself stays, see `_core`."""
         self._core = None
 
 
@@ -224,8 +226,16 @@ def _require_bf16(name: str) -> None:
 
 
 def _core(openvino: Any, entry: BackendEntry) -> Any:
+    """Return the `Core` of this process, which is never freed.
+
+    Every `Core` gives the thread a stack of its own for signals, and frees it at its end. If two end in the
+    order in which they were made, or one ends in another thread, the thread's stack is one that was freed.
+    The next signal, Ctrl-C or SIGTERM, then ends the process (seen in openvino 2026.4.1).
+    """
     try:
-        core = openvino.Core()
+        if not _CORES:
+            _CORES.append(openvino.Core())
+        (core,) = _CORES
         devices = list(core.available_devices)
     # A damaged installation fails in several ways.
     except Exception as error:

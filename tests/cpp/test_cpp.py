@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,6 +124,25 @@ def test_threads_may_share_a_segmenter(
     with ThreadPoolExecutor(4) as pool:
         for number, found in pool.map(segmented, range(12)):
             assert np.array_equal(found, alone[number])
+
+
+def test_signals_are_handled_after_segmenters_were_closed_in_the_order_they_were_opened(
+    build: Path, bundle: Path, root: Path
+) -> None:
+    # In a process of its own: a signal on a stack that is gone ends it.
+    code = f"""
+import signal
+from pathlib import Path
+from tests.cpp.library import Library
+library = Library(Path({str(build / "libodise_trt.so")!r}))
+opened = [library.open({str(bundle)!r}) for _ in range(2)]
+for one in opened:
+    one.close()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_errors_belong_to_their_thread(library: Library) -> None:

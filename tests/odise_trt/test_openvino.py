@@ -339,6 +339,23 @@ def test_nothing_is_reported_to_the_makers_of_openvino(call: str, tmp_path: Path
     assert not (tmp_path / "intel").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO gives no thread a stack for signals there")
+def test_signals_are_handled_after_backends_were_closed_in_the_order_they_were_opened() -> None:
+    # In a process of its own: a signal on a stack that is gone ends it.
+    code = """
+import gc, signal
+from odise_trt.backends import open_backend
+opened = [open_backend("openvino") for _ in range(2)]
+while opened:
+    opened.pop(0).close()
+    gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_doctor_tells_the_version_and_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     package: Any = SimpleNamespace(__version__="2026.4.1-22982-abc", Core=object)
     monkeypatch.setattr(backend, "arithmetic", lambda: {"bf16": ("amx_bf16", "avx512_bf16")})

@@ -54,11 +54,18 @@ Ports ports_of(const std::vector<Tensor>& tensors, const ov::OutputVector& ports
     return found;
 }
 
+// The one of this process. It is never freed: every core gives the thread a stack of its own for signals, and frees it
+// at its end. If two end in the order in which they were made, or one ends in another thread, the thread's stack is one
+// that was freed, and the next signal that takes it ends the process (seen in OpenVINO 2026.4.1).
+ov::Core& the_core() {
+    static ov::Core* const core = new ov::Core();
+    return *core;
+}
+
 class OpenVinoEngine : public Engine {
   public:
-    OpenVinoEngine(std::shared_ptr<ov::Core> core, std::string path, StageSpec spec, ov::AnyMap config, bool shrink)
-        : core_(std::move(core)),
-          path_(std::move(path)),
+    OpenVinoEngine(std::string path, StageSpec spec, ov::AnyMap config, bool shrink)
+        : path_(std::move(path)),
           spec_(std::move(spec)),
           config_(std::move(config)),
           shrink_(shrink),
@@ -86,7 +93,6 @@ class OpenVinoEngine : public Engine {
     }
 
   private:
-    std::shared_ptr<ov::Core> core_;
     std::string path_;
     StageSpec spec_;
     ov::AnyMap config_;
@@ -114,11 +120,11 @@ class OpenVinoEngine : public Engine {
         request_ = {};
         compiled_ = {};
         try {
-            const auto model = core_->read_model(path_);
+            const auto model = the_core().read_model(path_);
             check_declaration(path_, "inputs", spec_.inputs, ports_of(spec_.inputs, model->inputs()));
             check_declaration(path_, "outputs", spec_.outputs, ports_of(spec_.outputs, model->outputs()));
             if (!sizes.empty()) model->reshape(open_shapes(sizes));
-            compiled_ = core_->compile_model(model, "CPU", config_);
+            compiled_ = the_core().compile_model(model, "CPU", config_);
             request_ = compiled_.create_infer_request();
         } catch (const Error&) {
             throw;
@@ -162,8 +168,7 @@ class OpenVinoBackend : public Backend {
   public:
     explicit OpenVinoBackend(EngineOptions options) : options_(std::move(options)) {
         try {
-            core_ = std::make_shared<ov::Core>();
-            const auto devices = core_->get_available_devices();
+            const auto devices = the_core().get_available_devices();
             if (std::find(devices.begin(), devices.end(), "CPU") == devices.end()) {
                 throw backend_error("this openvino has no plugin for the CPU (it has: " +
                                         (devices.empty() ? "none" : joined(devices)) + ")",
@@ -203,12 +208,11 @@ class OpenVinoBackend : public Backend {
         };
         std::uint64_t size = 0;
         for (const std::string& name : entry.files) size += size_of_file(bundle.path(name));
-        return std::make_unique<OpenVinoEngine>(core_, bundle.path(entry.file), entry.spec, config, size > shrink_from);
+        return std::make_unique<OpenVinoEngine>(bundle.path(entry.file), entry.spec, config, size > shrink_from);
     }
 
   private:
     EngineOptions options_;
-    std::shared_ptr<ov::Core> core_;
 };
 
 }  // namespace

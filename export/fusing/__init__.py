@@ -1,8 +1,9 @@
 """Operators that an engine has kernels for, in place of the standard ones that they compute together.
 
-They are those of ONNX Runtime's domain `com.microsoft`, as its provider for CUDA has them. A rule is a
-function that looks for a pattern in a graph, replaces it, and returns how often. `expansion` writes the fused
-operators with standard ones again, by their definition: so a graph can be compared where no GPU is.
+They are those of ONNX Runtime's domain `com.microsoft`, as its provider for CUDA has them. Some rules take
+standard operators in place of others that are slower there. A rule is a function that looks for a pattern in
+a graph, replaces it, and returns how often. `expansion` writes the fused operators with standard ones again,
+by their definition: so a graph can be compared where no GPU is.
 
 Rules know half-precision graphs as `export.precision` makes them, with float32 around softmax and
 normalisations. A fused operator computes these parts in float32, too.
@@ -17,7 +18,7 @@ from onnx_ir.passes import common as passes
 
 from odise_trt.errors import ExportError
 
-from . import attention, convolutions, norms, skips, sums
+from . import attention, convolutions, norms, sizes, skips, sums
 from .matching import DOMAIN
 
 __all__ = ["DOMAIN", "RULES", "fuse"]
@@ -31,6 +32,7 @@ RULES: Mapping[str, Callable[[ir.Graph], int]] = {
     "strided_conv": convolutions.widen_strided,
     "channels_last": convolutions.put_channels_last,
     "short_sum": sums.sum_by_product,
+    "device_sizes": sizes.count_on_device,
 }
 
 
@@ -42,7 +44,7 @@ def fuse(model: ir.Model, wanted: Iterable[str]) -> dict[str, int]:
         wanted: names of rules.
 
     Raises:
-        ExportError: there is no such rule.
+        ExportError: there is no such rule, or the device cannot count a size that the graph computes with.
     """
     wanted = set(wanted)
     if unknown := wanted - RULES.keys():
@@ -60,4 +62,6 @@ def fuse(model: ir.Model, wanted: Iterable[str]) -> dict[str, int]:
         passes.TopologicalSortPass()(model)
     if any(node.domain == DOMAIN for node in model.graph):
         model.opset_imports[DOMAIN] = 1
+    if "device_sizes" in wanted:
+        model.metadata_props[sizes.SIZES] = sizes.ON_DEVICE
     return applied

@@ -170,8 +170,11 @@ class Cuda(Protocol):
         """Record what is queued on `stream` from now on, instead of running it."""
         ...
 
-    def end_recording(self) -> int:
+    def end_recording(self, host_allowed: bool = True) -> int:
         """Return the handle of what was recorded.
+
+        Args:
+            host_allowed: whether copies from the host, and functions that it runs, may be part of it.
 
         Raises:
             BackendError: something was queued that cannot be recorded. The stream can be used again.

@@ -143,7 +143,7 @@ class _PyCuda:
     def begin_recording(self) -> None:
         raise BackendError(_NO_GRAPHS)
 
-    def end_recording(self) -> int:
+    def end_recording(self, host_allowed: bool = True) -> int:
         raise BackendError(_NO_GRAPHS)
 
     def launch(self, graph: int) -> None:

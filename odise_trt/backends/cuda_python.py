@@ -123,12 +123,26 @@ class _CudaPython:
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self.stream, mode)
 
-    def end_recording(self) -> int:
+    def end_recording(self, host_allowed: bool = True) -> int:
         recorded = self._call("cudaStreamEndCapture", self.stream)
         try:
+            if not host_allowed:
+                self._refuse_host(recorded)
             return int(self._call("cudaGraphInstantiate", recorded, 0))
         finally:
             self._call("cudaGraphDestroy", recorded)
+
+    def _refuse_host(self, recorded: Any) -> None:
+        kinds, copies = self._runtime.cudaGraphNodeType, self._runtime.cudaMemcpyKind
+        (_, count) = self._values("cudaGraphGetNodes", recorded, 0)
+        for node in self._values("cudaGraphGetNodes", recorded, count)[0][:count]:
+            kind = self._call("cudaGraphNodeGetType", node)
+            if kind == kinds.cudaGraphNodeTypeHost:
+                raise BackendError("what was recorded calls functions of the host")
+            if kind != kinds.cudaGraphNodeTypeMemcpy:
+                continue
+            if self._call("cudaGraphMemcpyNodeGetParams", node).kind == copies.cudaMemcpyHostToDevice:
+                raise BackendError("what was recorded copies from the host")
 
     def launch(self, graph: int) -> None:
         self._call("cudaGraphLaunch", graph, self.stream)

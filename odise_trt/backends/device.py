@@ -106,6 +106,11 @@ class DeviceBackend(Backend, Protocol):
         ...
 
     @property
+    def records_host(self) -> bool:
+        """Whether copies from the host may be recorded: the engines keep what they copy as it is."""
+        ...
+
+    @property
     def scratch_size(self) -> int:
         """The bytes of scratch memory that are reserved."""
         ...

@@ -11,6 +11,7 @@ from ..errors import BackendError
 from ..stage_spec import PRECISIONS, QUANTIZED, StageSpec
 from .base import Health, Options, StageFiles
 from .cuda import Cuda, device_index, is_installed, open_cuda
+from .engine_mismatch import version_numbers
 from .onnxruntime_engine import OnnxRuntimeEngine
 from .registry import BackendEntry
 
@@ -37,6 +38,8 @@ _TYPES = {
 #: For graphs with fused operators. An exhaustive search for the algorithm of a convolution finds worse ones
 #: (seen in onnxruntime-gpu 1.31: 63 instead of 42 ms for `features`).
 _FUSED = {"cudnn_conv_algo_search": "HEURISTIC"}
+#: The first version whose runs can be recorded: before, Concat copied its arguments from the host.
+_RECORDS_FROM = (1, 31)
 
 
 class OnnxRuntimeBackend:
@@ -62,6 +65,7 @@ class OnnxRuntimeBackend:
             )
         self._provider, self._options = provider_of(entry, options.device)
         self.cuda: Cuda | None = None
+        self._copies_sizes = False
         available = onnxruntime.get_available_providers()
         if self._provider not in available:
             raise BackendError(
@@ -131,7 +135,10 @@ class OnnxRuntimeBackend:
         size = sum((folder / name).stat().st_size for name in entry.files)
         shrink = on_cpu and size > _SHRINK_FROM
         place = ("cpu", 0) if on_cpu else ("cuda", device_index(self._device))
-        return OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, weights if on_cpu else [], place)
+        mapped = weights if on_cpu else []
+        engine = OnnxRuntimeEngine(self._ort, session, entry.spec, shrink, mapped, place)
+        self._copies_sizes = self._copies_sizes or engine.copies_sizes
+        return engine
 
     def describe(self) -> dict[str, str]:
         """Return version, device and threads."""
@@ -145,9 +152,22 @@ class OnnxRuntimeBackend:
         }
 
     @property
-    def no_graphs(self) -> str:
-        """Why its runs are not recorded: what was copied from the host is gone when the recording runs."""
-        return "ONNX Runtime works out shapes on the host"
+    def no_graphs(self) -> str | None:
+        """Why no runs are recorded: what they copy from the host is gone when the recording runs.
+
+        Older versions of ONNX Runtime copy more than the sizes of a graph.
+        """
+        if version_numbers(self._ort.__version__) < _RECORDS_FROM:
+            least = ".".join(map(str, _RECORDS_FROM))
+            return f"onnxruntime {self._ort.__version__} copies from the host in every run, {least} does not"
+        if self._copies_sizes:
+            return "the bundle's graphs work out sizes on the host, those built for onnxruntime_cuda do not"
+        return None
+
+    @property
+    def records_host(self) -> bool:
+        """False: memory of the host that a run copied from is used for something else after it."""
+        return False
 
     @property
     def scratch_size(self) -> int:

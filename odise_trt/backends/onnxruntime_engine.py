@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,24 @@ from .base import check_inputs
 from .device import DeviceTensor, check_tensors
 from .mapped_files import release_pages
 
+#: A key of a graph's metadata, and its value if the device counts all sizes that it computes with. Then a run
+#: copies nothing from the host, and can be recorded. See `export/fusing/sizes.py`.
+_SIZES, _ON_DEVICE = "odise_trt.sizes", "on the device"
 #: Of so many queued runs of a stage, one is waited for, see `OnnxRuntimeEngine.enqueue`.
 _WAIT_EVERY = 256
 #: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
 _UNSETTLED: list[Any] = []
 
+_Key = tuple[tuple[str, tuple[int, ...]], ...]
+
 
 class OnnxRuntimeEngine:
-    """A stage in an ONNX Runtime session, see `Engine`."""
+    """A stage in an ONNX Runtime session, see `Engine`.
+
+    Attributes:
+        spec: the declaration.
+        copies_sizes: whether a run on a GPU copies sizes there from the host.
+    """
 
     def __init__(
         self,
@@ -33,6 +44,7 @@ class OnnxRuntimeEngine:
         place: tuple[str, int],
     ) -> None:
         self.spec = spec
+        self.copies_sizes = session.get_modelmeta().custom_metadata_map.get(_SIZES) != _ON_DEVICE
         self._session = session
         self._mapped = mapped
         self._place = place
@@ -41,6 +53,9 @@ class OnnxRuntimeEngine:
         # How many runs were queued, and the shapes of the last one's inputs.
         self._runs = 0
         self._shapes: dict[str, tuple[int, ...]] = {}
+        # Shapes that a recording is expected of, how many are, and those of them that have run since.
+        self._kept: Counter[_Key] = Counter()
+        self._ready: set[_Key] = set()
         if place[0] != "cpu":
             # Otherwise every run waits for the GPU.
             self._queued = ort.RunOptions()
@@ -90,8 +105,10 @@ class OnnxRuntimeEngine:
             self._runs += 1
             self._shapes = {name: one.shape for name, one in inputs.items()}
             # Pinned memory of the host that a run used is given back only by a run that is waited for.
-            waits = self._runs % _WAIT_EVERY == 0
+            waits = self.copies_sizes and self._runs % _WAIT_EVERY == 0
             self._session.run_with_iobinding(binding, self._run_options if waits else self._queued)
+            if _key(self._shapes) in self._kept:
+                self._ready.add(_key(self._shapes))
         # Its exceptions share no base but Exception.
         except Exception as error:
             raise BackendError(f"stage {self.spec.name} failed in onnxruntime: {error}") from error
@@ -104,14 +121,24 @@ class OnnxRuntimeEngine:
         return 0
 
     def keep(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing, see `can_be_recorded`."""
+        """Expect a recording, see `DeviceEngine.keep`."""
+        self._kept[_key(shapes)] += 1
 
     def release(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing, see `can_be_recorded`."""
+        """Expect it no more, see `DeviceEngine.release`."""
+        key = _key(shapes)
+        self._kept[key] -= 1
+        if not self._kept[key]:
+            del self._kept[key]
+            self._ready.discard(key)
 
     def can_be_recorded(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Return False, see `OnnxRuntimeBackend.no_graphs`."""
-        return False
+        """Whether these sizes have run twice, since the second run takes its memory in another form.
+
+        It has run once before `keep`. The memory of a session is used again in every run, and never freed
+        before the session is. So what a recording uses stays valid.
+        """
+        return not self.copies_sizes and _key(shapes) in self._ready
 
     def close(self) -> None:
         """Free the session."""
@@ -135,3 +162,7 @@ class OnnxRuntimeEngine:
         except Exception:  # Its exceptions share no base but Exception.
             # There is no memory for the run. A session that stays costs less than the process.
             _UNSETTLED.append(self._session)
+
+
+def _key(shapes: Mapping[str, tuple[int, ...]]) -> _Key:
+    return tuple(sorted(shapes.items()))

@@ -149,6 +149,7 @@ _ENTRIES = (
                 "strided_conv",
                 "channels_last",
                 "short_sum",
+                "device_sizes",
             }
         ),
         # Its Gather and its small products take twice the time of its GridSample: benchmarks/NOTES.md.

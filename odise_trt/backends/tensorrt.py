@@ -108,6 +108,11 @@ class TensorRTBackend:
         """None: each engine says whether it can be recorded."""
         return None
 
+    @property
+    def records_host(self) -> bool:
+        """True: an execution context keeps what it copies from."""
+        return True
+
     def reserve_scratch(self, size: int) -> int:
         """Make sure that the engines share this scratch memory, see `DeviceBackend.reserve_scratch`."""
         return self._flavour.scratch.reserve(max(size, 1))

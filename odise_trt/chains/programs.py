@@ -82,7 +82,8 @@ class Programs:
         self._programs: OrderedDict[ProgramKey, Program] = OrderedDict()
         self._most: OrderedDict[PlanKey, int] = OrderedDict()
         self._ran: OrderedDict[PlanKey, None] = OrderedDict()
-        self.recordings = Recordings(self._cuda, _MOST_GRAPHS, self._backend.no_graphs)
+        backend = self._backend
+        self.recordings = Recordings(self._cuda, _MOST_GRAPHS, backend.no_graphs, backend.records_host)
 
     def ready(
         self,

@@ -28,15 +28,17 @@ class Recordings:
         refusal: why nothing is recorded. None: programs are.
     """
 
-    def __init__(self, cuda: Cuda, most: int, refusal: str | None = None) -> None:
+    def __init__(self, cuda: Cuda, most: int, refusal: str | None = None, host_allowed: bool = True) -> None:
         """Record programs on a device.
 
         Args:
             cuda: the device.
             most: how many are kept.
             refusal: why nothing can be recorded. None: something may be.
+            host_allowed: see `Cuda.end_recording`.
         """
         self._cuda = cuda
+        self._host_allowed = host_allowed
         self._most = most
         self._kept: OrderedDict[Hashable, _Recording] = OrderedDict()
         self._retired: list[_Recording] = []
@@ -101,7 +103,7 @@ class Recordings:
                 with suppress(BackendError):
                     self._cuda.free_graph(self._cuda.end_recording())
                 raise
-            one.graph = self._cuda.end_recording()
+            one.graph = self._cuda.end_recording(self._host_allowed)
         except BackendError as error:
             # An engine did what a graph cannot hold. All goes on without graphs, and `describe` says so.
             self.refusal = error.message

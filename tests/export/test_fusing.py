@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from export.fusing import DOMAIN, RULES, fuse
 from export.fusing.expansion import expand
+from export.fusing.sizes import _crossings, _on_host
 from export.onnx_graph import quiet, simplify
 from export.precision import HalfPrecision
 from odise_trt.backends import BACKENDS
@@ -89,6 +90,16 @@ class Plain(nn.Module):
 class Summed(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x.sum(-1) + y.sum(-1, keepdim=True)[..., 0] + x.sum(0)[:, 0] + F.pad(y, (0, 60)).sum(-1)
+
+
+class Positions(nn.Module):
+    """Numbers that follow from a size, and a size that only says how many."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        count = x.shape[0]
+        rows = (torch.arange(count, dtype=torch.float32) + 0.5) * (count / 512)
+        columns = torch.arange(count, dtype=torch.float32) / (count + 1e-6)
+        return x * rows[:, None] + columns[:, None] + torch.zeros(count, 1)
 
 
 def graph_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> ir.Model:
@@ -212,6 +223,53 @@ def test_short_sums_over_the_last_axis_are_products(tmp_path: Path) -> None:
     left = Counter(node.op_type for node in model.graph)
     assert (left["MatMul"], left["ReduceSum"]) == (2, 2)
     np.testing.assert_allclose(run(model, tmp_path / "fused.onnx", inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def copied(model: ir.Model) -> list[str]:
+    """Operators of the device that would take what the host works out."""
+    return [node.op_type for node, _ in _crossings(model.graph, _on_host(model.graph))]
+
+
+@pytest.mark.parametrize("count", [3, 700])
+def test_sizes_that_are_computed_with_are_counted_on_the_device(
+    count: int, exported: Callable[..., ir.Model], tmp_path: Path
+) -> None:
+    inputs = (half(5, 4).float(),)
+    model = exported(Positions(), inputs)
+    given = (half(count, 4).float(),)
+    expected = run(model, tmp_path / "plain.onnx", given)
+    crossing = copied(model)
+    assert crossing
+    assert fuse(model, ["device_sizes"]) == {"device_sizes": len(crossing)}
+    assert copied(model) == []
+    # Ranges have their length from the host, as before.
+    assert {"Range", "ConstantOfShape", "ReduceSum"} <= {node.op_type for node in model.graph}
+    np.testing.assert_array_equal(run(model, tmp_path / "counted.onnx", given), expected)
+    assert ir.load(tmp_path / "counted.onnx").metadata_props == {"odise_trt.sizes": "on the device"}
+    assert fuse(model, ["device_sizes"]) == {"device_sizes": 0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        # A length that the device computes: ONNX Runtime would wait for it in the middle of a run.
+        (
+            "total = ReduceMax <keepdims=0> (x)\n size = Cast <to=7> (total)\n y = Range (zero, size, one)",
+            "Range .* reads size on the host, and the device computes it",
+        ),
+        # A size as an integer: only sizes in float32 are counted.
+        (
+            "size = Shape (x)\n number = Squeeze (size)\n whole = Cast <to=7> (x)\n y = Mul (whole, number)",
+            "Squeeze .* works out number on the host, and the device computes with it",
+        ),
+    ],
+)
+def test_what_cannot_be_counted_is_an_error_that_names_the_operator(nodes: str, words: str) -> None:
+    text = f"""<ir_version: 10, opset_import: ["" : 21]>
+        stage (float[n] x) => (int64[m] y) <int64 zero = {{0}}, int64 one = {{1}}> {{ {nodes} }}"""
+    model = ir.from_onnx_text(text)
+    with pytest.raises(ExportError, match=words):
+        fuse(model, ["device_sizes"])
 
 
 def test_heads_and_scale_come_from_the_graph(exported: Callable[..., ir.Model]) -> None:

@@ -24,6 +24,7 @@ class Runtime:
     )
     cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal="own")
+    cudaGraphNodeType = SimpleNamespace(cudaGraphNodeTypeHost="host", cudaGraphNodeTypeMemcpy="copy")
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -35,6 +36,8 @@ class Runtime:
             "cudaGetErrorString": b"it failed",
         }
         self.next = 100
+        # Nodes of what was recorded: a kind, and for a copy its direction.
+        self.nodes: list[tuple[str, str]] = []
 
     def __getattr__(self, function: str) -> Any:
         def call(*arguments: Any) -> tuple[Any, ...]:
@@ -43,6 +46,12 @@ class Runtime:
                 return self.fails[function], None
             if function == "cudaMemGetInfo":
                 return 0, 700, 1000
+            if function == "cudaGraphGetNodes":
+                return 0, self.nodes[: arguments[1]], len(self.nodes)
+            if function == "cudaGraphNodeGetType":
+                return 0, arguments[0][0]
+            if function == "cudaGraphMemcpyNodeGetParams":
+                return 0, SimpleNamespace(kind=arguments[0][1])
             self.next += 1
             return 0, self.returns.get(function, self.next)
 
@@ -133,6 +142,31 @@ def test_what_is_recorded_is_launched_and_its_graph_is_freed_at_once(cuda: Cuda,
     assert runtime.calls[4] == ("cudaGraphLaunch", graph, cuda.stream)
 
 
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (("host", ""), "calls functions of the host"),
+        (("copy", "up"), "copies from the host"),
+        (("copy", "there"), None),
+        (("kernel", ""), None),
+    ],
+)
+def test_what_must_not_use_the_host_is_refused_if_it_does(
+    node: tuple[str, str], words: str | None, cuda: Cuda, runtime: Runtime
+) -> None:
+    runtime.nodes = [("kernel", ""), node, ("copy", "there")]
+    cuda.begin_recording()
+    if words is None:
+        cuda.end_recording(host_allowed=False)
+    else:
+        with pytest.raises(BackendError, match=words):
+            cuda.end_recording(host_allowed=False)
+        # It is freed all the same, and can be recorded where the host is allowed.
+        assert runtime.calls[-1][0] == "cudaGraphDestroy"
+        cuda.begin_recording()
+        cuda.end_recording()
+
+
 def test_too_little_device_memory_is_an_error_of_its_own_and_is_not_reported_again(
     cuda: Cuda, runtime: Runtime
 ) -> None:
@@ -155,6 +189,7 @@ def test_the_real_cuda_python_has_all_these_functions_and_takes_integers() -> No
     if module.cudaGetDeviceCount()[0] == module.cudaError_t.cudaSuccess:
         return  # the calls below would touch a GPU
     none = module.cudaError_t.cudaSuccess
+    assert module.cudaGraphNodeType.cudaGraphNodeTypeHost != module.cudaGraphNodeType.cudaGraphNodeTypeMemcpy
     assert mode.cudaStreamCaptureModeThreadLocal is not None
     for call in (
         module.cudaEventRecord(5, 7),
@@ -166,6 +201,9 @@ def test_the_real_cuda_python_has_all_these_functions_and_takes_integers() -> No
         module.cudaGraphInstantiate(5, 0),
         module.cudaGraphLaunch(5, 7),
         module.cudaGraphExecDestroy(5),
+        module.cudaGraphGetNodes(5, 0),
+        module.cudaGraphNodeGetType(5),
+        module.cudaGraphMemcpyNodeGetParams(5),
         module.cudaStreamBeginCapture(7, mode.cudaStreamCaptureModeThreadLocal),
     ):
         assert call[0] != none

@@ -187,6 +187,7 @@ class OnnxRuntimeOnGpu:
         self.entries: list[tuple[str, str]] = []
         self.bound: list[tuple[Any, ...]] = []
         self.has_memory = True
+        self.metadata: dict[str, str] = {}
 
     def set_default_logger_severity(self, level: int) -> None:
         pass
@@ -223,6 +224,7 @@ class OnnxRuntimeOnGpu:
             get_outputs=lambda: [y],
             io_binding=lambda: binding,
             run_with_iobinding=self.ran,
+            get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=self.metadata),
         )
 
 
@@ -263,12 +265,8 @@ def test_onnxruntime_on_a_gpu_runs_on_our_stream_by_addresses_and_does_not_wait(
 @pytest.fixture
 def on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OnnxRuntimeOnGpu, Any]:
     """The package, and an engine of it on a GPU."""
-    package = OnnxRuntimeOnGpu()
-    monkeypatch.setitem(sys.modules, "onnxruntime", package)
-    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", Machine().cuda)
-    (tmp_path / "double.onnx").write_bytes(b"graph")
-    entry = StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
-    return package, open_backend("onnxruntime", device="cuda").open_stage(tmp_path, entry)
+    package, _, engine = open_double(tmp_path, monkeypatch, {})
+    return package, engine
 
 
 def enqueue(engine: Any) -> None:
@@ -282,6 +280,71 @@ def test_of_many_queued_runs_some_are_waited_for(on_gpu: tuple[OnnxRuntimeOnGpu,
     for _ in range(600):
         enqueue(engine)
     assert package.bound.count(("ran", "waits")) == 2
+
+
+COUNTED = {"odise_trt.sizes": "on the device"}
+SHAPES = {"x": (5, 3)}
+
+
+def open_double(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, metadata: Mapping[str, str]
+) -> tuple[OnnxRuntimeOnGpu, Any, Any]:
+    """The package, a backend for a GPU, and an engine whose graph has this metadata."""
+    package = OnnxRuntimeOnGpu()
+    package.metadata = dict(metadata)
+    monkeypatch.setitem(sys.modules, "onnxruntime", package)
+    monkeypatch.setattr("odise_trt.backends.onnxruntime.open_cuda", Machine().cuda)
+    (folder / "double.onnx").write_bytes(b"graph")
+    entry = StageEntry(PIPELINE.stages["double"], "double.onnx", ("double.onnx",), "", 0.0, 0)
+    backend = open_backend("onnxruntime", device="cuda")
+    return package, backend, backend.open_stage(folder, entry)
+
+
+def test_a_graph_that_copies_nothing_from_the_host_can_be_recorded_after_one_more_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, backend, engine = open_double(tmp_path, monkeypatch, COUNTED)
+    assert backend.no_graphs is None
+    enqueue(engine)
+    for _ in range(2):
+        engine.keep(SHAPES)
+    assert not engine.can_be_recorded(SHAPES)
+    enqueue(engine)
+    assert engine.can_be_recorded(SHAPES)
+    assert not engine.can_be_recorded({"x": (6, 3)})
+    engine.release(SHAPES)
+    assert engine.can_be_recorded(SHAPES)
+    engine.release(SHAPES)
+    assert not engine.can_be_recorded(SHAPES)
+
+
+def test_a_graph_that_copies_nothing_from_the_host_is_never_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting is not possible while a run is recorded."""
+    package, _, engine = open_double(tmp_path, monkeypatch, COUNTED)
+    for _ in range(600):
+        enqueue(engine)
+    assert package.bound.count(("ran", "waits")) == 0
+
+
+@pytest.mark.parametrize("metadata", [{}, {"odise_trt.sizes": "on the host"}])
+def test_graphs_that_copy_sizes_are_not_recorded(
+    metadata: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, backend, engine = open_double(tmp_path, monkeypatch, metadata)
+    assert "work out sizes on the host" in backend.no_graphs
+    engine.keep(SHAPES)
+    enqueue(engine)
+    assert not engine.can_be_recorded(SHAPES)
+
+
+def test_older_versions_of_onnxruntime_are_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxRuntimeOnGpu, "__version__", "1.30.2")
+    _, backend, _ = open_double(tmp_path, monkeypatch, COUNTED)
+    assert "onnxruntime 1.30.2 copies from the host in every run, 1.31 does not" in backend.no_graphs
 
 
 def test_a_session_that_ran_queued_is_waited_for_before_it_goes(

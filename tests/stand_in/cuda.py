@@ -228,7 +228,7 @@ class StandInCuda:
         self._check(records=False)
         self._recording, self._recorder = [], threading.get_ident()
 
-    def end_recording(self) -> int:
+    def end_recording(self, host_allowed: bool = True) -> int:
         recorded, self._recording = self._recording, None
         if recorded is None:
             raise BackendError("CUDA: cudaStreamEndCapture failed: nothing was recorded")

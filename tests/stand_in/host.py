@@ -88,7 +88,7 @@ class HostMemory:
     def begin_recording(self) -> None:
         raise NotImplementedError
 
-    def end_recording(self) -> int:
+    def end_recording(self, host_allowed: bool = True) -> int:
         raise NotImplementedError
 
     def launch(self, graph: int) -> None:

@@ -22,7 +22,7 @@ from odise_trt.errors import ExportError
 from odise_trt.files.writing import put_in_place, unfinished_folder, writing
 from odise_trt.stage_spec import Axis, StageSpec, split_dimension
 
-from .fusing import DOMAIN, fuse
+from .fusing import DOMAIN, fuse, label
 from .lowering import lower
 from .onnx_graph import check_graph, quiet, simplify, tidy
 from .precision import HalfPrecision, HalfStage
@@ -105,6 +105,7 @@ def export_stage(
     fuse(model, fuses)
     lower(model, lacks)
     tidy(model, spec)
+    label(model, fuses)
     with writing(folder / f"{spec.name}.onnx"):
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(folder) as temporary:

@@ -18,10 +18,10 @@ from onnx_ir.passes import common as passes
 
 from odise_trt.errors import ExportError
 
-from . import attention, convolutions, norms, sizes, skips, sums
+from . import arguments, attention, convolutions, gated, norms, sizes, skips, sums
 from .matching import DOMAIN
 
-__all__ = ["DOMAIN", "RULES", "fuse"]
+__all__ = ["DOMAIN", "RULES", "fuse", "label"]
 
 #: Name of a rule, as in `odise_trt.backends.registry.BackendEntry.fuses` -> the rule. They run in this order.
 RULES: Mapping[str, Callable[[ir.Graph], int]] = {
@@ -31,7 +31,10 @@ RULES: Mapping[str, Callable[[ir.Graph], int]] = {
     "skip_group_norm": skips.fuse,
     "strided_conv": convolutions.widen_strided,
     "channels_last": convolutions.put_channels_last,
+    "split_gelu": gated.fuse,
+    "point_sum": sums.sum_points,
     "short_sum": sums.sum_by_product,
+    "by_value": arguments.pass_by_value,
     "device_sizes": sizes.count_on_device,
 }
 
@@ -62,6 +65,10 @@ def fuse(model: ir.Model, wanted: Iterable[str]) -> dict[str, int]:
         passes.TopologicalSortPass()(model)
     if any(node.domain == DOMAIN for node in model.graph):
         model.opset_imports[DOMAIN] = 1
-    if "device_sizes" in wanted:
-        model.metadata_props[sizes.SIZES] = sizes.ON_DEVICE
     return applied
+
+
+def label(model: ir.Model, applied: Iterable[str]) -> None:
+    """Write into a graph's metadata what the runtime has to know of the rules that were applied to it."""
+    if "device_sizes" in set(applied):
+        model.metadata_props[sizes.SIZES] = sizes.ON_DEVICE

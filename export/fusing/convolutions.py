@@ -42,7 +42,10 @@ def _widen(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def put_channels_last(graph: ir.Graph) -> int:
-    """Replace half convolutions of maps by NhwcConv. ONNX Runtime cancels most of the transpositions."""
+    """Replace half convolutions of maps by NhwcConv. ONNX Runtime cancels most of the transpositions.
+
+    A bias is added by an operator of its own: the one that cuDNN adds it with takes three times as long.
+    """
     return sum(_put_last(graph, node) for node in list(graph) if node.op_type == "Conv")
 
 
@@ -52,8 +55,10 @@ def _put_last(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     turned = np.ascontiguousarray(numbers.transpose(LAST))
     last = make("Transpose", [node.inputs[0]], node, {"perm": LAST})
-    inputs = [last.outputs[0], constant(graph, f"{weight.name}_nhwc", turned), *node.inputs[2:]]
-    new = make("NhwcConv", inputs, node, node.attributes, DOMAIN)
-    first = make("Transpose", [new.outputs[0]], node, {"perm": FIRST})
-    replace(graph, node, [last, new, first], node.outputs[0])
+    inputs = [last.outputs[0], constant(graph, f"{weight.name}_nhwc", turned)]
+    nodes = [last, make("NhwcConv", inputs, node, node.attributes, DOMAIN)]
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        nodes.append(make("Add", [nodes[-1].outputs[0], node.inputs[2]], node))
+    nodes.append(make("Transpose", [nodes[-1].outputs[0]], node, {"perm": FIRST}))
+    replace(graph, node, nodes, node.outputs[0])
     return True

@@ -96,7 +96,16 @@ def _convolution(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
     return [*nodes, make("Transpose", [nodes[-1].outputs[0]], node, {"perm": LAST})]
 
 
+def _split_gelu(graph: ir.Graph, node: ir.Node) -> list[ir.Node]:
+    """(x + bias)[..., : D / 2] * gelu((x + bias)[..., D / 2 :])."""
+    added = make("Add", node.inputs, node)
+    halves = ir.node("Split", added.outputs, attributes={"axis": -1, "num_outputs": 2}, num_outputs=2)
+    gelu = make("Gelu", halves.outputs[1:], node)
+    return [added, halves, gelu, make("Mul", [halves.outputs[0], gelu.outputs[0]], node)]
+
+
 _EXPANSIONS = {
+    "BiasSplitGelu": _split_gelu,
     "NhwcConv": _convolution,
     "MultiHeadAttention": _attention,
     "GroupNorm": _group_norm,

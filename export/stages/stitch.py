@@ -37,12 +37,12 @@ class Stitch(ChainStage):
         s2 .. s5_windows   (W, Cp, side/4, side/4) .. (W, Cp, side/32, side/32)
         tap_block          (taps, H/32, W/32)  numbers of blocks: row by row, one window after the other
         tap_weight         (taps, H/32, W/32)  1, 1/2 or 1/4. 0 for a block that is repeated to fill up.
-        s2 .. s5           (1, Cp, H/4, W/4) .. (1, Cp, H/32, W/32), summed in float32
+        s2 .. s5           (1, Cp, H/4, W/4) .. (1, Cp, H/32, W/32)
         maps_not_finite    (4,)  for each level, how many numbers of its windows are NaN or infinite
     """
 
     fp16 = True
-    islands = ("sums", "counts")
+    islands = ("counts",)
 
     @classmethod
     def declare(cls, preset: Preset) -> StageSpec:
@@ -134,6 +134,6 @@ def _stitched(maps: Array, side: int, edge: int, tap_block: Array, tap_weight: A
     blocks = maps.view(windows, channels, side, edge, side, edge).permute(0, 2, 4, 1, 3, 5)
     # The taps of a block follow each other, so that their sum is a product. As a sum over the first of four
     # axes it takes four times as long as all the rest of the stage on a GPU.
-    chosen = F.embedding(tap_block.permute(1, 2, 0), blocks.flatten(3).flatten(0, 2)).to(torch.float32)
-    whole = torch.matmul(tap_weight.permute(1, 2, 0)[:, :, None], chosen)[:, :, 0]
-    return F.pixel_shuffle(whole.permute(2, 0, 1)[None], edge).to(maps.dtype)
+    chosen = F.embedding(tap_block.permute(1, 2, 0), blocks.flatten(3).flatten(0, 2))
+    whole = torch.matmul(tap_weight.permute(1, 2, 0)[:, :, None].to(chosen.dtype), chosen)[:, :, 0]
+    return F.pixel_shuffle(whole.permute(2, 0, 1)[None], edge)

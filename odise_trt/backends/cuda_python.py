@@ -119,8 +119,8 @@ class _CudaPython:
         self._call("cudaEventDestroy", event)
 
     def begin_recording(self) -> None:
-        # Other threads may allocate meanwhile.
-        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        # Engines and other threads may allocate meanwhile.
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
         self._call("cudaStreamBeginCapture", self.stream, mode)
 
     def end_recording(self, host_allowed: bool = True) -> int:

@@ -148,7 +148,10 @@ _ENTRIES = (
                 "skip_group_norm",
                 "strided_conv",
                 "channels_last",
+                "split_gelu",
+                "point_sum",
                 "short_sum",
+                "by_value",
                 "device_sizes",
             }
         ),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.fusing import DOMAIN, RULES, fuse
+from export.fusing import DOMAIN, RULES, fuse, label
 from export.fusing.expansion import expand
 from export.fusing.sizes import _crossings, _on_host
 from export.onnx_graph import quiet, simplify
@@ -90,6 +90,42 @@ class Plain(nn.Module):
 class Summed(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x.sum(-1) + y.sum(-1, keepdim=True)[..., 0] + x.sum(0)[:, 0] + F.pad(y, (0, 60)).sum(-1)
+
+
+class Gated(nn.Module):
+    """The gated unit of Stable Diffusion's transformers, with its least number of channels."""
+
+    def __init__(self, channels: int = 2560) -> None:
+        super().__init__()
+        self.linear, self.out = nn.Linear(8, channels), nn.Linear(channels // 2, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.linear(x).chunk(2, dim=-1)
+        return self.out(value * F.gelu(gate))
+
+
+class Sampled(nn.Module):
+    """Three points of every query, as deformable attention samples them."""
+
+    def forward(self, maps: Tensor, grid: Tensor, share: Tensor) -> Tensor:
+        samples = F.grid_sample(maps, grid, align_corners=False)
+        return (samples * share[:, None]).sum(-1)
+
+
+class Cut(nn.Module):
+    """Parts of several sizes: known ones, and ones that the inputs decide."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        first, second = torch.cat([x, y]).split([x.shape[0], y.shape[0]])
+        left, right = first.split([1, 3], dim=1)
+        return (left * right).sum() + second
+
+
+class Broadcast(nn.Module):
+    """One matrix times several, several times several of another axis, and several times one."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x[0] @ y) + (x[:, None] @ y[None]).sum(0) + (y @ x[0])
 
 
 class Positions(nn.Module):
@@ -189,6 +225,13 @@ def half(*shape: int) -> Tensor:
             id="channels last",
         ),
         pytest.param(
+            Gated(),
+            (half(3, 5, 8),),
+            ["split_gelu"],
+            {"BiasSplitGelu": 1, "Split": 0, "Gelu": 0, "Mul": 0},
+            id="gated unit",
+        ),
+        pytest.param(
             Halved(), (half(3, 8, 6, 4),), ["strided_conv"], {"Pad": 0, "Conv": 1}, id="convolution by two"
         ),
     ],
@@ -245,7 +288,8 @@ def test_sizes_that_are_computed_with_are_counted_on_the_device(
     # Ranges have their length from the host, as before.
     assert {"Range", "ConstantOfShape", "ReduceSum"} <= {node.op_type for node in model.graph}
     np.testing.assert_array_equal(run(model, tmp_path / "counted.onnx", given), expected)
-    assert ir.load(tmp_path / "counted.onnx").metadata_props == {"odise_trt.sizes": "on the device"}
+    label(model, ["device_sizes"])
+    assert model.metadata_props == {"odise_trt.sizes": "on the device"}
     assert fuse(model, ["device_sizes"]) == {"device_sizes": 0}
 
 
@@ -270,6 +314,40 @@ def test_what_cannot_be_counted_is_an_error_that_names_the_operator(nodes: str, 
     model = ir.from_onnx_text(text)
     with pytest.raises(ExportError, match=words):
         fuse(model, ["device_sizes"])
+
+
+def test_points_are_sampled_one_by_one_and_added(tmp_path: Path) -> None:
+    inputs = (half(2, 8, 6, 4).float(), half(2, 5, 3, 2).float().clamp(-1.1, 1.1), half(2, 5, 3).float())
+    model = graph_of(Sampled(), inputs)
+    expected = run(model, tmp_path / "plain.onnx", inputs)
+    assert fuse(model, ["point_sum", "short_sum"]) == {"point_sum": 1, "short_sum": 0}
+    left = Counter(node.op_type for node in model.graph)
+    assert (left["GridSample"], left["ReduceSum"], left["MatMul"]) == (3, 0, 0)
+    np.testing.assert_allclose(run(model, tmp_path / "fused.onnx", inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "changed", "operators"),
+    [
+        (Cut(), (half(3, 4).float(), half(2, 4).float()), 2, {"Split": 0, "Slice": 6}),
+        (Broadcast(), (half(3, 4, 4).float(), half(2, 4, 4).float()), 2, {"MatMul": 3, "Expand": 3}),
+    ],
+)
+def test_arguments_are_not_copied_from_the_host(
+    module: nn.Module, inputs: tuple[Tensor, ...], changed: int, operators: dict[str, int], tmp_path: Path
+) -> None:
+    model = graph_of(module, inputs)
+    expected = run(model, tmp_path / "plain.onnx", inputs)
+    assert fuse(model, ["by_value"]) == {"by_value": changed}
+    found = Counter(node.op_type for node in model.graph)
+    assert {name: found[name] for name in operators} == operators
+    np.testing.assert_allclose(run(model, tmp_path / "fused.onnx", inputs), expected, rtol=1e-6)
+    # Everything is written out: nothing is left to do, and sizes stay where they are.
+    assert fuse(model, ["by_value", "device_sizes"]) == {"by_value": 0, "device_sizes": 0}
+
+
+def test_gated_units_of_other_sizes_stay() -> None:
+    assert fuse(graph_of(Gated(512), (half(3, 5, 8),)), ["split_gelu"]) == {"split_gelu": 0}
 
 
 def test_heads_and_scale_come_from_the_graph(exported: Callable[..., ir.Model]) -> None:

@@ -107,6 +107,8 @@ class OnnxRuntimeBackend:
         if not on_cpu:
             # Weights are as large as they are. The arena for scratch memory grows in powers of two.
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+            # The second run of a size would take all its memory again, in one piece.
+            options.enable_mem_pattern = False
         if on_cpu and weights:
             # Weights in files of their own are mapped. Copies in the layout that products prefer
             # ("prepacking") would double them, and save no time where there is work for minutes.

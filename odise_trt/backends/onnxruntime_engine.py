@@ -133,10 +133,10 @@ class OnnxRuntimeEngine:
             self._ready.discard(key)
 
     def can_be_recorded(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Whether these sizes have run twice, since the second run takes its memory in another form.
+        """Whether these sizes have run since `keep`, so that their memory and their kernels are there.
 
-        It has run once before `keep`. The memory of a session is used again in every run, and never freed
-        before the session is. So what a recording uses stays valid.
+        The memory of a session is used again in every run, and never freed before the session is. So what a
+        recording uses stays valid.
         """
         return not self.copies_sizes and _key(shapes) in self._ready
 

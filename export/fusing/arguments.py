@@ -77,7 +77,7 @@ def _written_out(graph: ir.Graph, node: ir.Node) -> bool:
 def _batch(value: ir.Value) -> list[object]:
     """Return the dimensions before those of the matrices. Those in front that are 1 are left out."""
     assert value.shape is not None
-    sizes = [size if isinstance(size, int) else size.value for size in value.shape[:-2]]
+    sizes: list[object] = [size if isinstance(size, int) else size.value for size in value.shape[:-2]]
     while sizes and sizes[0] == 1:
         sizes.pop(0)
     return sizes

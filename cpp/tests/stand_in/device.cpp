@@ -126,7 +126,7 @@ void Device::synchronize() {
 
 int Device::owner_of(Address address) {
     for (int index = 0; index < static_cast<int>(machine().gpus.size()); ++index) {
-        if (address >= Gpu::first(index) && address < Gpu::first(index + 1)) return index;
+        if (machine().gpus[static_cast<std::size_t>(index)].owns(address)) return index;
     }
     return -1;
 }

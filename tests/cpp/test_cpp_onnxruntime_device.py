@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from odise_trt import OdiseError as PythonError
@@ -28,7 +29,13 @@ pytestmark = pytest.mark.slow
 ENGINE = "onnxruntime_cuda"
 #: Of so many runs of a stage, one is waited for.
 WAIT_EVERY = 256
-Opens = Callable[[], AbstractContextManager[through_c.Segmenter]]
+#: What a graph's metadata says if the device counts all sizes that it computes with.
+COUNTED = ("odise_trt.sizes", "on the device")
+HOST_SIZES = (
+    "CUDA graphs are not used: the bundle's graphs work out sizes on the host, those built for"
+    " onnxruntime_cuda do not"
+)
+Opens = Callable[..., AbstractContextManager[through_c.Segmenter]]
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +61,27 @@ def host(library: Library, small: Path) -> Iterator[through_c.Segmenter]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def counted(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle, whose graphs say that they can be recorded: on the stand-in any graph can."""
+    folder = tmp_path_factory.mktemp("counted") / "bundle"
+    shutil.copytree(small, folder)
+    for file in folder.glob("*.onnx"):
+        model = onnx.load(file)
+        onnx.helper.set_model_props(model, dict([COUNTED]))
+        replace_file(folder, file.name, model.SerializeToString())
+    return folder
+
+
 @pytest.fixture
-def opens(stand_in: StandIn, small: Path) -> Opens:
-    """Opens the bundle on a new machine."""
+def opens(stand_in: StandIn, counted: Path) -> Opens:
+    """Opens a bundle on a new machine."""
 
     @contextmanager
-    def open_it() -> Iterator[through_c.Segmenter]:
+    def open_it(folder: Path = counted) -> Iterator[through_c.Segmenter]:
         with (
             stand_in.machine(),
-            stand_in.open(small, engine=ENGINE, verify_sizes_only=1, threads=1) as opened,
+            stand_in.open(folder, engine=ENGINE, verify_sizes_only=1, threads=1) as opened,
         ):
             set_words(opened, SCENE_VOCABULARY)
             yield opened
@@ -74,10 +93,48 @@ def opens(stand_in: StandIn, small: Path) -> Opens:
 def test_a_picture_gives_what_the_host_gives(name: str, opens: Opens, host: through_c.Segmenter) -> None:
     pixels = np.ascontiguousarray(PICTURES[name]())
     with opens() as opened:
-        for _ in range(3):
+        for _ in range(4):
             found = opened.segment(pixels, *TASKS)
             assert_the_same(found, host.segment(pixels, *TASKS))
             assert found.note == ""
+
+
+def test_the_third_picture_of_a_size_is_one_launch(
+    opens: Opens, stand_in: StandIn, host: through_c.Segmenter
+) -> None:
+    first, second = (np.ascontiguousarray(make_scene(seed).image[:256, :300]) for seed in (1, 2))
+    with opens() as opened:
+        for number, pixels in enumerate((first, second, first, second)):
+            assert_the_same(opened.segment(pixels), host.segment(pixels))
+            # The second run of a size is recorded.
+            counts = stand_in.count("recorded"), stand_in.count("launches")
+            assert counts == (int(number > 0), max(0, number - 1))
+
+
+def test_graphs_that_work_out_sizes_on_the_host_are_not_recorded(
+    opens: Opens, stand_in: StandIn, small: Path, host: through_c.Segmenter
+) -> None:
+    pixels = np.ascontiguousarray(make_scene(1).image[:256, :300])
+    with opens(small) as opened:
+        for _ in range(4):
+            found = opened.segment(pixels)
+            assert_the_same(found, host.segment(pixels))
+            assert found.note == HOST_SIZES
+        assert stand_in.count("recorded") == 0
+
+
+def test_a_recording_that_copies_from_the_host_is_refused(
+    opens: Opens, stand_in: StandIn, host: through_c.Segmenter
+) -> None:
+    pixels = np.ascontiguousarray(make_scene(1).image[:256, :300])
+    with opens() as opened:
+        stand_in.set("copies from the host", "")
+        for number in range(4):
+            found = opened.segment(pixels)
+            assert_the_same(found, host.segment(pixels))
+            said = "CUDA graphs are not used: what was recorded copies from the host" if number else ""
+            assert found.note == said
+        assert (stand_in.count("recorded"), stand_in.count("launches")) == (0, 0)
 
 
 def test_feature_maps_are_those_of_the_host(opens: Opens, host: through_c.Segmenter) -> None:
@@ -103,9 +160,9 @@ def test_between_upload_and_download_the_host_waits_once(opens: Opens, stand_in:
     assert np.subtract(after, before).tolist() == [pixels.nbytes + 2 * 256, 1, 0, 0]
 
 
-def test_of_many_queued_runs_some_are_waited_for(opens: Opens, stand_in: StandIn) -> None:
+def test_of_many_queued_runs_some_are_waited_for(opens: Opens, stand_in: StandIn, small: Path) -> None:
     pixels = np.ascontiguousarray(make_scene(1).image[:8, :8])
-    with opens() as opened:
+    with opens(small) as opened:
         opened.segment(pixels)
         # Every stage runs once for a picture of one window.
         stages, before = stand_in.count("runs"), stand_in.count("waited runs")
@@ -114,6 +171,17 @@ def test_of_many_queued_runs_some_are_waited_for(opens: Opens, stand_in: StandIn
         for _ in range(WAIT_EVERY - 2):
             opened.segment(pixels)
         assert stand_in.count("waited runs") - before == stages
+
+
+def test_runs_that_copy_nothing_from_the_host_are_not_waited_for(opens: Opens, stand_in: StandIn) -> None:
+    pixels = [np.ascontiguousarray(make_scene(1).image[:8, :width]) for width in range(8, 18)]
+    with opens() as opened:
+        before = stand_in.count("waited runs")
+        for number in range(WAIT_EVERY + 1):
+            # Ten sizes in turn: eight stay recorded, so none is launched.
+            opened.segment(pixels[number % len(pixels)])
+        assert stand_in.count("launches") == 0
+        assert stand_in.count("waited runs") == before
 
 
 def test_sessions_that_ran_are_closed_with_a_run_that_is_waited_for(opens: Opens, stand_in: StandIn) -> None:

@@ -60,6 +60,7 @@ using SessionOptions = Owned<OrtSessionOptions, &OrtApi::ReleaseSessionOptions>;
 using RunOptions = Owned<OrtRunOptions, &OrtApi::ReleaseRunOptions>;
 using MemoryInfo = Owned<OrtMemoryInfo, &OrtApi::ReleaseMemoryInfo>;
 using Value = Owned<OrtValue, &OrtApi::ReleaseValue>;
+using Metadata = Owned<OrtModelMetadata, &OrtApi::ReleaseModelMetadata>;
 using Binding = Owned<OrtIoBinding, &OrtApi::ReleaseIoBinding>;
 using CudaOptions = Owned<OrtCUDAProviderOptionsV2, &OrtApi::ReleaseCUDAProviderOptions>;
 using TypeInfo = Owned<OrtTypeInfo, &OrtApi::ReleaseTypeInfo>;

@@ -10,6 +10,11 @@ using ort::api;
 using ort::check;
 using ort::make;
 
+// A key of a graph's metadata, and its value if the device counts all sizes that it computes with. Then a run copies
+// nothing from the host, and can be recorded. See export/fusing/sizes.py.
+constexpr const char *sizes_key = "odise_trt.sizes", *on_device = "on the device";
+// The first version whose runs can be recorded: before, Concat copied its arguments from the host.
+constexpr std::pair<int, int> records_from = {1, 31};
 // Of so many queued runs of a stage, one is waited for.
 constexpr std::int64_t wait_every = 256;
 
@@ -64,7 +69,10 @@ struct Bound {
 class OnnxRuntimeOnDevice : public DeviceEngine {
   public:
     OnnxRuntimeOnDevice(DeviceBackend& backend, Shared& shared, ort::Session session, const StageSpec& spec)
-        : DeviceEngine(backend, spec), shared_(shared), session_(std::move(session)) {}
+        : DeviceEngine(backend, spec),
+          shared_(shared),
+          session_(std::move(session)),
+          copies_sizes_(ort::metadata(session_.get(), sizes_key) != on_device) {}
 
     ~OnnxRuntimeOnDevice() override {
         try {
@@ -79,7 +87,7 @@ class OnnxRuntimeOnDevice : public DeviceEngine {
     void enqueue(const DeviceTensors& inputs, const DeviceTensors& outputs) override {
         check_tensors(inputs, outputs);
         // Pinned memory of the host that a run used is given back only by a run that is waited for.
-        const bool waits = ++runs_ % wait_every == 0;
+        const bool waits = ++runs_ % wait_every == 0 && copies_sizes_;
         const OrtRunOptions* options = waits ? shared_.waits.get() : shared_.queued.get();
         shapes_ = shapes_of(inputs);
         try {
@@ -88,6 +96,8 @@ class OnnxRuntimeOnDevice : public DeviceEngine {
         } catch (const ort::Failure& error) {
             throw run_error(spec_, error);
         }
+        const auto kept = kept_.find(shapes_);
+        if (kept != kept_.end()) kept->second.ran = true;
     }
 
     // ONNX Runtime manages its scratch memory itself.
@@ -96,14 +106,32 @@ class OnnxRuntimeOnDevice : public DeviceEngine {
         return 0;
     }
 
-    // ONNX Runtime works out shapes on the host: what is copied from there is gone when a recording runs.
-    void keep(const Shapes&) override {}
-    void release(const Shapes&) noexcept override {}
-    bool can_be_recorded(const Shapes&) override { return false; }
+    void keep(const Shapes& shapes) override { ++kept_[shapes].leases; }
+    void release(const Shapes& shapes) noexcept override {
+        const auto found = kept_.find(shapes);
+        if (found != kept_.end() && --found->second.leases == 0) kept_.erase(found);
+    }
+    // The second run with the same sizes takes its memory in another form. It has run once before `keep`. The memory of
+    // a session is used again in every run, and never freed before the session is: what a recording uses stays valid.
+    bool can_be_recorded(const Shapes& shapes) override {
+        const auto found = kept_.find(shapes);
+        return !copies_sizes_ && found != kept_.end() && found->second.ran;
+    }
+
+    // Whether a run on a GPU copies sizes there from the host.
+    bool copies_sizes() const { return copies_sizes_; }
 
   private:
+    // Shapes that recordings are expected of.
+    struct Kept {
+        int leases = 0;
+        bool ran = false;  // since
+    };
+
     Shared& shared_;
     ort::Session session_;
+    bool copies_sizes_;
+    std::map<Shapes, Kept> kept_;
     std::int64_t runs_ = 0;
     Shapes shapes_;  // of the inputs of the last run
 
@@ -161,18 +189,32 @@ class OnnxRuntimeDeviceBackend : public DeviceBackend {
     const std::shared_ptr<Device>& device() const override { return shared_.place->device(); }
     Buffer& scratch() override { return *scratch_; }
 
+    // What runs copy from the host is gone when a recording of them runs.
+    std::string no_graphs() const override {
+        if (ort::version_numbers() < records_from) {
+            return "onnxruntime " + ort::version() + " copies from the host in every run, " +
+                   std::to_string(records_from.first) + "." + std::to_string(records_from.second) + " does not";
+        }
+        return copies_sizes_ ? "the bundle's graphs work out sizes on the host, those built for onnxruntime_cuda do not"
+                             : "";
+    }
+    bool records_host() const override { return false; }
+
     std::unique_ptr<DeviceEngine> open_on_device(const Bundle& bundle, const StageEntry& entry) override {
         const Current current(*shared_.place->device());
         const bool fuses = bundle.manifest.backend.name == onnxruntime_cuda;
         const ort::SessionOptions options = session_options(fuses);
         auto session = ort::open_session(shared_.environment.get(), bundle.path(entry.file), entry.spec, options.get());
-        return std::make_unique<OnnxRuntimeOnDevice>(*this, shared_, std::move(session), entry.spec);
+        auto engine = std::make_unique<OnnxRuntimeOnDevice>(*this, shared_, std::move(session), entry.spec);
+        copies_sizes_ = copies_sizes_ || engine->copies_sizes();
+        return engine;
     }
 
   private:
     EngineOptions options_;
     Shared shared_;
     std::unique_ptr<Buffer> scratch_;
+    bool copies_sizes_ = false;
 
     // The reasons are in the Python backend.
     ort::SessionOptions session_options(bool fuses) const {

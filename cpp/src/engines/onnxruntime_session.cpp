@@ -1,5 +1,7 @@
 #include "onnxruntime_session.hpp"
 
+#include <cstdlib>
+
 #include "declaration.hpp"
 
 namespace odise::ort {
@@ -69,6 +71,11 @@ ONNXTensorElementDataType type_of(Dtype dtype) {
 
 std::string version() { return OrtGetApiBase()->GetVersionString(); }
 
+std::pair<int, int> version_numbers() {
+    const std::string text = version();
+    return {std::atoi(text.c_str()), std::atoi(text.c_str() + std::min(text.find('.') + 1, text.size()))};
+}
+
 std::shared_ptr<OrtEnv> start(OrtLoggingLevel level) {
     if (found_api() == nullptr) {
         throw backend_error("this onnxruntime " + version() +
@@ -81,6 +88,18 @@ std::shared_ptr<OrtEnv> start(OrtLoggingLevel level) {
     } catch (const Failure& error) {
         throw backend_error(std::string("onnxruntime cannot start: ") + error.what(), "install onnxruntime again");
     }
+}
+
+std::string metadata(const OrtSession* session, const char* key) {
+    OrtAllocator* allocator = nullptr;
+    check(api().GetAllocatorWithDefaultOptions(&allocator));
+    const auto all = make<Metadata>(&OrtApi::SessionGetModelMetadata, session);
+    char* found = nullptr;
+    check(api().ModelMetadataLookupCustomMetadataMap(all.get(), allocator, key, &found));
+    if (found == nullptr) return {};
+    std::string copied = found;
+    check(api().AllocatorFree(allocator, found));
+    return copied;
 }
 
 SessionOptions session_options(int threads, GraphOptimizationLevel level) {

@@ -13,6 +13,11 @@ ONNXTensorElementDataType type_of(Dtype dtype);
 std::shared_ptr<OrtEnv> start(OrtLoggingLevel level);
 // The version of the library: "1.31.1".
 std::string version();
+// {1, 31}
+std::pair<int, int> version_numbers();
+
+// What a graph's metadata has for a key. Empty: nothing.
+std::string metadata(const OrtSession* session, const char* key);
 
 // Options that all sessions have.
 SessionOptions session_options(int threads, GraphOptimizationLevel level);

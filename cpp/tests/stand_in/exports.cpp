@@ -35,6 +35,7 @@ __attribute__((visibility("default"))) void odise_stand_in_set(const char* what,
     if (kind == "unrecordable") machine().unrecordable.insert(stage);
     if (kind == "hungry") machine().hungry[stage] = value;
     if (kind == "no more runs") machine().no_more_runs = true;
+    if (kind == "copies from the host") machine().copies_from_host = true;
 }
 
 __attribute__((visibility("default"))) std::int64_t odise_stand_in_count(const char* what) {

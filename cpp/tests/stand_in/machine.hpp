@@ -128,6 +128,7 @@ struct Machine {
     std::set<std::string> crashes, unrecordable;  // stages
     std::map<std::string, double> hungry;         // stage -> scratch bytes per byte of its outputs
     bool no_more_runs = false;                    // whether ONNX Runtime has no memory left
+    bool copies_from_host = false;                // whether it does so in every run
 };
 
 Machine& machine();

@@ -227,8 +227,8 @@ ODISE_API const int32_t *odise_result_semantic(const odise_result *result);
 ODISE_API const int32_t *odise_result_panoptic_on_gpu(const odise_result *result);
 ODISE_API const int32_t *odise_result_semantic_on_gpu(const odise_result *result);
 
-/* What was done otherwise than usual, or "": on a GPU with little free memory fewer windows or rows run at once, and
- * an engine may refuse to be recorded as a CUDA graph. The numbers are the same. It belongs to the result. */
+/* What was done otherwise than usual, or "": on a GPU with little free memory fewer windows or rows run at once;
+ * or why nothing is recorded as a CUDA graph. The numbers are the same. It belongs to the result. */
 ODISE_API const char *odise_result_note(const odise_result *result);
 
 /* Segments, in the order of their ids. */

@@ -178,8 +178,8 @@ def test_runs_that_copy_nothing_from_the_host_are_not_waited_for(opens: Opens, s
     with opens() as opened:
         before = stand_in.count("waited runs")
         for number in range(WAIT_EVERY + 1):
-            # Nine sizes in turn: eight stay recorded, so none is launched. From the tenth picture on each is run
-            # and recorded, and the 256th time is a run.
+            # Nine sizes in turn: eight stay recorded, so none is launched. From the tenth picture on each is
+            # run and recorded, and the 256th time is a run.
             opened.segment(pixels[number % len(pixels)])
         assert stand_in.count("launches") == 0
         assert stand_in.count("waited runs") == before

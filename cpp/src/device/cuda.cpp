@@ -131,8 +131,8 @@ class Cuda : public Device {
     }
 
     void begin_recording() override {
-        // Other threads may allocate meanwhile.
-        ODISE_CUDA(cudaStreamBeginCapture, stream_of(stream_), cudaStreamCaptureModeThreadLocal);
+        // Engines and other threads may allocate meanwhile.
+        ODISE_CUDA(cudaStreamBeginCapture, stream_of(stream_), cudaStreamCaptureModeRelaxed);
     }
     Handle end_recording(bool host_allowed) override {
         cudaGraph_t recorded = nullptr;

@@ -111,8 +111,8 @@ class OnnxRuntimeOnDevice : public DeviceEngine {
         const auto found = kept_.find(shapes);
         if (found != kept_.end() && --found->second.leases == 0) kept_.erase(found);
     }
-    // The second run with the same sizes takes its memory in another form. It has run once before `keep`. The memory of
-    // a session is used again in every run, and never freed before the session is: what a recording uses stays valid.
+    // Once these sizes have run since `keep`, their memory and their kernels are there. The memory of a session is used
+    // again in every run, and never freed before the session is: what a recording uses stays valid.
     bool can_be_recorded(const Shapes& shapes) override {
         const auto found = kept_.find(shapes);
         return !copies_sizes_ && found != kept_.end() && found->second.ran;
@@ -221,6 +221,8 @@ class OnnxRuntimeDeviceBackend : public DeviceBackend {
         auto made = ort::session_options(options_.threads, ORT_ENABLE_ALL);
         // Weights are as large as they are. The arena for scratch memory grows in powers of two.
         check(api().AddSessionConfigEntry(made.get(), "session.use_device_allocator_for_initializers", "1"));
+        // The second run of a size would take all its memory again, in one piece.
+        check(api().DisableMemPattern(made.get()));
         if (fuses) {
             // It turns a product and a sum into three operators for a product of matrices.
             check(api().AddSessionConfigEntry(made.get(), "optimization.disable_specified_optimizers",

@@ -90,7 +90,8 @@ typedef enum odise_format { ODISE_RGB = 0, ODISE_BGR = 1 } odise_format;
 typedef struct odise_options {
     size_t size; /* sizeof(odise_options) */
     /* The library that runs the engines. NULL: the one that the bundle was built for, and no other. "openvino"
-     * also runs the ONNX files of a bundle that was built for ONNX Runtime. */
+     * also runs the ONNX files of a bundle that was built for ONNX Runtime on the CPU, and "onnxruntime_cuda" runs
+     * them on a GPU. */
     const char *engine;
     int32_t threads; /* CPU threads. 0: as many as the process may use, in a container its share. */
     /* 0: every file is hashed. 1: only names and sizes are checked. It is for trusted storage. */
@@ -226,8 +227,8 @@ ODISE_API const int32_t *odise_result_semantic(const odise_result *result);
 ODISE_API const int32_t *odise_result_panoptic_on_gpu(const odise_result *result);
 ODISE_API const int32_t *odise_result_semantic_on_gpu(const odise_result *result);
 
-/* What was done otherwise than usual, or "": on a GPU with little free memory fewer windows or rows run at once, and
- * an engine may refuse to be recorded as a CUDA graph. The numbers are the same. It belongs to the result. */
+/* What was done otherwise than usual, or "": on a GPU with little free memory fewer windows or rows run at once;
+ * or why nothing is recorded as a CUDA graph. The numbers are the same. It belongs to the result. */
 ODISE_API const char *odise_result_note(const odise_result *result);
 
 /* Segments, in the order of their ids. */

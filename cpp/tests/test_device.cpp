@@ -100,10 +100,10 @@ int main() {
         device->begin_recording();
         device->upload(memory, bytes, 512);
         CHECK(WORDS_OF(device->allocate(1)).find("not permitted") != std::string::npos);
-        CHECK_EQUAL(WORDS_OF(device->end_recording()), "CUDA: nothing was recorded");
+        CHECK_EQUAL(WORDS_OF(device->end_recording(true)), "CUDA: nothing was recorded");
         device->begin_recording();
         device->upload(memory, bytes, 512);
-        const odise::Handle graph = device->end_recording();
+        const odise::Handle graph = device->end_recording(true);
         device->synchronize();
         bytes[0] = 9;
         device->launch(graph);

@@ -3,6 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <vector>
+
 namespace odise {
 
 namespace {
@@ -129,16 +131,17 @@ class Cuda : public Device {
     }
 
     void begin_recording() override {
-        // Other threads may allocate meanwhile.
-        ODISE_CUDA(cudaStreamBeginCapture, stream_of(stream_), cudaStreamCaptureModeThreadLocal);
+        // Engines and other threads may allocate meanwhile.
+        ODISE_CUDA(cudaStreamBeginCapture, stream_of(stream_), cudaStreamCaptureModeRelaxed);
     }
-    Handle end_recording() override {
+    Handle end_recording(bool host_allowed) override {
         cudaGraph_t recorded = nullptr;
         ODISE_CUDA(cudaStreamEndCapture, stream_of(stream_), &recorded);
+        const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, cudaError_t (*)(cudaGraph_t)> owned(recorded,
+                                                                                                      cudaGraphDestroy);
+        if (!host_allowed) refuse_host(recorded);
         cudaGraphExec_t made = nullptr;
-        const cudaError_t status = cudaGraphInstantiateWithFlags(&made, recorded, 0);
-        cudaGraphDestroy(recorded);
-        check(status, "cudaGraphInstantiateWithFlags");
+        ODISE_CUDA(cudaGraphInstantiateWithFlags, &made, recorded, 0);
         return reinterpret_cast<Handle>(made);
     }
     void launch(Handle graph) override { ODISE_CUDA(cudaGraphLaunch, graph_of(graph), stream_of(stream_)); }
@@ -149,6 +152,22 @@ class Cuda : public Device {
     DeviceInfo info_;
     Handle stream_ = 0;
     cudaEvent_t event_ = nullptr;
+
+    static void refuse_host(cudaGraph_t recorded) {
+        std::size_t count = 0;
+        ODISE_CUDA(cudaGraphGetNodes, recorded, nullptr, &count);
+        std::vector<cudaGraphNode_t> nodes(count);
+        if (count > 0) ODISE_CUDA(cudaGraphGetNodes, recorded, nodes.data(), &count);
+        for (cudaGraphNode_t node : nodes) {
+            cudaGraphNodeType kind{};
+            ODISE_CUDA(cudaGraphNodeGetType, node, &kind);
+            if (kind == cudaGraphNodeTypeHost) throw backend_error("what was recorded calls functions of the host");
+            if (kind != cudaGraphNodeTypeMemcpy) continue;
+            cudaMemcpy3DParms copy{};
+            ODISE_CUDA(cudaGraphMemcpyNodeGetParams, node, &copy);
+            if (copy.kind == cudaMemcpyHostToDevice) throw backend_error("what was recorded copies from the host");
+        }
+    }
 };
 
 }  // namespace

@@ -77,8 +77,9 @@ class Device {
 
     // What is queued from now on is recorded, and does not run.
     virtual void begin_recording() = 0;
+    // `host_allowed`: whether copies from the host, and functions that it runs, may be part of it.
     // Throws BackendError if something was queued that cannot be recorded. The stream can be used again.
-    virtual Handle end_recording() = 0;
+    virtual Handle end_recording(bool host_allowed) = 0;
     virtual void launch(Handle graph) = 0;
     virtual void free_graph(Handle graph) noexcept = 0;
 };

@@ -50,6 +50,10 @@ class DeviceBackend : public Backend {
     virtual const std::shared_ptr<Device>& device() const = 0;
     // One piece of scratch memory for all engines. Growing moves it: what was recorded before is of no use any more.
     virtual Buffer& scratch() = 0;
+    // Why no runs of its engines can be recorded. Empty: they can, or each engine says so.
+    virtual std::string no_graphs() const { return {}; }
+    // Whether copies from the host may be recorded: the engines keep what they copy as it is.
+    virtual bool records_host() const { return true; }
     virtual std::unique_ptr<DeviceEngine> open_on_device(const Bundle& bundle, const StageEntry& entry) = 0;
 
     std::unique_ptr<Engine> open_stage(const Bundle& bundle, const StageEntry& entry) override {

@@ -38,7 +38,7 @@ Programs::Programs(const Manifest& manifest, const Engines& engines, DeviceBacke
       plans_(most_plans),
       programs_(most_plans),
       ran_(most_plans),
-      recordings_(device_, most_graphs) {}
+      recordings_(device_, most_graphs, backend_.no_graphs(), backend_.records_host()) {}
 
 std::shared_ptr<const Plan> Programs::make(const Wanted& wanted, const Shapes& given, std::size_t budget) const {
     return std::make_shared<const Plan>(

@@ -24,7 +24,7 @@ class Recording {
     bool is_made() const { return graph_ != 0; }
     void launch() { device_.launch(graph_); }
     // Records the program, which has just been queued. Recording runs nothing. Throws BackendError.
-    void make();
+    void make(bool host_allowed);
 
   private:
     Device& device_;
@@ -35,7 +35,9 @@ class Recording {
 // Programs that were recorded. A program is recorded after it ran once more with contexts of its own.
 class Recordings {
   public:
-    Recordings(Device& device, std::size_t most) : device_(device), kept_(most) {}
+    // `refusal`: why nothing can be recorded. `host_allowed`: whether copies from the host can be part of it.
+    Recordings(Device& device, std::size_t most, std::string refusal, bool host_allowed)
+        : device_(device), kept_(most), refusal_(std::move(refusal)), host_allowed_(host_allowed) {}
 
     // Queues a program, from its recording if there is one.
     // `name`: of the program and all its addresses. `ran_before`: whether a picture of this size was there before. If
@@ -49,6 +51,7 @@ class Recordings {
     Device& device_;
     Recent<std::unique_ptr<Recording>> kept_;
     std::string refusal_;
+    bool host_allowed_;
 };
 
 }  // namespace odise

@@ -53,9 +53,6 @@ void add_engine(const std::string& name, std::unique_ptr<Backend> (*open)(const 
 // Opens one. Throws BackendError if it was not built in, or does not start.
 std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptions& options);
 
-// Adds one before anything is opened: the tests' stand-in for a GPU.
-void add_engine(const char* name, std::unique_ptr<Backend> (*open)(const EngineOptions&));
-
 // Threads that this process may use, in a container its share.
 int available_threads();
 // Whether the processor computes in bf16, from the flags that Linux reports.

@@ -18,10 +18,13 @@ struct Failure : std::runtime_error {
 // The functions of the library. nullptr: it is older than the headers.
 inline const OrtApi* found_api() { return OrtGetApiBase()->GetApi(ORT_API_VERSION); }
 
-inline const OrtApi& api() {
-    static const OrtApi* const functions = found_api();
-    return *functions;
+// Those that are called. Tests put others in their place.
+inline const OrtApi*& functions() {
+    static const OrtApi* used = found_api();
+    return used;
 }
+
+inline const OrtApi& api() { return *functions(); }
 
 inline std::string text_of(OrtErrorCode code, const char* message) {
     static constexpr std::array<const char*, 12> names = {"SUCCESS",           "FAIL",
@@ -57,6 +60,9 @@ using SessionOptions = Owned<OrtSessionOptions, &OrtApi::ReleaseSessionOptions>;
 using RunOptions = Owned<OrtRunOptions, &OrtApi::ReleaseRunOptions>;
 using MemoryInfo = Owned<OrtMemoryInfo, &OrtApi::ReleaseMemoryInfo>;
 using Value = Owned<OrtValue, &OrtApi::ReleaseValue>;
+using Metadata = Owned<OrtModelMetadata, &OrtApi::ReleaseModelMetadata>;
+using Binding = Owned<OrtIoBinding, &OrtApi::ReleaseIoBinding>;
+using CudaOptions = Owned<OrtCUDAProviderOptionsV2, &OrtApi::ReleaseCUDAProviderOptions>;
 using TypeInfo = Owned<OrtTypeInfo, &OrtApi::ReleaseTypeInfo>;
 
 // Makes an object: the last argument of a function of the API is its place.

@@ -12,7 +12,9 @@ std::unique_ptr<Backend> open_openvino(const EngineOptions& options);
 #ifdef ODISE_WITH_ONNXRUNTIME
 std::unique_ptr<Backend> open_onnxruntime(const EngineOptions& options);
 #endif
-
+#ifdef ODISE_WITH_ONNXRUNTIME_CUDA
+std::unique_ptr<Backend> open_onnxruntime_cuda(const EngineOptions& options);
+#endif
 #ifdef ODISE_WITH_TENSORRT
 std::unique_ptr<Backend> open_tensorrt(const EngineOptions& options);
 #endif
@@ -36,6 +38,9 @@ std::vector<Entry>& entries() {
 #ifdef ODISE_WITH_ONNXRUNTIME
         {"onnxruntime", open_onnxruntime},
 #endif
+#ifdef ODISE_WITH_ONNXRUNTIME_CUDA
+        {"onnxruntime_cuda", open_onnxruntime_cuda},
+#endif
 #ifdef ODISE_WITH_TENSORRT
         {"tensorrt", open_tensorrt},
 #endif
@@ -47,10 +52,6 @@ std::vector<Entry>& entries() {
 }
 
 }  // namespace
-
-void add_engine(const char* name, std::unique_ptr<Backend> (*open)(const EngineOptions&)) {
-    entries().push_back({name, open});
-}
 
 std::vector<std::string> engine_names() {
     std::vector<std::string> names;

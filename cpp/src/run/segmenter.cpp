@@ -76,7 +76,8 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
     const Bundle& bundle = made->bundle_;
     const BackendInfo& built = bundle.manifest.backend;
     const std::string engine = options.engine.empty() ? built.name : options.engine;
-    if (engine != built.name && !(engine == "openvino" && built.name == "onnxruntime")) {
+    const bool runs_onnx = engine == "openvino" || engine == "onnxruntime_cuda";
+    if (engine != built.name && !(runs_onnx && built.name == "onnxruntime")) {
         throw bundle_error(bundle.folder + " cannot run here: it was built for " + built.name + ", not for " + engine,
                            "build it for " + engine + ", or leave the engine out");
     }

@@ -88,6 +88,7 @@ void Device::queue(std::function<void()> run, std::vector<Access> accesses) {
 
 void Device::upload(Address target, const void* source, std::size_t size) {
     machine().counts.uploaded += static_cast<std::int64_t>(size);
+    if (is_recording_) copies_from_host_ = true;
     // Memory of the host is read late: it has to live until then.
     queue([=] { gpu().write(target, source, size); }, {{target, size, true}});
 }
@@ -126,7 +127,7 @@ void Device::synchronize() {
 
 int Device::owner_of(Address address) {
     for (int index = 0; index < static_cast<int>(machine().gpus.size()); ++index) {
-        if (address >= Gpu::first(index) && address < Gpu::first(index + 1)) return index;
+        if (machine().gpus[static_cast<std::size_t>(index)].owns(address)) return index;
     }
     return -1;
 }
@@ -140,14 +141,15 @@ void Device::follow(Handle stream) {
 void Device::begin_recording() {
     const Lock lock(machine().mutex);
     check();
-    is_recording_ = true;
+    is_recording_ = true, copies_from_host_ = false;
     recorded_.clear();
 }
 
-Handle Device::end_recording() {
+Handle Device::end_recording(bool host_allowed) {
     const Lock lock(machine().mutex);
     check(true);
     if (!std::exchange(is_recording_, false)) throw odise::backend_error("CUDA: nothing was recorded");
+    if (copies_from_host_ && !host_allowed) throw odise::backend_error("what was recorded copies from the host");
     const Handle made = 1 + static_cast<Handle>(machine().counts.recorded++);
     ++machine().counts.live_graphs;
     graphs_[made] = std::exchange(recorded_, {});

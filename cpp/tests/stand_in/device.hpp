@@ -30,7 +30,7 @@ class Device : public odise::Device {
     int owner_of(Address address) override;
     void follow(Handle stream) override;
     void begin_recording() override;
-    Handle end_recording() override;
+    Handle end_recording(bool host_allowed) override;
     void launch(Handle graph) override;
     void free_graph(Handle graph) noexcept override;
 
@@ -44,6 +44,7 @@ class Device : public odise::Device {
     odise::DeviceInfo info_;
     Handle stream_ = 0;
     bool is_recording_ = false;
+    bool copies_from_host_ = false;  // what is recorded
     std::vector<Item> recorded_;
     std::map<Handle, std::vector<Item>> graphs_;
 

@@ -1,16 +1,23 @@
 // What tests in Python ask of the stand-in, beside the functions of libodise_trt.
 #include "device.hpp"
 #include "engine.hpp"
+#ifdef ODISE_WITH_ONNXRUNTIME
+#include "onnxruntime.hpp"
+#endif
 
 namespace {
 
 using stand_in::machine;
 
-[[maybe_unused]] const bool added = (odise::add_engine("stand_in", stand_in::open_stand_in), true);
+[[maybe_unused]] const bool added = [] {
+    odise::add_engine("stand_in", stand_in::open_stand_in);
+#ifdef ODISE_WITH_ONNXRUNTIME
+    odise::add_engine("onnxruntime_cuda", stand_in::open_onnxruntime);
+#endif
+    return true;
+}();
 
-stand_in::Gpu& gpu_of(odise::Address address) {
-    return machine().gpus.at(static_cast<std::size_t>((address - stand_in::Gpu::first(0)) / 0x10000000000));
-}
+stand_in::Gpu& gpu_of(odise::Address address) { return machine().gpus.at(machine().gpus[0].owns(address) ? 0 : 1); }
 
 }  // namespace
 
@@ -27,6 +34,8 @@ __attribute__((visibility("default"))) void odise_stand_in_set(const char* what,
     if (kind == "crashes") machine().crashes.insert(stage);
     if (kind == "unrecordable") machine().unrecordable.insert(stage);
     if (kind == "hungry") machine().hungry[stage] = value;
+    if (kind == "no more runs") machine().no_more_runs = true;
+    if (kind == "copies from the host") machine().copies_from_host = true;
 }
 
 __attribute__((visibility("default"))) std::int64_t odise_stand_in_count(const char* what) {
@@ -41,6 +50,8 @@ __attribute__((visibility("default"))) std::int64_t odise_stand_in_count(const c
     if (kind == "pinned") return counts.live_pinned;
     if (kind == "graphs") return counts.live_graphs;
     if (kind == "runs") return counts.runs;
+    if (kind == "sessions") return counts.sessions;
+    if (kind == "waited runs") return counts.waited_runs;
     if (kind == "used") return static_cast<std::int64_t>(machine().gpus[0].used() + machine().gpus[1].used());
     return -1;
 }

@@ -1,5 +1,7 @@
 #include "machine.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -9,6 +11,13 @@ namespace {
 
 // Float NaN, and far outside of every index.
 constexpr unsigned char poison = 0xFF;
+// Addresses are never used again, so that what was freed is found.
+constexpr std::size_t space = std::size_t{1} << 37;
+constexpr std::size_t page = 4096;
+
+unsigned char* pointer(Address address) {
+    return reinterpret_cast<unsigned char*>(static_cast<std::uintptr_t>(address));
+}
 
 void learn(Clock& clock, const Clock& other) {
     for (const auto& [stream, number] : other) {
@@ -37,22 +46,42 @@ void reset(std::size_t memory) {
     one.gpus.clear();
     one.counts = {};
     one.faults.clear(), one.refuses.clear(), one.crashes.clear(), one.unrecordable.clear(), one.hungry.clear();
+    one.no_more_runs = one.copies_from_host = false;
     one.memory = memory;
 }
 
 Fault::Fault(const std::string& what) : std::logic_error(what) { machine().faults.push_back(what); }
 
+Space::Space() {
+    void* const made = mmap(nullptr, space, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (made == MAP_FAILED) throw std::bad_alloc();
+    start_ = reinterpret_cast<std::uintptr_t>(made);
+}
+
+Space::~Space() { munmap(pointer(start_), space); }
+
+bool Space::holds(Address address) const { return address >= start_ && address - start_ < space; }
+
+void Space::open(Address address, std::size_t size, bool usable) const {
+    const std::size_t pages = (size + page - 1) / page * page;
+    if (!usable) madvise(pointer(address), pages, MADV_DONTNEED);
+    if (mprotect(pointer(address), pages, usable ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) throw std::bad_alloc();
+}
+
 std::size_t Gpu::used() const {
     std::size_t sum = 0;
-    for (const auto& [_, one] : live_) sum += one.data.size();
+    for (const auto& [_, one] : live_) sum += one.written.size();
     return sum;
 }
 
 Address Gpu::allocate(std::size_t size) {
     if (size == 0) throw Fault("an allocation of 0 bytes");
     const Address start = next_;
-    next_ += (size / 4096 + 2) * 4096;
-    live_[start] = {std::vector<unsigned char>(size, poison), std::vector<unsigned char>(size, 0), {}};
+    next_ += (size / page + 2) * page;
+    if (!owns(next_)) throw Fault("the addresses of a GPU are used up");
+    space_->open(start, size, true);
+    std::fill_n(pointer(start), size, poison);
+    live_[start] = {std::vector<unsigned char>(size, 0), {}};
     return start;
 }
 
@@ -62,6 +91,7 @@ void Gpu::free(Address address) {
     for (const Access& access : found->second.accesses) {
         if (access.number > at(host_, access.stream)) throw Fault("freed memory while queued work uses it");
     }
+    space_->open(address, found->second.written.size(), false);
     live_.erase(found);
 }
 
@@ -70,7 +100,7 @@ const Allocation& Gpu::find(Address address, std::size_t size, std::size_t& offs
     if (found != live_.begin()) {
         --found;
         offset = static_cast<std::size_t>(address - found->first);
-        if (offset + size <= found->second.data.size()) return found->second;
+        if (offset + size <= found->second.written.size()) return found->second;
     }
     throw Fault(std::to_string(size) + " bytes that nobody allocated, or that were freed");
 }
@@ -85,20 +115,24 @@ const unsigned char* Gpu::read(Address address, std::size_t size) const {
     if (size > 0 && std::memchr(&one.written[offset], 0, size) != nullptr) {
         throw Fault("read " + std::to_string(size) + " bytes that were never written");
     }
-    return one.data.data() + offset;
+    return pointer(address);
 }
 
 void Gpu::write(Address address, const void* content, std::size_t size) {
+    wrote(address, size);
+    std::memcpy(pointer(address), content, size);
+}
+
+void Gpu::wrote(Address address, std::size_t size) {
     std::size_t offset = 0;
     Allocation& one = find(address, size, offset);
-    std::memcpy(one.data.data() + offset, content, size);
     std::fill_n(one.written.begin() + static_cast<std::ptrdiff_t>(offset), size, static_cast<unsigned char>(1));
 }
 
 void Gpu::spoil(Address address, std::size_t size) {
     std::size_t offset = 0;
     Allocation& one = find(address, size, offset);
-    std::fill_n(one.data.begin() + static_cast<std::ptrdiff_t>(offset), size, poison);
+    std::fill_n(pointer(address), size, poison);
     std::fill_n(one.written.begin() + static_cast<std::ptrdiff_t>(offset), size, static_cast<unsigned char>(0));
 }
 

@@ -1,6 +1,6 @@
-// A stand-in for GPUs, for tests on machines without one. Addresses are made up, streams run as late as they can, and
-// what CUDA leaves undefined is an error: addresses outside an allocation, memory that was freed or never written, and
-// work on two streams that touches the same bytes without an order. See tests/stand_in, which does this for Python.
+// A stand-in for GPUs, for tests on machines without one. Streams run as late as they can, and what CUDA leaves
+// undefined is an error: addresses outside an allocation, memory that was freed or never written, and work on two
+// streams that touches the same bytes without an order. See tests/stand_in, which does this for Python.
 #pragma once
 
 #include <functional>
@@ -49,17 +49,34 @@ struct Stream {
 };
 
 struct Allocation {
-    std::vector<unsigned char> data, written;
+    std::vector<unsigned char> written;  // for each byte, whether it was
     std::vector<Access> accesses;
+};
+
+// The addresses of a GPU. What is allocated there is memory of this process, so that a library that takes pointers can
+// run on it; all else cannot be touched.
+class Space {
+  public:
+    Space();
+    Space(const Space&) = delete;
+    Space& operator=(const Space&) = delete;
+    ~Space();
+
+    Address start() const { return start_; }
+    bool holds(Address address) const;
+    // Lets whole pages be used, or no more.
+    void open(Address address, std::size_t size, bool usable) const;
+
+  private:
+    Address start_;
 };
 
 // One GPU: its memory, and all streams on it.
 class Gpu {
   public:
-    explicit Gpu(int index) : index_(index), next_(first(index)) {}
+    explicit Gpu(int index) : index_(index), space_(std::make_unique<Space>()), next_(space_->start()) {}
 
-    static Address first(int index) { return 0x7000000000000 + static_cast<Address>(index) * 0x10000000000; }
-
+    bool owns(Address address) const { return space_->holds(address); }
     std::size_t used() const;
     Address allocate(std::size_t size);
     // Throws Fault while queued work uses it.
@@ -67,6 +84,8 @@ class Gpu {
     // All bytes were written before.
     const unsigned char* read(Address address, std::size_t size) const;
     void write(Address address, const void* content, std::size_t size);
+    // Says that a library wrote it.
+    void wrote(Address address, std::size_t size);
     // What scratch memory is after its use.
     void spoil(Address address, std::size_t size);
 
@@ -79,6 +98,7 @@ class Gpu {
 
   private:
     int index_;
+    std::unique_ptr<Space> space_;
     Address next_;
     std::map<Address, Allocation> live_;
     std::map<Handle, Stream> streams_;
@@ -94,6 +114,7 @@ class Gpu {
 struct Counts {
     std::int64_t uploaded = 0, downloaded = 0, waits = 0, launches = 0, recorded = 0, allocations = 0;
     std::int64_t live_pinned = 0, live_graphs = 0, runs = 0;
+    std::int64_t sessions = 0, waited_runs = 0;  // of ONNX Runtime
 };
 
 // A machine with two GPUs, and what goes wrong on it.
@@ -106,6 +127,8 @@ struct Machine {
     std::map<std::string, std::string> refuses;   // stage -> what it says instead of being queued
     std::set<std::string> crashes, unrecordable;  // stages
     std::map<std::string, double> hungry;         // stage -> scratch bytes per byte of its outputs
+    bool no_more_runs = false;                    // whether ONNX Runtime has no memory left
+    bool copies_from_host = false;                // whether it does so in every run
 };
 
 Machine& machine();

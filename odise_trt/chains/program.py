@@ -65,6 +65,10 @@ class Program:
         for operation in self.operations:
             operation.queue(cuda)
 
+    def queue_first(self, cuda: Cuda) -> None:
+        """Queue the first run of an engine only."""
+        next(one for one in self.operations if isinstance(one, Launch)).queue(cuda)
+
     def keep(self) -> None:
         """Prepare every engine for recording, see `DeviceEngine.keep`."""
         for engine, shapes in self._shapes():

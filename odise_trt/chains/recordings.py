@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from ..backends.cuda import Cuda
 from ..errors import BackendError
 from .program import Program
+from .turns import Turns
+
+#: Recording is for one thread at a time, while no other one queues engines: cuDNN failed in a recording while
+#: another segmenter of the process ran (seen with cuDNN 9.19 and onnxruntime-gpu 1.31).
+_TURNS = Turns()
 
 
 @dataclass
@@ -68,7 +73,8 @@ class Recordings:
         if one is None and ran_before and self.refusal is None:
             program.keep()
             self._kept[key] = one = _Recording(program, last_use=picture)
-        program.queue(self._cuda)
+        with _TURNS.together():
+            program.queue(self._cuda)
         if one is not None and self.refusal is None and program.can_be_recorded():
             self._record(one)
         while len(self._kept) > self._most:
@@ -95,18 +101,23 @@ class Recordings:
 
     def _record(self, one: _Recording) -> None:
         """Record a program that has just been queued. Recording runs nothing."""
-        try:
-            self._cuda.begin_recording()
+        with _TURNS.alone():
             try:
-                one.program.queue(self._cuda)
-            except BaseException:
+                self._cuda.begin_recording()
+                try:
+                    one.program.queue(self._cuda)
+                except BaseException:
+                    with suppress(BackendError):
+                        self._cuda.free_graph(self._cuda.end_recording())
+                    raise
+                one.graph = self._cuda.end_recording(self._host_allowed)
+            except BackendError as error:
+                # An engine did what a graph cannot hold. All goes on without graphs, and `describe` says so.
+                self.refusal = error.message
+                # CUDA keeps the error for the next call of the library that failed. What is queued once more
+                # takes it. It writes what it wrote before, and nothing that the picture still needs.
                 with suppress(BackendError):
-                    self._cuda.free_graph(self._cuda.end_recording())
-                raise
-            one.graph = self._cuda.end_recording(self._host_allowed)
-        except BackendError as error:
-            # An engine did what a graph cannot hold. All goes on without graphs, and `describe` says so.
-            self.refusal = error.message
+                    one.program.queue_first(self._cuda)
 
     def _free(self, one: _Recording) -> None:
         if one.graph is not None:

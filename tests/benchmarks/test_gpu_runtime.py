@@ -104,12 +104,21 @@ def test_events_stand_around_every_run_of_an_engine_and_are_taken_away(
     assert Launch.queue is before
 
 
-def test_the_recorded_bundles_have_a_table(root: Path) -> None:
-    record = json.loads((root / "benchmarks/results/odise-label-onnxruntime-h100.json").read_text())
+@pytest.mark.parametrize(
+    ("card", "bundle", "numbers"),
+    [
+        ("h100", "onnxruntime_cuda-fp16, 1024x1024", (" 82.5 ", " 13.4 ")),
+        ("h200", "onnxruntime_cuda-fp16, CUDA graphs, 1024x1024", (" 70.5 ", " 15.6 ")),
+    ],
+)
+def test_the_recorded_bundles_have_a_table(
+    card: str, bundle: str, numbers: tuple[str, ...], root: Path
+) -> None:
+    record = json.loads((root / f"benchmarks/results/odise-label-onnxruntime-{card}.json").read_text())
     console = Console(width=200, record=True, quiet=True)
     with console.capture() as captured:
         console.quiet = False
         for table in tables(record):
             console.print(table)
-    rows = [line for line in captured.get().splitlines() if "onnxruntime_cuda-fp16, 1024x1024" in line]
-    assert any(" 82.5 " in row and " 13.4 " in row for row in rows)
+    rows = [line for line in captured.get().splitlines() if bundle in line]
+    assert any(all(number in row for number in numbers) for row in rows)

@@ -94,6 +94,18 @@ def test_an_engine_that_cannot_be_recorded_runs_without_graphs(
         assert stand_in.count("recorded") == 0
 
 
+def test_an_engine_that_fails_while_it_is_recorded_harms_no_picture(
+    opens: Opens, stand_in: StandIn, host: Segmenter
+) -> None:
+    pixels = np.ascontiguousarray(make_scene(1).image[:200, :256])
+    with opens() as opened:
+        stand_in.set("fails when recorded", "mask_head")
+        for _ in range(4):
+            assert_the_same(opened.segment(pixels), host.segment(pixels))
+        # That of the attempt, which was freed.
+        assert (stand_in.count("recorded"), stand_in.count("graphs")) == (1, 0)
+
+
 def test_with_little_memory_fewer_windows_run_at_once_and_the_result_says_so(
     opens: Opens, stand_in: StandIn, host: Segmenter
 ) -> None:

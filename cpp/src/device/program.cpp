@@ -28,6 +28,12 @@ void Program::queue(Device& device) const {
     }
 }
 
+void Program::queue_first() const {
+    for (const Operation& operation : operations_) {
+        if (const auto* launch = std::get_if<Launch>(&operation)) return queue_launch(*launch);
+    }
+}
+
 void Program::keep() const {
     std::size_t done = 0;
     try {

@@ -31,6 +31,8 @@ class Program {
 
     // Queues everything. Nothing is waited for. Throws BackendError.
     void queue(Device& device) const;
+    // Queues the first run of an engine only. Throws BackendError.
+    void queue_first() const;
     // Prepares every engine for recording, and undoes it, see DeviceEngine::keep.
     void keep() const;
     void release() const noexcept { release(operations_.size()); }

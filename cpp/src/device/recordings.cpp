@@ -1,6 +1,25 @@
 #include "recordings.hpp"
 
+#include <mutex>
+#include <shared_mutex>
+
 namespace odise {
+
+namespace {
+
+// Recording is for one thread at a time, while no other one queues engines: cuDNN failed in a recording while another
+// segmenter of the process ran (seen with cuDNN 9.19 and ONNX Runtime 1.31).
+std::shared_mutex& turns() {
+    static auto& one = *new std::shared_mutex;
+    return one;
+}
+
+void queue_beside_others(const Program& program, Device& device) {
+    const std::shared_lock lock(turns());
+    program.queue(device);
+}
+
+}  // namespace
 
 void Recording::make(bool host_allowed) {
     device_.begin_recording();
@@ -23,13 +42,21 @@ void Recordings::run(const std::string& name, const std::shared_ptr<const Progra
     if (one == nullptr && ran_before && refusal_.empty()) {
         one = &kept_.put(name, std::make_unique<Recording>(device_, program));
     }
-    program->queue(device_);
+    queue_beside_others(*program, device_);
     if (one == nullptr || !refusal_.empty() || !program->can_be_recorded()) return;
+    const std::unique_lock lock(turns());
     try {
         (*one)->make(host_allowed_);
     } catch (const Error& error) {
         // An engine did what a graph cannot hold. All goes on without graphs, and results say so.
         refusal_ = error.what();
+        try {
+            // CUDA keeps the error for the next call of the library that failed. What is queued once more takes it. It
+            // writes what it wrote before, and nothing that the picture still needs.
+            program->queue_first();
+        } catch (const Error&) {
+            // That was it.
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "device.hpp"
 
@@ -65,6 +66,11 @@ class Engine : public odise::DeviceEngine {
         profile_for(sizes);
         if (const auto found = machine().refuses.find(spec_.name); found != machine().refuses.end()) {
             throw odise::backend_error("stage " + spec_.name + ": stand_in could not run: " + found->second);
+        }
+        if (std::exchange(machine().has_error, false)) throw odise::backend_error("an error of before");
+        if (backend_.gpu().is_recording() && machine().fails_recorded.count(spec_.name) > 0) {
+            machine().has_error = true;
+            throw odise::backend_error("operation not permitted when stream is capturing");
         }
         const Shapes shapes = shapes_of(inputs);
         const auto kept = own_.find(shapes);

@@ -33,6 +33,7 @@ __attribute__((visibility("default"))) void odise_stand_in_set(const char* what,
     if (kind == "works again") machine().refuses.erase(stage);
     if (kind == "crashes") machine().crashes.insert(stage);
     if (kind == "unrecordable") machine().unrecordable.insert(stage);
+    if (kind == "fails when recorded") machine().fails_recorded.insert(stage);
     if (kind == "hungry") machine().hungry[stage] = value;
     if (kind == "no more runs") machine().no_more_runs = true;
     if (kind == "copies from the host") machine().copies_from_host = true;

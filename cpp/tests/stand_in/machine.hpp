@@ -127,6 +127,8 @@ struct Machine {
     std::map<std::string, std::string> refuses;   // stage -> what it says instead of being queued
     std::set<std::string> crashes, unrecordable;  // stages
     std::map<std::string, double> hungry;         // stage -> scratch bytes per byte of its outputs
+    std::set<std::string> fails_recorded;         // stages whose runs cannot be recorded, which shows only then
+    bool has_error = false;                       // of a call, which the next call reports once more
     bool no_more_runs = false;                    // whether ONNX Runtime has no memory left
     bool copies_from_host = false;                // whether it does so in every run
 };

@@ -23,8 +23,8 @@ from tests.cpp.stand_in import set_words
 pytestmark = [pytest.mark.slow, pytest.mark.gpu]
 
 ENGINE = "onnxruntime_cuda"
-#: Group norms of ONNX Runtime add in any order on a GPU. On an H200, runs of Python differed from each other in
-#: up to 0.07 % of the pixels of a scene, and from those of C++ in 0.11 % of a photo's.
+#: Group norms of ONNX Runtime add in any order on a GPU. On an H200, runs of Python differed from each other
+#: in up to 0.07 % of the pixels of a scene, and from those of C++ in 0.11 % of a photo's.
 MOST = 5e-3
 ON_GPU = 1
 

@@ -30,8 +30,8 @@ _COMPUTES = {"fp32": "f32", "bf16": "bf16"}
 _IN_FP32 = "build the bundle in fp32: --precision fp32"
 #: Stages with files larger than this free their scratch memory after each run.
 _SHRINK_FROM = 32 * 2**20
-#: The one `Core` of this process, or none yet, see `_core`.
-_CORES: list[Any] = []
+#: The module of OpenVINO, and its one `Core` of this process, see `_core`. A profiler has a module of its own.
+_CORES: list[tuple[Any, Any]] = []
 
 
 class OpenVinoBackend:
@@ -233,9 +233,10 @@ def _core(openvino: Any, entry: BackendEntry) -> Any:
     The next signal, Ctrl-C or SIGTERM, then ends the process (seen in openvino 2026.4.1).
     """
     try:
-        if not _CORES:
-            _CORES.append(openvino.Core())
-        (core,) = _CORES
+        core = next((core for module, core in _CORES if module is openvino), None)
+        if core is None:
+            core = openvino.Core()
+            _CORES.append((openvino, core))
         devices = list(core.available_devices)
     # A damaged installation fails in several ways.
     except Exception as error:

@@ -30,7 +30,7 @@ _COMPUTES = {"fp32": "f32", "bf16": "bf16"}
 _IN_FP32 = "build the bundle in fp32: --precision fp32"
 #: Stages with files larger than this free their scratch memory after each run.
 _SHRINK_FROM = 32 * 2**20
-#: The module of OpenVINO, and its one `Core` of this process, see `_core`. A profiler has a module of its own.
+#: Modules of OpenVINO, each with its one `Core` of this process, see `_core`. A profiler has its own module.
 _CORES: list[tuple[Any, Any]] = []
 
 

@@ -83,27 +83,23 @@ def test_of_many_sizes_eight_stay_recorded(opens: Opens, stand_in: StandIn) -> N
         assert stand_in.count("recorded") == 10
 
 
+@pytest.mark.parametrize(
+    ("kind", "recorded"),
+    [
+        ("unrecordable", 0),
+        # The attempt, which is freed. CUDA reports its error once more to the engine's next call.
+        ("fails when recorded", 1),
+    ],
+)
 def test_an_engine_that_cannot_be_recorded_runs_without_graphs(
-    opens: Opens, stand_in: StandIn, host: Segmenter
+    kind: str, recorded: int, opens: Opens, stand_in: StandIn, host: Segmenter
 ) -> None:
     pixels = np.ascontiguousarray(make_scene(1).image[:200, :256])
     with opens() as opened:
-        stand_in.set("unrecordable", "mask_head")
+        stand_in.set(kind, "mask_head")
         for _ in range(4):
             assert_the_same(opened.segment(pixels), host.segment(pixels))
-        assert stand_in.count("recorded") == 0
-
-
-def test_an_engine_that_fails_while_it_is_recorded_harms_no_picture(
-    opens: Opens, stand_in: StandIn, host: Segmenter
-) -> None:
-    pixels = np.ascontiguousarray(make_scene(1).image[:200, :256])
-    with opens() as opened:
-        stand_in.set("fails when recorded", "mask_head")
-        for _ in range(4):
-            assert_the_same(opened.segment(pixels), host.segment(pixels))
-        # That of the attempt, which was freed.
-        assert (stand_in.count("recorded"), stand_in.count("graphs")) == (1, 0)
+        assert (stand_in.count("recorded"), stand_in.count("graphs")) == (recorded, 0)
 
 
 def test_with_little_memory_fewer_windows_run_at_once_and_the_result_says_so(

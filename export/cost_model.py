@@ -3,17 +3,19 @@
 The model is fitted to builds of the presets `demo` and `odise-label` on two cores of a server, which others
 used as well. Two builds of the same stage there differ by up to `SPREAD`, so times are given as a range.
 Memory was measured with one window per parity check (`--parity-windows 1`); what more windows need follows
-from the largest tensor of the stage and was not measured. Stages without weights take what they took. The
-times of exports are those of the version before models were read on demand.
+from the largest tensor of the stage and was not measured. Stages without weights take what they took. Times
+in half precision are those of graphs for ONNX Runtime on CUDA; other graphs were not timed.
 
 | odise-label, one window | estimate | measured |
 | --- | --- | --- |
-| captioner, fp32 | 45 s, 2.1 GB | 35 to 63 s, 2.3 GB |
+| captioner, fp32 | 45 s, 2.1 GB | 33 to 63 s, 2.3 GB |
+| captioner, fp16 | 50 s, 2.7 GB | 40 to 76 s |
 | features, fp32 | 155 s, 7.2 GB | 138 to 340 s, 7.5 GB |
-| features, fp16 | 233 s, 9.1 GB | 9.2 GB |
-| mask_head, fp32 | 236 s, 4.3 GB | 124 to 182 s with three of now four image sizes; 3.8 GB |
+| features, fp16 | 174 s, 9.1 GB | 178 to 286 s, 9.2 GB |
+| mask_head, fp32 | 179 s, 4.3 GB | 181 s, 3.8 GB |
+| mask_head, fp16 | 205 s, 4.4 GB | 127 to 257 s |
 | clip_pool, fp32 | 46 s, 2.2 GB | 35 to 38 s |
-| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 36 s, 1.8 GB |
+| text_encoder, fp32 | 30 s, 1.9 GB | 27 to 37 s, 1.8 GB |
 | engine of features, TensorRT for RTX, fp16 | 142 s, 9.7 GB | 141 s, 9.7 GB |
 """
 
@@ -39,11 +41,11 @@ _SECONDS_PER_GB = 20.0
 #: PyTorch and ONNX Runtime together, on two cores.
 _CORE_SECONDS_PER_TFLOP = 4.4
 #: Tracing by the rules for half precision is slower.
-_HALF = 1.6
+_HALF = 1.15
 _SECONDS_WITHOUT_WEIGHTS = 2.5
 _SECONDS_OF_STITCH = 10.0
 #: Parity of the mask head compares several scenes at three image sizes, and explains ties.
-_MASK_HEAD_SECONDS, _MASK_HEAD_SECONDS_PER_MEGAPIXEL = 11.0, 215.0
+_MASK_HEAD_SECONDS, _MASK_HEAD_SECONDS_PER_MEGAPIXEL = 11.0, 160.0
 _MASK_HEAD_BYTES_PER_PIXEL = 3300
 #: Reading the weights of a stage.
 _SECONDS_PER_GB_READ = 2.5

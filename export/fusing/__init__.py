@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from odise_trt.backends.registry import ON_DEVICE, SIZES
 from odise_trt.errors import ExportError
 
 from . import arguments, attention, convolutions, gated, norms, sizes, skips, sums
@@ -71,4 +72,4 @@ def fuse(model: ir.Model, wanted: Iterable[str]) -> dict[str, int]:
 def label(model: ir.Model, applied: Iterable[str]) -> None:
     """Write into a graph's metadata what the runtime has to know of the rules that were applied to it."""
     if "device_sizes" in set(applied):
-        model.metadata_props[sizes.SIZES] = sizes.ON_DEVICE
+        model.metadata_props[SIZES] = ON_DEVICE

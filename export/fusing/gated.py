@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .matching import DOMAIN, array_of, make, only_use, replace, source
+from .matching import DOMAIN, array_of, make, only_use, rank, replace, source
 
 #: Channels of both halves that ONNX Runtime has a kernel for.
 _CHANNELS = (2560, 5120, 10240)
@@ -39,4 +39,5 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
 def _is_last_axis(cut: ir.Node) -> bool:
     value = cut.inputs[0]
     axis = cut.attributes["axis"].as_int() if "axis" in cut.attributes else 0
-    return value is not None and value.shape is not None and axis in (-1, len(value.shape) - 1) and axis == 2
+    # The operator takes three dimensions.
+    return value is not None and rank(value) == 3 and axis in (-1, 2)

@@ -22,9 +22,6 @@ from odise_trt.errors import ExportError
 
 from .matching import FLOAT, HALF, constant, make
 
-#: A key of an ONNX file's metadata, and its value for graphs whose runs can be recorded.
-SIZES, ON_DEVICE = "odise_trt.sizes", "on the device"
-
 _SMALL = 100
 _ASKS = ("Shape", "Size")
 #: Operator -> the inputs that its kernel of the device reads on the host.
@@ -146,10 +143,8 @@ def _sum_of_ones(graph: ir.Graph, cast: ir.Node) -> ir.Value:
     one = ir.tensor(np.ones(1, np.float32), name="one")
     ones = make("ConstantOfShape", [vector.outputs[0]], cast, {"value": one})
     total = make("ReduceSum", [ones.outputs[0]], cast, {"keepdims": keeps})
-    for node in (vector, ones, total):
-        for output in node.outputs:
-            output.type = ir.TensorType(FLOAT)
     vector.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+    ones.outputs[0].type = ir.TensorType(FLOAT)
     _like(total.outputs[0], cast.outputs[0])
     graph.insert_after(cast, [vector, ones, total])
     return total.outputs[0]

@@ -14,10 +14,8 @@ from ..stage_spec import StageSpec
 from .base import check_inputs
 from .device import DeviceTensor, check_tensors
 from .mapped_files import release_pages
+from .registry import ON_DEVICE, SIZES
 
-#: A key of a graph's metadata, and its value if the device counts all sizes that it computes with. Then a run
-#: copies nothing from the host, and can be recorded. See `export/fusing/sizes.py`.
-_SIZES, _ON_DEVICE = "odise_trt.sizes", "on the device"
 #: Of so many queued runs of a stage, one is waited for, see `OnnxRuntimeEngine.enqueue`.
 _WAIT_EVERY = 256
 #: Sessions that must not be freed, see `OnnxRuntimeEngine.close`.
@@ -44,7 +42,7 @@ class OnnxRuntimeEngine:
         place: tuple[str, int],
     ) -> None:
         self.spec = spec
-        self.copies_sizes = session.get_modelmeta().custom_metadata_map.get(_SIZES) != _ON_DEVICE
+        self.copies_sizes = session.get_modelmeta().custom_metadata_map.get(SIZES) != ON_DEVICE
         self._session = session
         self._mapped = mapped
         self._place = place

@@ -13,6 +13,10 @@ from typing import Any
 
 from ..errors import BackendError
 
+#: A key of an ONNX file's metadata, and its value if the device counts the sizes that it computes with.
+#: Then a run copies nothing from the host, and can be recorded. See `export/fusing/sizes.py`.
+SIZES, ON_DEVICE = "odise_trt.sizes", "on the device"
+
 
 @dataclass(frozen=True)
 class BackendEntry:

@@ -13,7 +13,7 @@ from .program import Program
 from .turns import Turns
 
 #: Recording is for one thread at a time, while no other one queues engines: cuDNN failed in a recording while
-#: another segmenter of the process ran (seen with cuDNN 9.19 and onnxruntime-gpu 1.31).
+#: another segmenter of the process ran (seen with onnxruntime-gpu 1.31).
 _TURNS = Turns()
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from benchmarks.gpu import runtime as part
 from benchmarks.gpu.table import tables
-from odise_trt.chains.program import Launch
+from odise_trt.chains.program import Launch, Program
+from odise_trt.chains.recordings import Recordings
 from odise_trt.errors import BackendError, ImageError
 
 
@@ -96,12 +97,15 @@ def test_events_stand_around_every_run_of_an_engine_and_are_taken_away(
     engine = SimpleNamespace(
         spec=SimpleNamespace(name="cut"), enqueue=lambda inputs, outputs: happened.append("ran")
     )
-    launch, before = Launch(engine, {}, {}), Launch.queue  # type: ignore[arg-type]
+    launch, before = Launch(engine, {}, {}), (Launch.queue, Recordings.run)  # type: ignore[arg-type]
+    recordings = Recordings(SimpleNamespace(stream=7, can_record=True), 8)  # type: ignore[arg-type]
     with part._events_around_launches() as marks:
-        launch.queue(SimpleNamespace(stream=7))  # type: ignore[arg-type]
+        # Also a program that was there before, and would be recorded.
+        recordings.run("program", Program((launch,)), 2, True)
     assert happened == ["stream 7", "ran", "stream 7"]
+    assert len(recordings) == 0
     assert [name for name, _, _ in marks] == ["cut"]
-    assert Launch.queue is before
+    assert (Launch.queue, Recordings.run) == before
 
 
 @pytest.mark.parametrize(

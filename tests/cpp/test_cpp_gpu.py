@@ -23,9 +23,6 @@ from tests.cpp.stand_in import set_words
 pytestmark = [pytest.mark.slow, pytest.mark.gpu]
 
 ENGINE = "onnxruntime_cuda"
-#: Group norms of ONNX Runtime add in any order on a GPU. On an H200, runs of Python differed from each other
-#: in up to 0.07 % of the pixels of a scene, and from those of C++ in 0.11 % of a photo's.
-MOST = 5e-3
 ON_GPU = 1
 
 
@@ -62,7 +59,8 @@ def test_a_picture_gives_the_same_again_and_again(opened: Segmenter) -> None:
     for _ in range(5):
         again = opened.segment(pixels, "panoptic", "semantic", "instance")
         assert again.panoptic is not None
-        assert np.count_nonzero(again.panoptic != first.panoptic) <= MOST * first.panoptic.size
+        # Sums that threads of a kernel make in any order can decide a tie.
+        assert np.count_nonzero(again.panoptic != first.panoptic) <= 1e-3 * first.panoptic.size
         assert [one.name for one in again.segments] == [one.name for one in first.segments]
 
 
@@ -89,7 +87,7 @@ def test_a_picture_on_the_gpu_gives_the_ids_of_one_on_the_host(opened: Segmenter
     for _ in range(4):
         with opened.result(image, ids=ON_GPU) as handle:
             found = ids_there(opened, handle)
-        assert np.count_nonzero(found != expected) <= MOST * expected.size
+        assert np.count_nonzero(found != expected) <= 1e-3 * expected.size
 
 
 def test_ids_on_the_gpu_outlive_later_pictures(opened: Segmenter) -> None:
@@ -117,7 +115,7 @@ def test_two_segmenters_run_at_the_same_time(library: Library, built: Path, open
             assert one is not None
             for ids in found:
                 assert ids is not None
-                assert np.count_nonzero(ids != one) <= MOST * one.size
+                assert np.count_nonzero(ids != one) <= 1e-3 * one.size
 
 
 def test_a_closed_segmenter_leaves_no_memory(library: Library, built: Path) -> None:

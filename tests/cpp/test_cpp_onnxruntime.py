@@ -106,17 +106,22 @@ CONTENTS = {
 }
 
 
+def refused_in_python(built: Path, folder: Path, content: str) -> PythonError:
+    """Copy a bundle with a damaged engine, and return what Python says of it."""
+    shutil.copytree(built, folder)
+    replace_file(folder, "mask_head.onnx", CONTENTS[content](folder))
+    with pytest.raises(PythonError) as refusal, Segmenter.open(folder, cache=False, threads=1):
+        pass
+    return refusal.value
+
+
 @pytest.mark.parametrize("content", CONTENTS)
 def test_an_engine_that_does_not_open_is_refused_in_the_same_words(
     content: str, onnxruntime_library: Library, built: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bundle"
-    shutil.copytree(built, folder)
-    replace_file(folder, "mask_head.onnx", CONTENTS[content](folder))
-    with pytest.raises(PythonError) as expected, Segmenter.open(folder, cache=False, threads=1):
-        pass
+    expected = refused_in_python(built, tmp_path / "bundle", content)
     with pytest.raises(OdiseError) as found:
-        onnxruntime_library.open(folder)
-    assert found.value.name == type(expected.value).__name__ == "BackendError"
-    assert found.value.message == expected.value.message
-    assert found.value.hint == expected.value.hint
+        onnxruntime_library.open(tmp_path / "bundle")
+    assert found.value.name == type(expected).__name__ == "BackendError"
+    assert found.value.message == expected.message
+    assert found.value.hint == expected.hint

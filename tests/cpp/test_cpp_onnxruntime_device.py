@@ -13,15 +13,13 @@ import numpy as np
 import onnx
 import pytest
 
-from odise_trt import OdiseError as PythonError
-from odise_trt import Segmenter
 from odise_trt.bundle.manifest import MANIFEST, Manifest
 from reference.scenes import SCENE_VOCABULARY, make_scene
 from tests.cpp import library as through_c
 from tests.cpp.library import Library, OdiseError
 from tests.cpp.stand_in import StandIn, assert_the_same, set_words
 from tests.cpp.test_cpp_device import PICTURES, TASKS
-from tests.cpp.test_cpp_onnxruntime import CONTENTS, replace_file
+from tests.cpp.test_cpp_onnxruntime import CONTENTS, refused_in_python, replace_file
 from tests.stand_in import bundle as stand_in_bundle
 
 pytestmark = pytest.mark.slow
@@ -218,17 +216,13 @@ def test_a_run_that_fails_is_named(opens: Opens, stand_in: StandIn) -> None:
 def test_an_engine_that_does_not_open_is_refused_in_the_same_words(
     content: str, library: Library, stand_in: StandIn, built: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "bundle"
-    shutil.copytree(built, folder)
-    replace_file(folder, "mask_head.onnx", CONTENTS[content](folder))
-    with pytest.raises(PythonError) as expected, Segmenter.open(folder, cache=False, threads=1):
-        pass
+    expected = refused_in_python(built, tmp_path / "bundle", content)
     with stand_in.machine(), pytest.raises(OdiseError) as found:
-        stand_in.open(folder, engine=ENGINE)
+        stand_in.open(tmp_path / "bundle", engine=ENGINE)
     assert (found.value.name, found.value.message, found.value.hint) == (
         "BackendError",
-        expected.value.message,
-        expected.value.hint,
+        expected.message,
+        expected.hint,
     )
 
 

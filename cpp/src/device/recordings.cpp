@@ -8,7 +8,7 @@ namespace odise {
 namespace {
 
 // Recording is for one thread at a time, while no other one queues engines: cuDNN failed in a recording while another
-// segmenter of the process ran (seen with cuDNN 9.19 and ONNX Runtime 1.31).
+// segmenter of the process ran (seen with ONNX Runtime 1.31).
 std::shared_mutex& turns() {
     static auto& one = *new std::shared_mutex;
     return one;

@@ -11,7 +11,7 @@ using ort::check;
 using ort::make;
 
 // A key of a graph's metadata, and its value if the device counts all sizes that it computes with. Then a run copies
-// nothing from the host, and can be recorded. See export/fusing/sizes.py.
+// nothing from the host, and can be recorded. See odise_trt/backends/registry.py.
 constexpr const char *sizes_key = "odise_trt.sizes", *on_device = "on the device";
 // The first version whose runs can be recorded: before, Concat copied its arguments from the host.
 constexpr std::pair<int, int> records_from = {1, 31};

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .bundle.manifest import MANIFEST, bundles_in
+from .bundle.stopped_builds import stopped_builds
 from .errors import OutputError, hint_for, reason
 from .files.paths import expanded, home_is_unknown, kind_of
 from .files.writing import replacing
@@ -101,7 +102,9 @@ def find_folder(place: Path) -> Path:
     if kind_of(place / MANIFEST).is_file:
         return vocabulary_folder(place)
     folder = vocabulary_folder(place / "a bundle")
-    if not os.environ.get(ENVIRONMENT) and not kind_of(folder).is_folder and not bundles_in(place):
+    # A first build that was stopped leaves no bundle, and no tables either.
+    has_tables = bool(os.environ.get(ENVIRONMENT)) or kind_of(folder).is_folder
+    if not has_tables and not bundles_in(place) and not stopped_builds(place):
         raise OutputError(f"{place} holds neither bundles nor a cache of theirs", _LOOKED_FOR)
     return folder
 

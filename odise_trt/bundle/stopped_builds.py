@@ -59,7 +59,9 @@ def damage(build: StoppedBuild) -> dict[str, str]:
     """
     place = _finished(build.bundle)
     try:
-        return dict(Bundle(place, Manifest.read(place)).damage())
+        manifest = Manifest.read(place)
+        # The files that belong to no stage are written at the end of a build.
+        return Bundle(place, manifest).damage([entry.spec.name for entry in manifest.stages])
     except BundleError as error:
         return {place.name: str(error)} if place.is_dir() else {}
 

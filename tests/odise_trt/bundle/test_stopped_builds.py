@@ -6,10 +6,13 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from export.finished import keep_finished
+from odise_trt.bundle.manifest import Manifest
 from odise_trt.bundle.stopped_builds import damage, prune, stopped_builds
 from odise_trt.errors import OutputError
 from tests.door import call, verb
@@ -20,7 +23,12 @@ from tests.odise_trt import toy_bundle
 def folder(tmp_path: Path) -> Path:
     """A folder with a bundle, and with what a stopped build of another one left."""
     toy_bundle.make(tmp_path / "done")
-    toy_bundle.make(tmp_path / ".NAME.stages")
+    toy_bundle.make(tmp_path / "whole")
+    manifest = Manifest.read(tmp_path / "whole")
+    of_stages = {name for entry in manifest.stages for name in (entry.file, *entry.files)}
+    files = {name: facts for name, facts in manifest.files.items() if name in of_stages}
+    keep_finished(tmp_path / "NAME", tmp_path / "whole", replace(manifest, files=files))
+    shutil.rmtree(tmp_path / "whole")
     (tmp_path / ".NAME.onnx-123").mkdir()
     (tmp_path / ".NAME.onnx-123" / "half.onnx").write_bytes(b"x" * 1000)
     (tmp_path / ".NAME.lock").touch()
@@ -97,6 +105,14 @@ def test_the_verb_lists_verifies_and_prunes(folder: Path) -> None:
     assert file.name in done.stderr
     assert "removed what a stopped build left" in call(verb(CACHE), "prune", folder).stdout
     assert "nothing to remove" in call(verb(CACHE), "prune", folder).stdout
+
+
+def test_the_verb_finds_the_first_build_of_a_folder_when_it_was_stopped(folder: Path) -> None:
+    shutil.rmtree(folder / "done")
+    assert "NAME: a build was stopped" in call(verb(CACHE), folder).stdout
+    assert "finished stages are as they were written" in call(verb(CACHE), "verify", folder).stdout
+    assert "removed what a stopped build left" in call(verb(CACHE), "prune", folder).stdout
+    assert call(verb(CACHE), folder).status == 1
 
 
 def test_the_verb_leaves_a_build_that_runs_alone(running: Path) -> None:

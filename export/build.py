@@ -154,7 +154,7 @@ def _build_stages(
     for bundle in unfinished:
         if bundle.lacking() and (bundle.opens_engines or bundle.target.entry.checks):
             require_canaries(bundle.target, request.opset, work, reporter)
-    exports = stack.enter_context(closing(export_all(model, tasks, request, work)))
+    exports = stack.enter_context(closing(export_all(model, tasks, request, work, reporter.phase)))
     for task in tasks:
         where = f" for {task.backend}" if task.backend else ""
         reporter.step(f"{task.stage} {task.precision}{where}: exporting and comparing with the reference")

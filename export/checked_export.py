@@ -19,6 +19,7 @@ from odise_trt.stage_spec import QUANTIZED, StageSpec
 from reference.model.deformable_attention import Lowering
 from reference.on_demand import open_model
 
+from .builders import Progress
 from .cases import holding_stages, inputs_of_stages, reference_cases, turning
 from .graph_runner import ONNX, runner
 from .measure import Measure
@@ -29,6 +30,7 @@ from .quantizing.plan import Quantizing
 from .quantizing.stage import quantize_stage
 from .report import Exhibit, Exhibits
 from .report.missed import require_or_report
+from .reporter import silent
 from .stages import all_stages
 from .stages.image_sizes import with_constants
 from .workers import run_in_workers
@@ -99,8 +101,12 @@ def load_model(request: Request) -> ODISE:
     return open_model(request.preset, request.weights)
 
 
-def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> CheckedExport:
+def export_checked(
+    model: ODISE, task: Task, request: Request, work: Path, progress: Progress = silent
+) -> CheckedExport:
     """Export one stage at one precision into its own folder under `work`, and compare it with the reference.
+
+    `progress` is told of the parts that take long: those of a quantized stage.
 
     Raises:
         ExportError: the stage cannot be exported, the graph differs from the declaration, memory runs out,
@@ -144,7 +150,7 @@ def export_checked(model: ODISE, task: Task, request: Request, work: Path) -> Ch
             )
         precision_map = None
         if quantizing is not None:
-            quantized = quantize_stage(model, whole, graph, precision, quantizing, work)
+            quantized = quantize_stage(model, whole, graph, precision, quantizing, work, progress)
             graph, precision_map = quantized.graph, quantized.precision_map
         with runner(graph, spec, precision, task.backend) as run:
             while cases:
@@ -200,15 +206,16 @@ def _enough_memory(stage: str) -> Iterator[None]:
 
 
 def export_all(
-    model: ODISE, tasks: Sequence[Task], request: Request, work: Path
+    model: ODISE, tasks: Sequence[Task], request: Request, work: Path, progress: Progress = silent
 ) -> Generator[CheckedExport, None, None]:
     """Run `export_checked` for all tasks in `request.jobs` processes, and yield the results in order.
 
-    Tracing uses one core, so only more processes make it faster. Each process holds its own model.
+    Tracing uses one core, so only more processes make it faster. Each process holds its own model. Other
+    processes tell `progress` nothing.
     """
     jobs = min(request.jobs, len(tasks))
     if jobs <= 1:
-        return (export_checked(model, task, request, work) for task in tasks)
+        return (export_checked(model, task, request, work, progress) for task in tasks)
     threads = max(1, available_threads() // jobs)
     return run_in_workers(_export_in_worker, [(task, request, work, threads) for task in tasks], jobs)
 

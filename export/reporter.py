@@ -15,7 +15,11 @@ class Reporter(Protocol):
         """Called when the next step begins."""
 
     def phase(self, name: str, done: int, total: int) -> None:
-        """Called with the progress of an engine build."""
+        """Called with the progress within a step: see `export.builders.Progress`."""
 
     def note(self, text: str) -> None:
         """Called with a message of one line."""
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """Show no progress."""

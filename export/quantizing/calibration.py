@@ -14,6 +14,8 @@ from reference.inference import resized_photo
 from reference.model.odise import as_planes
 from reference.model.windows import image_features
 
+from ..builders import Progress
+from ..reporter import silent
 from ..stages import all_stages
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def collect(
-    model: ODISE, pictures: Sequence[Path], stages: Collection[str], folder: Path
+    model: ODISE,
+    pictures: Sequence[Path],
+    stages: Collection[str],
+    folder: Path,
+    progress: Progress = silent,
 ) -> dict[str, tuple[Path, ...]]:
     """Write the inputs of stages for each picture: `folder/STAGE-0000.npz`, in the dtypes of fp16 graphs.
 
@@ -32,6 +38,7 @@ def collect(
         pictures: image files.
         stages: of `features` (a file per window) and `clip_pool` (a file per picture).
         folder: is made.
+        progress: is told of each picture.
 
     Returns:
         Stage -> its files, in order.
@@ -41,11 +48,13 @@ def collect(
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, list[Path]] = {name: [] for name in stages}
-    for picture in pictures:
+    for done, picture in enumerate(pictures):
+        progress("pictures", done, len(pictures))
         for stage, arrays in inputs_of(model, picture, stages):
             path = folder / f"{stage}-{len(written[stage]):04d}.npz"
             np.savez(path, allow_pickle=False, **arrays)
             written[stage].append(path)
+    progress("pictures", len(pictures), len(pictures))
     return {name: tuple(paths) for name, paths in written.items()}
 
 

@@ -13,7 +13,9 @@ import onnx_ir as ir
 
 from odise_trt.errors import ExportError
 
+from ..builders import Progress
 from ..marked_graph import plain_session, run_marked
+from ..reporter import silent
 from .selection import Layer
 
 #: Samples that layers are compared on. Each runs the half-precision graph several times.
@@ -46,7 +48,11 @@ class LayerError:
 
 
 def layer_errors(
-    half: Path, quantized: Path, layers: Sequence[Layer], samples: Sequence[Path]
+    half: Path,
+    quantized: Path,
+    layers: Sequence[Layer],
+    samples: Sequence[Path],
+    progress: Progress = silent,
 ) -> tuple[LayerError, ...]:
     """Compare each quantized layer with itself in half precision, in ONNX Runtime on the CPU.
 
@@ -55,6 +61,7 @@ def layer_errors(
         quantized: the graph after, see `export.quantizing.graph`.
         layers: those that are quantized.
         samples: calibration inputs; the first `SAMPLES` are used.
+        progress: is told of each comparison.
 
     Raises:
         ExportError: a layer gives no finite numbers.
@@ -66,15 +73,20 @@ def layer_errors(
     for layer in layers:
         given.setdefault(_operand(nodes[layer.node], 0)[2], []).append(layer.node)
     squares = {layer.node: np.zeros(2) for layer in layers}
-    for path in samples[:SAMPLES]:
+    used = samples[:SAMPLES]
+    done, total = 0, len(layers) * len(used)
+    for path in used:
         with np.load(path, allow_pickle=False) as file:
             inputs = {name: file[name] for name in file.files}
         for name, array in _values(half, list(given), inputs):
             for node in given[name]:
+                progress("layers", done, total)
+                done += 1
                 # Sessions hold copies of weights, so there is one at a time.
                 session = plain_session(_alone(nodes[node], opset))
                 exact, rounded = (one.astype(np.float64) for one in session.run(None, {name: array}))
                 squares[node] += (np.square(rounded - exact).sum(), np.square(exact).sum())
+    progress("layers", total, total)
     return tuple(_error(layer, *squares[layer.node]) for layer in layers)
 
 

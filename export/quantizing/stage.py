@@ -14,9 +14,11 @@ import onnx_ir as ir
 from odise_trt.stage_spec import StageSpec
 from reference.alone import alone
 
+from ..builders import Progress
 from ..cases import holding_stages
 from ..onnx_export import OnnxFile, write_graph
 from ..onnx_graph import check_graph
+from ..reporter import silent
 from ..stages import all_stages
 from . import program
 from .calibration import collect
@@ -49,7 +51,13 @@ class QuantizedStage:
 
 
 def quantize_stage(
-    model: ODISE, spec: StageSpec, half: OnnxFile, precision: str, quantizing: Quantizing, work: Path
+    model: ODISE,
+    spec: StageSpec,
+    half: OnnxFile,
+    precision: str,
+    quantizing: Quantizing,
+    work: Path,
+    progress: Progress = silent,
 ) -> QuantizedStage:
     """Quantize a graph. Its files are replaced by those of the quantized one.
 
@@ -60,6 +68,7 @@ def quantize_stage(
         precision: "int8" or "fp8".
         quantizing: pictures and ModelOpt.
         work: the folder of graphs of this build. Its processes collect the inputs once.
+        progress: is told of pictures, of ModelOpt, and of layers.
 
     Raises:
         ExportError: ModelOpt fails, or gives another graph than was asked for.
@@ -69,7 +78,7 @@ def quantize_stage(
     layers = select(spec.name, source.graph, model.preset)
     chosen = [layer for layer in layers if layer.kept is None]
     names = [layer.node for layer in chosen]
-    samples = _samples(model, quantizing, work)[spec.name]
+    samples = _samples(model, quantizing, work, progress)[spec.name]
     with TemporaryDirectory(dir=half.path.parent) as folder:
         place = Path(folder)
         job = program.Job(
@@ -80,13 +89,16 @@ def quantize_stage(
             samples=[str(path) for path in samples],
             external=len(half.files) > 1,
         )
+        # How far it is, ModelOpt does not say.
+        progress("ModelOpt", 0, 1)
         program.run(quantizing.python, job, place)
+        progress("ModelOpt", 1, 1)
         quantized = ir.load(job.output)
         keep_others(quantized.graph, names)
         require_as_selected(source.graph, quantized.graph, names)
         clean(quantized, source)
         written = write_graph(quantized, place / half.path.name)
-        errors = layer_errors(half.path, written[0], chosen, samples)
+        errors = layer_errors(half.path, written[0], chosen, samples, progress)
         operators = check_graph(written[0], spec)
         for file in half.files:
             file.unlink()
@@ -113,7 +125,9 @@ def precision_map(
     }
 
 
-def _samples(model: ODISE, quantizing: Quantizing, work: Path) -> dict[str, tuple[Path, ...]]:
+def _samples(
+    model: ODISE, quantizing: Quantizing, work: Path, progress: Progress
+) -> dict[str, tuple[Path, ...]]:
     """Return the inputs of quantized stages. The first process of a build that needs them collects them."""
     stages = [name for name, stage in all_stages().items() if stage.quantized]
     folder = work / _SAMPLES
@@ -121,6 +135,6 @@ def _samples(model: ODISE, quantizing: Quantizing, work: Path) -> dict[str, tupl
     with alone(folder, lambda note: None, "calibration"):
         if not done.is_file():
             with holding_stages(model, _USED):
-                collect(model, quantizing.pictures, stages, folder)
+                collect(model, quantizing.pictures, stages, folder, progress)
             done.touch()
     return {name: tuple(sorted(folder.glob(f"{name}-*.npz"))) for name in stages}

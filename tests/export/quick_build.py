@@ -15,6 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
+from export.builders import Progress
 from export.checked_export import CheckedExport, Task
 from export.onnx_export import OnnxFile
 from export.plan import Request
@@ -83,7 +84,9 @@ def model_of(weights: str) -> ODISE:
     return load_weights("tiny", weights)
 
 
-def made_up(model: ODISE, tasks: Sequence[Task], request: Request, work: Path) -> Iterator[CheckedExport]:
+def made_up(
+    model: ODISE, tasks: Sequence[Task], request: Request, work: Path, progress: Progress
+) -> Iterator[CheckedExport]:
     """Like `export_all`, with graphs of weights that nothing computes."""
     for task in tasks:
         wrapper = all_stages()[task.stage]

@@ -69,7 +69,10 @@ def test_a_stage_is_quantized_and_says_what_each_layer_loses(
     before = {node.name for node in onnx.load(half.path).graph.node}
     quantizing = plan_quantizing("int8", ["clip_pool"], pictures, stand_in.make(tmp_path / "env"))
     assert quantizing is not None
-    found = quantize_stage(model, spec, half, "int8", quantizing, tmp_path / "work")
+    told: list[tuple[str, int, int]] = []
+    found = quantize_stage(
+        model, spec, half, "int8", quantizing, tmp_path / "work", lambda *phase: told.append(phase)
+    )
     assert found.graph.path == half.path
     names = [node.name for node in onnx.load(half.path).graph.node]
     assert before < set(names)
@@ -81,6 +84,11 @@ def test_a_stage_is_quantized_and_says_what_each_layer_loses(
     assert isinstance(layers, list)
     assert found.precision_map["int8"] == [f"{len(layers)} of {len(layers) + 2} layers with weights"]
     assert all(0 < layer["error"] < 1 for layer in layers)
+    phases = list(dict.fromkeys(name for name, _, _ in told))
+    assert phases == ["pictures", "ModelOpt", "layers"]
+    for phase in phases:
+        steps = [(done, total) for name, done, total in told if name == phase]
+        assert [done for done, _ in steps] == list(range(steps[-1][1] + 1))
     # Nothing of the job stays.
     assert {path.name for path in half.path.parent.iterdir()} == {"clip_pool.onnx", "calibration"}
 

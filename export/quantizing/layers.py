@@ -20,8 +20,9 @@ from .selection import Layer
 
 #: Samples that layers are compared on. Each runs the half-precision graph several times.
 SAMPLES = 2
-#: Inputs of layers that are kept from one run of the graph, in bytes, and how many at first.
-_BUDGET, _FIRST, _MOST = 512 * 2**20, 8, 256
+#: Inputs of layers that are kept from one run of the graph, in bytes, and how many at first. A run of a large
+#: graph takes most of a minute, and ModelOpt has just needed five times this memory.
+_BUDGET, _FIRST, _MOST = 2 * 2**30, 8, 256
 
 
 @dataclass(frozen=True)

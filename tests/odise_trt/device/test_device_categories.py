@@ -90,7 +90,9 @@ def test_engines_of_onnxruntime_take_most_categories_by_addresses(
     with Segmenter.open(source, verify="size", cache=False) as segmenter:
         segmenter._table = host._table = table
         assert segmenter.runs_on["between engines"] == "engines"
-        assert_same(segmenter.results(small, ("semantic",)), host.results(small, ("semantic",)), ("semantic",))
+        assert_same(
+            segmenter.results(small, ("semantic",)), host.results(small, ("semantic",)), ("semantic",)
+        )
 
 
 def test_with_little_memory_one_row_runs_at_once_and_it_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from rich.console import Console
 
 from benchmarks.gpu import bundles, categories, kernels, runtime, stages, variants
+from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.process import run_limited
 from benchmarks.gpu.programs import stages_of
 from benchmarks.gpu.sections import Bench
 from benchmarks.gpu.table import tables
@@ -146,6 +149,17 @@ def test_a_variant_says_its_windows_its_times_and_its_memory(toy: Path, windows:
     assert one["max_windows"] == (None if windows == "most" else 1)
     assert one["stream_peak_bytes"] >= one["peak_bytes"] >= one["opened_bytes"]
     assert min(one["seconds"], one["streamed_per_second"]) > 0
+
+
+def test_every_variant_of_memory_is_a_process_of_its_own_with_its_environment(tmp_path: Path) -> None:
+    variants = {part.name: part for part in PARTS if part.section == "memory"}
+    assert {part.arguments for part in variants.values()} == {("most",), ("4",), ("2",), ("1",)}
+    (small,) = (part for part in variants.values() if part.environment)
+    assert (small.arguments, dict(small.environment)) == (("most",), {"CUBLAS_WORKSPACE_CONFIG": ":4096:1"})
+    seen = tmp_path / "seen"
+    code = f"import os; open({str(seen)!r}, 'w').write(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    assert run_limited([sys.executable, "-c", code], 60, dict(small.environment)).message == ""
+    assert seen.read_text() == ":4096:1"
 
 
 def test_a_workspace_of_cublas_is_refused_on_a_cpu(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from odise_trt.backends import available_threads
 from odise_trt.backends.base import Options
 from odise_trt.bundle import Bundle
 from odise_trt.chains.program import Launch
+from odise_trt.errors import BackendError
 
 from .bundles import bundles_of, device_name, opened, title
 from .programs import Taken, at_stage, is_on_device, runs_of, stage_names
@@ -136,7 +137,10 @@ def _profiled(taken: Taken) -> dict[str, Any]:
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         taken.program.queue(taken.cuda)
         taken.cuda.synchronize()
-    return grouped(device_events(profiler.events()))
+    found = grouped(device_events(profiler.events()))
+    if not found["count"]:
+        raise BackendError("PyTorch's profiler has seen no kernel", "install a PyTorch for CUDA with CUPTI")
+    return found
 
 
 def _from_host(bundle: Bundle, pixels: np.ndarray, bench: Bench) -> list[StageCall]:

@@ -143,3 +143,11 @@ def test_most_categories_go_row_by_row(on_it: Bench) -> None:
     assert name == "stand-in, 90x90, 20000 categories"
     assert (one["rows_per_run"], one["runs_of_semantic"]) == (1, 90)
     assert one["categories_found"] > 1
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
+def test_a_profiler_that_sees_no_kernel_is_an_error_and_not_a_zero(own: OnStandIn, small: np.ndarray) -> None:
+    stage_names(own.segmenter, small)
+    with pytest.raises(BackendError, match="has seen no kernel"):
+        at_stage(own.segmenter, small, 0, kernels._profiled)
+    assert own.segmenter(small).segments != []

@@ -134,7 +134,8 @@ def _profiled(taken: Taken) -> dict[str, Any]:
 
     taken.program.queue(taken.cuda)
     taken.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    # Without a PyTorch for CUDA, one with CUDA alone has nothing to do and fails otherwise.
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         taken.program.queue(taken.cuda)
         taken.cuda.synchronize()
     found = grouped(device_events(profiler.events()))

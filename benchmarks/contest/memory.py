@@ -73,3 +73,12 @@ def thinned(samples: list[tuple[float, int]], most: int) -> list[tuple[float, in
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
     kept = [max(part, key=lambda sample: sample[1]) for part in parts]
     return kept if kept[-1] is samples[-1] else [*kept, samples[-1]]
+
+
+def resident() -> int:
+    """Return the resident memory of this process in bytes, 0 where /proc does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

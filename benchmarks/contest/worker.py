@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contender import Contender
+from benchmarks.contest.memory import resident
 from export.measure import Measure
 from odise_trt.errors import OdiseError
 
@@ -53,7 +54,7 @@ class Worker:
         return {
             "seconds": time.perf_counter() - begin,
             "cpu_seconds": time.process_time() - cpu,
-            "bytes": _resident(),
+            "bytes": resident(),
             "runs_on": self._runner.runs_on,
         }
 
@@ -90,7 +91,7 @@ class Worker:
 
     def _memory_used(self) -> dict[str, Any]:
         self._memory.__exit__(None, None, None)
-        return {"peak_bytes": self._memory.peak_bytes, "bytes": _resident()}
+        return {"peak_bytes": self._memory.peak_bytes, "bytes": resident()}
 
     def _outcome(self, image: str, folder: str) -> dict[str, Any]:
         import numpy as np
@@ -99,15 +100,6 @@ class Worker:
         np.save(Path(folder, "panoptic.npy"), panoptic)
         np.save(Path(folder, "masks.npy"), masks)
         return {}
-
-
-def _resident() -> int:
-    """Return the resident memory of this process in bytes, 0 where /proc does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

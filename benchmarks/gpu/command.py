@@ -39,20 +39,21 @@ def main(
     precision: Annotated[Precision, typer.Option(help="Of the engines.")] = Precision.fp16,
     engines: Annotated[
         list[Path] | None,
-        typer.Option(help="A bundle for the part runtime; may be repeated.", parser=folder, metavar="DIR"),
+        typer.Option(help="A bundle to measure; may be repeated.", parser=folder, metavar="DIR"),
     ] = None,
     commit: Annotated[str | None, typer.Option(help="What is measured; default: what git says.")] = None,
 ) -> None:
-    """Measure all that needs a GPU, in parts: techniques, engines, parity, the floor, growth."""
+    """Measure all that needs a GPU, in parts: bundles, techniques, engines, parity, the floor, growth."""
     from benchmarks.provenance import commit as described
     from benchmarks.record import check_place
 
-    from .job import Job
+    from .job import Job, MeasuredBundle
     from .runner import run
     from .summary import KEYS, NAME
 
     check_place(output / NAME, KEYS)
-    bundles = tuple(str(one) for one in engines or ())
+    # A wrong path is reported now, not after minutes of measurement.
+    bundles = tuple(MeasuredBundle.read(one) for one in engines or ())
     job = Job(preset, weights, device, side, seconds, precision.value, commit or described(), bundles)
     chosen = [one for one in PARTS[1:] if part is None or one.name in {name.value for name in part}]
     out = console.output()

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .sections import Bench
+
+
+@dataclass(frozen=True)
+class MeasuredBundle:
+    """A bundle, as the record names it.
+
+    Attributes:
+        folder: where it is.
+        sha256: of its manifest, which has the hashes of all its files.
+        preset, backend, precision: what it says of itself.
+    """
+
+    folder: str
+    sha256: str
+    preset: str
+    backend: str
+    precision: str
+
+    @classmethod
+    def read(cls, folder: Path) -> MeasuredBundle:
+        """Read the manifest of a bundle.
+
+        Raises:
+            BundleError: there is none.
+        """
+        from odise_trt.bundle.manifest import MANIFEST, Manifest
+
+        manifest = Manifest.read(folder)
+        digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        return cls(str(folder), digest, manifest.preset, manifest.backend["name"], manifest.precision)
 
 
 @dataclass(frozen=True)
@@ -18,9 +51,9 @@ class Job:
         device: "cuda", "cuda:1", or "cpu" to try the command.
         side: height of the pictures in pixels; they are square, and 4 : 3.
         seconds: for the runs of one technique.
-        precision: of the engines, "fp16" or "fp32".
+        precision: of the engines of the parts BACKEND-STAGE, "fp16" or "fp32". Bundles have their own.
         commit: what is measured.
-        engines: bundles for the part `runtime`.
+        bundles: for the parts that measure the runtime.
     """
 
     preset: str
@@ -30,11 +63,17 @@ class Job:
     seconds: float
     precision: str
     commit: str
-    engines: tuple[str, ...] = ()
+    bundles: tuple[MeasuredBundle, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the attributes as a dictionary. `Job(**...)` reads it."""
-        return asdict(self) | {"engines": list(self.engines)}
+        """Return the attributes as a dictionary."""
+        return asdict(self) | {"bundles": [asdict(one) for one in self.bundles]}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Job:
+        """Read what `to_json` returned."""
+        bundles: Iterable[dict[str, Any]] = found["bundles"]
+        return cls(**{**found, "bundles": tuple(MeasuredBundle(**one) for one in bundles)})
 
     def bench(self) -> Bench:
         """Return the bench that parts are called with. The model is loaded by the first part that uses it.
@@ -54,5 +93,5 @@ class Job:
             sizes,
             seconds=self.seconds,
             precision=self.precision,
-            engines=tuple(self.engines),
+            engines=tuple(one.folder for one in self.bundles),
         )

@@ -22,6 +22,7 @@ class Part:
         limit: seconds after which it is ended.
         runs: "module:function" that is called with a `Bench` and the arguments, and yields (key, numbers).
         arguments: further arguments.
+        environment: variables of the environment that its process has, as pairs.
     """
 
     name: str
@@ -29,15 +30,27 @@ class Part:
     limit: float
     runs: str
     arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 _SECTIONS = "benchmarks.gpu.sections"
 _WATERFALL = f"{_SECTIONS}:waterfall"
+_VARIANT = "benchmarks.gpu.variants:variant"
+_CATEGORIES = "benchmarks.gpu.categories:categories"
+#: As many as COCO has; the most that eight rows are taken with at once; the most that engines take.
+_COUNTS = ("133", "2048", "20000")
+#: cuBLAS has a workspace per handle, and every stage has handles of its own.
+_SMALL_WORKSPACE = (("CUBLAS_WORKSPACE_CONFIG", ":4096:1"),)
 
 #: Every part. A part must fit into a call of the command, nine minutes by default.
 PARTS = (
     Part(PROBE, "probe", 90, "benchmarks.gpu.probe:probe"),
     Part("runtime", "runtime", 300, "benchmarks.gpu.runtime:runtime"),
+    Part("stages", "stages", 300, "benchmarks.gpu.stages:stages"),
+    Part("kernels", "kernels", 400, "benchmarks.gpu.kernels:kernels"),
+    *(Part(f"memory-{most}", "memory", 240, _VARIANT, (most,)) for most in ("most", "4", "2", "1")),
+    Part("memory-workspace", "memory", 240, _VARIANT, ("most",), _SMALL_WORKSPACE),
+    *(Part(f"categories-{count}", "categories", 240, _CATEGORIES, (count,)) for count in _COUNTS),
     Part("floor", "floor", 240, f"{_SECTIONS}:floor"),
     Part("official", "waterfall", 300, _WATERFALL, ("official",)),
     Part("pruned", "waterfall", 300, _WATERFALL, ("pruned",)),

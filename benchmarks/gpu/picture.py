@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 from odise_trt.drawing.text import fit
 
-from .table import STAGES, techniques
+from .bundle_tables import STAGES
+from .table import techniques
 
 _WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 1200, 34, 400, 290, 92
 _INK, _GREY, _OTHER = (30, 30, 30), (120, 120, 120), (190, 190, 190)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -43,8 +43,14 @@ class Ended:
         return last[0]
 
 
-def run_limited(command: Sequence[str], limit: float) -> Ended:
-    """Run a command. It and what it has started end after `limit` seconds, or when this function is left."""
+def run_limited(command: Sequence[str], limit: float, environment: Mapping[str, str] | None = None) -> Ended:
+    """Run a command. It and what it has started end after `limit` seconds, or when this function is left.
+
+    Args:
+        command: program and arguments.
+        limit: in seconds.
+        environment: variables that it has beside those of this process.
+    """
     began = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -52,6 +58,7 @@ def run_limited(command: Sequence[str], limit: float) -> Ended:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
         status: int | None = None

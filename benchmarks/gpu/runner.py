@@ -63,7 +63,7 @@ def start_worker(part: Part, folder: Path, told: Mapping[str, Any], limit: float
     """Run a part in `benchmarks.gpu.worker`."""
     start = "import sys; from benchmarks.gpu.worker import main; main(*sys.argv[1:])"
     command = [sys.executable, "-c", start, part.name, str(folder), json.dumps(told)]
-    return run_limited(command, limit)
+    return run_limited(command, limit, dict(part.environment))
 
 
 def run(

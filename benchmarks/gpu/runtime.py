@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from odise_trt import Segmenter
-from odise_trt.chains.program import Launch, Program
-from odise_trt.chains.recordings import Recordings
-from odise_trt.errors import BackendError
 
+from .bundles import bundles_of, once, opened, streamed, timed, title
+from .marks import marks_on
+from .memory import Memory
+from .programs import Taken, is_on_device, programs_given_to, stages_of
+from .recorded import recorded_and_queued
 from .sections import Bench
-from .timing import measure
 
-_STREAMED = 40
-_WARM = 4
+_STEP_RUNS = 7
+#: Runs of one picture that are compared with each other.
+_COMPARED = 3
 
 
 def runtime(bench: Bench) -> Iterator[tuple[str, Any]]:
@@ -29,108 +30,74 @@ def runtime(bench: Bench) -> Iterator[tuple[str, Any]]:
     A picture is an array on the host. Its time ends with ids and segments there.
 
     Yields:
-        "BUNDLE, HxW": seconds of one panoptic picture, and of one with all tasks; pictures per second of a
-        stream; bytes of the device that opening and running took; seconds of every step.
+        "BUNDLE, HxW": seconds of one panoptic picture, of the first two, and of one with all tasks; pictures
+        per second of a stream; recorded beside queued; seconds of every step, and of the host to queue it;
+        bytes after opening, after pictures, after a stream, and after closing.
 
     Raises:
         BackendError: no bundle was given, or one does not run here.
     """
-    if not bench.engines:
-        raise BackendError("there is no bundle to measure", "give --engines")
-    for folder in bench.engines:
+    for folder in bundles_of(bench):
         for size in bench.sizes:
-            yield f"{Path(folder).name}, {size[0]}x{size[1]}", _measured(bench, folder, size)
+            yield title(folder, size), _measured(bench, folder, size)
 
 
 def _measured(bench: Bench, folder: str, size: tuple[int, int]) -> dict[str, Any]:
     pixels = bench.pixels(size)
-    used = _used(bench.device)
+    memory = Memory(bench.device)
     began = time.perf_counter()
-    kind = bench.device.type
-    device = kind if bench.device.index is None else f"{kind}:{bench.device.index}"
-    with Segmenter.open(
-        folder, vocabulary=bench.vocabulary, device=device, verify="size", cache=False
-    ) as segmenter:
-        opened, held = time.perf_counter() - began, _used(bench.device) - used
-        one = _timed(bench, lambda: segmenter(pixels))
-        every = _timed(bench, lambda: segmenter.results(pixels))
-        return one | {
-            "all_tasks": every,
-            "streamed_per_second": _streamed(segmenter, pixels),
-            "steps": _steps(segmenter, pixels) if kind == "cuda" else {},
-            "opened_seconds": opened,
+    with opened(bench, folder) as segmenter:
+        seconds, held = time.perf_counter() - began, memory.used()
+        first, second = (once(lambda: segmenter(pixels)) for _ in range(2))
+        found = timed(bench, lambda: segmenter(pixels)) | {
+            "first_seconds": first,
+            "second_seconds": second,
+            "all_tasks": timed(bench, lambda: segmenter.results(pixels)),
+            "opened_seconds": seconds,
             "opened_bytes": held,
-            "bytes": _used(bench.device) - used,
-            "segments": len(segmenter(pixels).segments),
-            "runs_on": segmenter.runs_on,
+            "bytes": memory.used(),
+            "bytes_of": memory.of,
         }
+        found["streamed_per_second"] = streamed(segmenter, pixels, bench.seconds)
+        found["stream_bytes"] = memory.used()
+        found["recording"] = recorded_and_queued(segmenter, pixels, bench.seconds)
+        found["steps"], found["host_seconds_to_queue"] = _steps(segmenter, pixels, bench.device)
+        maps = [np.asarray(segmenter(pixels).panoptic) for _ in range(_COMPARED)]
+        found["agreement_of_runs"] = min(float((one == maps[0]).mean()) for one in maps[1:])
+        found["segments"] = len(segmenter(pixels).segments)
+        found["runs_on"] = segmenter.runs_on
+    found["left_bytes_after_close"] = memory.used()
+    return found
 
 
-def _timed(bench: Bench, work: Callable[[], object]) -> dict[str, Any]:
-    found = measure(lambda clock: work(), bench.device, repeats=bench.repeats, seconds=bench.seconds)
-    return {name: found[name] for name in ("seconds", "p10", "p90", "runs")}
+def _steps(
+    segmenter: Segmenter, pixels: np.ndarray, device: torch.device
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the median seconds of every step of a panoptic picture, and of the host to queue it.
 
-
-def _streamed(segmenter: Segmenter, pixels: np.ndarray) -> float:
-    """Return pictures per second, after the first few."""
-    began = 0.0
-    for number, one in enumerate(segmenter.stream(pixels for _ in range(_WARM + _STREAMED))):
-        if one.error is not None:
-            raise one.error
-        if number == _WARM - 1:
-            began = time.perf_counter()
-    return _STREAMED / (time.perf_counter() - began)
-
-
-def _steps(segmenter: Segmenter, pixels: np.ndarray) -> dict[str, float]:
-    """Return the median seconds of every step of a panoptic picture, by events around its runs.
-
-    They are queued one by one, also where a picture is one CUDA graph otherwise.
+    They are queued one by one, also where a picture is one CUDA graph otherwise. Both are empty where numpy
+    works between the engines.
     """
-    runs: list[dict[str, float]] = []
-    with _events_around_launches() as marks:
-        for _ in range(7):
-            marks.clear()
-            segmenter(pixels)
-            torch.cuda.synchronize()
-            found: dict[str, float] = {}
-            for stage, begin, end in marks:
-                found[stage] = found.get(stage, 0.0) + begin.elapsed_time(end) / 1000
-            runs.append(found)
-    return {stage: float(np.median([one[stage] for one in runs])) for stage in runs[-1]}
+    spent: dict[str, list[float]] = {}
+    queuing: dict[str, list[float]] = {}
 
+    def run(taken: Taken) -> None:
+        marks = marks_on(taken.cuda, device)
+        moments = []
+        for stage, piece in stages_of(taken.program):
+            begin = marks.mark()
+            began = time.perf_counter()
+            piece.queue(taken.cuda)
+            queuing.setdefault(stage, []).append(time.perf_counter() - began)
+            moments.append((stage, begin, marks.mark()))
+        for stage, begin, end in moments:
+            spent.setdefault(stage, []).append(marks.seconds(begin, end))
 
-@contextmanager
-def _events_around_launches() -> Iterator[list[tuple[str, Any, Any]]]:
-    marks: list[tuple[str, Any, Any]] = []
-    queue = Launch.queue
-
-    def marked(self: Launch, cuda: Any) -> None:
-        stream = torch.cuda.ExternalStream(cuda.stream)
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record(stream)
-        queue(self, cuda)
-        end.record(stream)
-        marks.append((self.engine.spec.name, begin, end))
-
-    def not_recorded(
-        self: Recordings, key: Hashable, program: Program, picture: int, ran_before: bool
-    ) -> None:
-        program.queue(self._cuda)
-
-    recorded = Recordings.run
-    Launch.queue = marked  # type: ignore[method-assign]
-    Recordings.run = not_recorded  # type: ignore[method-assign]
-    try:
-        yield marks
-    finally:
-        Launch.queue = queue  # type: ignore[method-assign]
-        Recordings.run = recorded  # type: ignore[method-assign]
-
-
-def _used(device: torch.device) -> int:
-    """Return the bytes of the device that are in use, by whatever."""
-    if device.type != "cuda":
-        return 0
-    free, total = torch.cuda.mem_get_info(device)
-    return int(total - free)
+    if is_on_device(segmenter):
+        with programs_given_to(run):
+            for _ in range(_STEP_RUNS):
+                segmenter(pixels)
+    medians = [
+        {stage: statistics.median(every) for stage, every in found.items()} for found in (spent, queuing)
+    ]
+    return medians[0], medians[1]

@@ -38,8 +38,8 @@ class Bench:
     Attributes:
         sizes: height and width of the pictures. Most numbers are for the first size.
         repeats, seconds: measured runs of one technique, and the time for all of them.
-        precision: of the engines.
-        engines: bundles for the part `runtime`.
+        precision: of the engines that the parts BACKEND-STAGE build.
+        engines: bundles for the parts that measure the runtime.
     """
 
     preset: str
@@ -142,7 +142,7 @@ def waterfall(bench: Bench, group: str) -> Iterator[tuple[str, Any]]:
         picture = bench.picture(size)
         for name in every:
             if GROUPS[group](name) and (number == 0 or name in also):
-                yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, every[name], picture))
+                yield f"{size[0]}x{size[1]}/{name}", safely(partial(bench.time, every[name], picture))
 
 
 def floor(bench: Bench) -> Iterator[tuple[str, Any]]:
@@ -164,7 +164,7 @@ def growth(bench: Bench) -> Iterator[tuple[str, Any]]:
     segment = every["pruned, batched, fp16" if on_gpu else "pruned, batched, fp32"]
     for rows, columns in ((1, 1), (2, 2), (2, 3), (2, 5)):
         picture = bench.picture((rows * window, columns * window))
-        yield f"{rows * columns} windows", _safely(partial(bench.time, segment, picture))
+        yield f"{rows * columns} windows", safely(partial(bench.time, segment, picture))
     picture = bench.picture(bench.sizes[0])
     with torch.inference_mode():
         planes = as_planes(picture.pixels.to(bench.device))
@@ -183,10 +183,10 @@ def compiled(bench: Bench) -> Iterator[tuple[str, Any]]:
     """Measure torch.compile on the first size."""
     size = bench.sizes[0]
     for name, technique in techniques.compiled(bench.model, bench.device).items():
-        yield f"{size[0]}x{size[1]}/{name}", _safely(partial(bench.time, technique, bench.picture(size)))
+        yield f"{size[0]}x{size[1]}/{name}", safely(partial(bench.time, technique, bench.picture(size)))
 
 
-def _safely(work: Callable[[], Any]) -> Any:
+def safely(work: Callable[[], Any]) -> Any:
     """Return the result of `work`, or the reason of its failure, so that the other numbers are measured."""
     try:
         return work()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .bundle_tables import STAGES, bundle_tables, measured, table
+
 if TYPE_CHECKING:
     from rich.table import Table
-
-STAGES = ("captioner", "features", "mask_head", "clip_pool")
 
 
 def tables(record: Mapping[str, Any]) -> Iterator[Table]:
@@ -23,16 +23,15 @@ def tables(record: Mapping[str, Any]) -> Iterator[Table]:
     for size in dict.fromkeys(name.partition("/")[0] for name in rows):
         own = {name.partition("/")[2]: one for name, one in rows.items() if name.startswith(f"{size}/")}
         yield _techniques(own, f"{size}, {machine}")
-    if runs := _measured(sections.get("runtime", {})):
-        yield _runtime(runs, machine)
-    if engines := _measured(sections.get("engines", {})):
+    yield from bundle_tables(sections, machine)
+    if engines := measured(sections.get("engines", {})):
         yield _engines(engines, machine)
     if floors := _floors(sections):
         yield _floor(record, floors)
-    if parity := _measured(sections.get("parity", {}), "relative_l2", "mask_iou"):
+    if parity := measured(sections.get("parity", {}), "relative_l2", "mask_iou"):
         yield _parity(parity)
-    if growth := _measured(sections.get("growth", {})):
-        shown = _table(f"growth, {machine}", "what", "ms")
+    if growth := measured(sections.get("growth", {})):
+        shown = table(f"growth, {machine}", "what", "ms")
         for name, one in growth.items():
             shown.add_row(name, f"{one['seconds'] * 1000:.1f}")
         yield shown
@@ -40,10 +39,10 @@ def tables(record: Mapping[str, Any]) -> Iterator[Table]:
 
 def techniques(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return "HxW/technique" -> numbers, in the order of the waterfall."""
-    found = _measured(record["sections"].get("waterfall", {}))
+    found = measured(record["sections"].get("waterfall", {}))
     sizes = [name.partition("/")[0] for name in found]
     # Older records have torch.compile in a section of its own, for the first size.
-    others = _measured(record["sections"].get("compiled", {}))
+    others = measured(record["sections"].get("compiled", {}))
     found |= {f"{sizes[0] if sizes else '?'}/{name}": one for name, one in others.items()}
     order = list(dict.fromkeys(sizes))
     return dict(sorted(found.items(), key=lambda one: order.index(one[0].partition("/")[0]) if order else 0))
@@ -64,7 +63,7 @@ def next_step(record: Mapping[str, Any]) -> str:
 
 
 def _techniques(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    shown = _table(f"milliseconds, {title}", "technique", "all", *STAGES, "GB", "masks", "map equal", "speed")
+    shown = table(f"milliseconds, {title}", "technique", "all", *STAGES, "GB", "masks", "map equal", "speed")
     first = next(iter(rows.values()))["seconds"]
     for name, one in rows.items():
         shown.add_row(
@@ -79,24 +78,8 @@ def _techniques(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     return shown
 
 
-def _runtime(runs: Mapping[str, Mapping[str, Any]], machine: str) -> Table:
-    shown = _table(f"bundles, {machine}", "bundle", "ms", "three tasks", "streamed/s", "GB", *STAGES, "rest")
-    for name, one in runs.items():
-        steps = one["steps"]
-        shown.add_row(
-            name,
-            f"{one['seconds'] * 1000:.1f}",
-            f"{one['all_tasks']['seconds'] * 1000:.1f}",
-            f"{one['streamed_per_second']:.1f}",
-            f"{one['bytes'] / 1e9:.1f}",
-            *(f"{steps[stage] * 1000:.1f}" if stage in steps else "" for stage in STAGES),
-            f"{sum(s for stage, s in steps.items() if stage not in STAGES) * 1000:.1f}" if steps else "",
-        )
-    return shown
-
-
 def _engines(engines: Mapping[str, Mapping[str, Any]], machine: str) -> Table:
-    shown = _table(f"engines, {machine}", "engine", "ms", "relative L2")
+    shown = table(f"engines, {machine}", "engine", "ms", "relative L2")
     for name, one in engines.items():
         shown.add_row(name, f"{one['seconds'] * 1000:.2f}", f"{max(one['relative_l2'].values()):.1e}")
     return shown
@@ -104,7 +87,7 @@ def _engines(engines: Mapping[str, Mapping[str, Any]], machine: str) -> Table:
 
 def _floor(record: Mapping[str, Any], floors: Mapping[str, float]) -> Table:
     section, best = record["sections"]["floor"], _best(record)
-    shown = _table("the floor", "stage", "TFLOP", "floor ms", "best ms", "share", "of")
+    shown = table("the floor", "stage", "TFLOP", "floor ms", "best ms", "share", "of")
     for stage, floor in floors.items():
         seconds, name = best.get(stage, (None, ""))
         shown.add_row(
@@ -119,7 +102,7 @@ def _floor(record: Mapping[str, Any], floors: Mapping[str, float]) -> Table:
 
 
 def _parity(parity: Mapping[str, Mapping[str, Any]]) -> Table:
-    shown = _table(
+    shown = table(
         "parity with the float32 reference on the CPU",
         "what",
         "max abs",
@@ -154,26 +137,7 @@ def _best(record: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
             for stage, seconds in one["stages"].items():
                 own = (seconds, name.partition("/")[2])
                 found[stage] = min(found.get(stage, own), own)
-    for name, one in _measured(record["sections"].get("engines", {})).items():
+    for name, one in measured(record["sections"].get("engines", {})).items():
         stage = name.partition(",")[0].rsplit(" ", 1)[1]
         found[stage] = min(found.get(stage, (one["seconds"], name)), (one["seconds"], name))
     return found
-
-
-def _measured(section: Mapping[str, Any], *keys: str) -> dict[str, Mapping[str, Any]]:
-    """Return the numbers of a section that were measured: those with a key, by default "seconds"."""
-    wanted = set(keys or ("seconds",))
-    return {
-        name: one
-        for name, one in section.items()
-        if isinstance(one, dict) and "error" not in one and wanted & one.keys()
-    }
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    from rich.table import Table
-
-    shown = Table(first, title=title)
-    for name in others:
-        shown.add_column(name, justify="right")
-    return shown

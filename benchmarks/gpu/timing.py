@@ -64,8 +64,8 @@ def measure(
         warmup: runs before the measured ones.
 
     Returns:
-        "seconds" (median of whole runs), "p10", "p90", "runs", "stages" (median per stage), and on a GPU
-        "peak_bytes" allocated by PyTorch.
+        "seconds" (median of whole runs), "best_seconds", "p10", "p90", "runs", "stages" (median per stage),
+        and on a GPU "peak_bytes" allocated by PyTorch.
     """
     clock = StageClock(device)
     if device.type == "cuda":
@@ -90,6 +90,7 @@ def measure(
     names = dict.fromkeys(name for one in stages for name in one)
     found: dict[str, Any] = {
         "seconds": statistics.median(whole),
+        "best_seconds": ordered[0],
         "p10": ordered[len(ordered) // 10],
         "p90": ordered[-1 - len(ordered) // 10],
         "runs": len(whole),

@@ -67,7 +67,7 @@ def main(name: str, folder: str, told: str) -> None:
     # The command ends this process in time. Should the command itself be killed, this does.
     signal.alarm(int(orders["limit"]) + 30)
     part = next(one for one in PARTS if one.name == name)
-    job = Job(**orders["job"])
+    job = Job.from_json(orders["job"])
     kind, _, index = job.device.partition(":")
     with Watch(int(index or 0) if kind == "cuda" else None) as watch:
         work(part, job.bench, PartRecord(name, orders["key"]), Path(folder), watch)

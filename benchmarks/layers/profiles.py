@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from odise_trt.backends import available_threads
@@ -11,7 +11,7 @@ from odise_trt.backends.registry import find_backend
 from odise_trt.bundle import Bundle
 
 from .profilers import profiler_of
-from .stage_calls import PHOTO, RecordingExecutor, stage_calls
+from .stage_calls import PHOTO, RecordingExecutor, StageCall, stage_calls
 from .viewer_form import StageProfile
 
 
@@ -47,11 +47,18 @@ def profile_bundle(
         calls = stage_calls(bundle, image or PHOTO, device=device, windows=windows, executor=executor)
     finally:
         executor.close()
-    first = {call.stage: call for call in reversed(calls)}
-    stages = list(dict.fromkeys(call.stage for call in calls))
     options = Options(bundle.manifest.precision, device or entry.device, threads or available_threads())
     found = {}
-    for number, stage in enumerate(stages):
-        ahead(stage, number, len(stages))
-        found[stage] = profiler(bundle, stage, first[stage].inputs, options, runs)
+    first = first_calls(calls)
+    for number, call in enumerate(first):
+        ahead(call.stage, number, len(first))
+        found[call.stage] = profiler(bundle, call.stage, call.inputs, options, runs)
     return found
+
+
+def first_calls(calls: Iterable[StageCall]) -> list[StageCall]:
+    """Return the first call of every stage, in order."""
+    found: dict[str, StageCall] = {}
+    for call in calls:
+        found.setdefault(call.stage, call)
+    return list(found.values())

@@ -11,7 +11,7 @@ import numpy as np
 from odise_trt.backends import Engine
 from odise_trt.bundle import Bundle
 from odise_trt.executor import IMAGE_STAGES, Clock, Executor, windows_per_run
-from odise_trt.preprocess import clip_image, load_image, pad, resize_shortest, to_planes
+from odise_trt.preprocess import ImageSource, clip_image, load_image, pad, resize_shortest, to_planes
 
 PHOTO = Path(__file__).resolve().parents[2] / "assets" / "photo.jpg"
 
@@ -55,7 +55,7 @@ class RecordingExecutor(Executor):
 
 def stage_calls(
     bundle: Bundle,
-    image: Path = PHOTO,
+    image: ImageSource = PHOTO,
     *,
     device: str | None = None,
     windows: int | None = None,
@@ -65,7 +65,7 @@ def stage_calls(
 
     Args:
         bundle: the bundle that the executor has opened.
-        image: a photo.
+        image: a photo, as `load_image` takes it.
         device: the executor's.
         windows: windows per run of captioner and features. None: as the segmenter.
         executor: opened with this bundle.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,10 @@ class StageProfile:
         for layer in self.timed:
             spent[layer["LayerType"]] = spent.get(layer["LayerType"], 0.0) + self.median(layer["Name"]) / 1000
         return dict(sorted(spent.items(), key=lambda one: -one[1]))
+
+    def counts_by_type(self) -> dict[str, int]:
+        """Return type of layer -> how many layers of it run, the most frequent first."""
+        return dict(Counter(layer["LayerType"] for layer in self.timed).most_common())
 
     def layers_json(self) -> bytes:
         """Return the content of the file of layers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from benchmarks.layers.profilers import profiler_of
 from benchmarks.layers.stage_calls import PHOTO, RecordingExecutor, StageCall, stage_calls
+from export.fusing import DOMAIN
+from export.fusing.expansion import expand
 from odise_trt.backends import available_threads
 from odise_trt.backends.base import Options
 from odise_trt.backends.registry import find_backend
@@ -103,7 +106,8 @@ def measure(
         calls = stage_calls(bundle, image or PHOTO, device=options.device, windows=windows, executor=executor)
         stages = list(dict.fromkeys(call.stage for call in calls))
         work = {
-            stage: graph_work(counted, [call for call in calls if call.stage == stage]) for stage in stages
+            stage: graph_work(counted, stage, [call.shapes for call in calls if call.stage == stage])
+            for stage in stages
         }
         chosen = size or SIZES[options.device.partition(":")[0]]
         found = resources.enter_context(
@@ -137,26 +141,42 @@ def measure(
     return Roofline(title, facts, limits, rows, advice(rows, spent, limits), load)
 
 
-def graph_work(bundle: Bundle, calls: list[StageCall]) -> list[GraphWork]:
-    """Count the work of calls to one stage, from the ONNX file in a bundle.
+def graph_work(bundle: Bundle, stage: str, runs: Sequence[Mapping[str, Sequence[int]]]) -> list[GraphWork]:
+    """Count the work of runs of one stage, from the ONNX file in a bundle.
+
+    Fused operators are counted as the standard ones that they stand for.
+
+    Args:
+        bundle: a bundle of ONNX files.
+        stage: its name.
+        runs: of each run the shape of every input.
 
     Raises:
         BundleError: the bundle has engines of another kind.
         ExportError: the graph cannot be counted.
     """
-    path = bundle.folder / bundle.manifest.stage(calls[0].stage).file
+    entry = bundle.manifest.stage(stage)
+    path = bundle.folder / (entry.weights_from or entry.file)
     if path.suffix != ".onnx":
         raise BundleError(
-            f"{bundle.folder} has no ONNX file of {calls[0].stage} to count the work of",
+            f"{bundle.folder} has no ONNX file of {stage} to count the work of",
             f"give --graphs: a bundle of {bundle.manifest.preset} for onnxruntime",
         )
-    model = onnx.load(path, load_external_data=False)
+    model = expanded(onnx.load(path, load_external_data=False))
     known: dict[str, GraphWork] = {}
-    for call in calls:
-        key = str(call.shapes)
-        if key not in known:
-            known[key] = count(model, call.shapes)
-    return [known[str(call.shapes)] for call in calls]
+    for shapes in runs:
+        if str(shapes) not in known:
+            known[str(shapes)] = count(model, shapes)
+    return [known[str(shapes)] for shapes in runs]
+
+
+def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph with its fused operators written out. Weights in other files stay there."""
+    if all(node.domain != DOMAIN for node in model.graph.node):
+        return model
+    graph = ir.from_proto(model)
+    expand(graph)
+    return ir.to_proto(graph)
 
 
 def _is_disturbed(load: float) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.gpu.job import Job
+from benchmarks.gpu.job import Job, MeasuredBundle
 from benchmarks.gpu.parts import PARTS, PROBE, Part
 from benchmarks.gpu.plan import limit_of, plan
 from benchmarks.gpu.process import Ended, run_limited
@@ -19,6 +21,7 @@ from benchmarks.gpu.records import PartRecord, path_of, read_record
 from benchmarks.gpu.runner import run
 from odise_trt.errors import OdiseError, OutputError
 from tests.door import call, verb
+from tests.odise_trt import toy_bundle
 
 JOB = Job("demo", "random:0", "cpu", 64, 0.1, "fp32", "abc")
 MACHINE = {"device": "a card", "versions": {"torch": "2"}}
@@ -107,6 +110,42 @@ def test_other_code_of_the_same_commit_runs_everything_again(
     assert workers.began == [PROBE, "floor", "growth", "parity"]
     workers.run(tmp_path)
     assert workers.began == [PROBE]
+
+
+def test_a_bundle_that_was_built_again_is_measured_again(tmp_path: Path) -> None:
+    bundle = toy_bundle.make(tmp_path / "toy")
+    workers, records = Workers(), tmp_path / "records"
+
+    def measured() -> list[str]:
+        job = replace(JOB, bundles=(MeasuredBundle.read(bundle),))
+        workers.began.clear()
+        run(records, job, CHOSEN, 540.0, start=workers, clock=lambda: 0.0)
+        return list(workers.began)
+
+    assert measured() == [PROBE, "floor", "growth", "parity"]
+    assert measured() == [PROBE]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["weights"]["sha256"] = "1" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert measured() == [PROBE, "floor", "growth", "parity"]
+    summary = json.loads((records / "summary.json").read_text())
+    (named,) = summary["bundles"]
+    assert (named["preset"], named["backend"], named["precision"]) == ("toy", "onnxruntime", "fp32")
+    assert named["sha256"] == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_a_job_is_what_it_was_when_it_is_read_back(tmp_path: Path) -> None:
+    job = replace(JOB, bundles=(MeasuredBundle.read(toy_bundle.make(tmp_path / "toy")),))
+    assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
+    assert job.bench().engines == (str(tmp_path / "toy"),)
+
+
+def test_a_folder_that_is_no_bundle_is_named_before_anything_runs(tmp_path: Path) -> None:
+    options = ("--output", tmp_path / "out", "--device", "cpu", "--engines", tmp_path / "nothing")
+    done = call(verb("benchmarks.cli:app", "gpu"), *options)
+    assert done.status == 1
+    assert "nothing" in done.stderr
+    assert not (tmp_path / "out" / "probe.json").exists()
 
 
 def test_another_commit_runs_everything_again(tmp_path: Path) -> None:

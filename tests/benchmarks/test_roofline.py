@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 from benchmarks.roofline.ceilings import Ceilings, Probe, Size, ceilings, probes
 from benchmarks.roofline.chart import draw
 from benchmarks.roofline.judgement import advice, floor_seconds, furthest, row
-from benchmarks.roofline.measurement import measure
+from benchmarks.roofline.measurement import expanded, measure
 from benchmarks.roofline.rounds import Timing, timed_in_rounds
-from benchmarks.roofline.work import GraphWork, NodeWork, Work
+from benchmarks.roofline.work import GraphWork, NodeWork, Work, count
+from export.fusing import DOMAIN
 from odise_trt.backends import open_backend
 from odise_trt.errors import BundleError
 from tests.door import call, verb
@@ -167,3 +169,15 @@ def test_dots_and_roofs_are_inside_the_picture() -> None:
     assert {(31, 119, 180), (214, 39, 40), (90, 90, 90)} <= {
         color for _, color in image.getcolors(1 << 20) or []
     }
+
+
+def test_fused_operators_are_counted_as_what_they_stand_for() -> None:
+    rows = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, (1, 5, 8)) for name in "qkvy"]
+    node = helper.make_node("MultiHeadAttention", list("qkv"), ["y"], domain=DOMAIN, num_heads=2, scale=0.5)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(DOMAIN, 1)]
+    graph = helper.make_graph([node], "attention", rows[:3], rows[3:])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    found = count(expanded(model), dict.fromkeys("qkv", (1, 5, 8)))
+    # Two heads of four numbers: two products of 5 x 4 by 4 x 5, and two of 5 x 5 by 5 x 4.
+    assert found.least.matmul == 2 * 2 * (5 * 5 * 4) + 2 * 2 * (5 * 5 * 4)
+    assert found.least.activations == 4 * 5 * 8 * 2

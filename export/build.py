@@ -25,7 +25,7 @@ from .model_spec import require_finite
 from .plan import Request, Target, stage_keys, tools, up_to_date
 from .prepared import Prepared, prepare
 from .reporter import Reporter
-from .stages import STAGES
+from .stages import STAGES, all_stages
 from .unfinished import StageResult, Unfinished, add, finish, save
 
 
@@ -143,7 +143,8 @@ def _build_stages(
     reporter.begin(1 + sum(len(bundle.kept) for bundle in unfinished) + len(tasks) + engines)
     for bundle in unfinished:
         for name in bundle.kept:
-            reporter.step(f"{name} {bundle.target.precision} for {bundle.target.name}: kept")
+            precision = all_stages()[name].computes_in(bundle.target.precision)
+            reporter.step(f"{name} {precision} for {bundle.target.name}: kept")
     reporter.step(f"loading weights {request.weights}")
     model = load_model(request)
     # The keys of the stages are made of the preset. Weights may come with other labels, which no stage has.
@@ -157,7 +158,8 @@ def _build_stages(
     exports = stack.enter_context(closing(export_all(model, tasks, request, work, reporter.phase)))
     for task in tasks:
         where = f" for {task.backend}" if task.backend else ""
-        reporter.step(f"{task.stage} {task.precision}{where}: exporting and comparing with the reference")
+        precision = all_stages()[task.stage].computes_in(task.precision)
+        reporter.step(f"{task.stage} {precision}{where}: exporting and comparing with the reference")
         exported = next(exports)
         reporter.note(_line(exported))
         for bundle in unfinished:

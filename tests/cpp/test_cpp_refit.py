@@ -122,7 +122,7 @@ def test_a_graph_that_cannot_be_read_is_an_error_with_the_words_of_the_library(
     graph.write_bytes(b"\xff" * size)
     error = refused(stand_in, folder)
     assert error.message.startswith(
-        f"{folder}/features.engine does not get its weights from features.onnx, which lacks features.diffusion"
+        f"{folder}/features.engine does not get its weights from features.onnx, which lacks features."
     )
     assert error.message.endswith(" more: the graph cannot be read")
 

@@ -3,8 +3,9 @@
     python cpp/cmake/check_headers.py --cuda /usr/local/cuda --write docs/cpp.md \\
         --tensorrt TensorRT-10.13 TensorRT-11.1 --rtx TensorRT-RTX-1.5
 
-A folder has `include/NvInferRuntime.h`. Headers of TensorRT are those of the SDK or of NVIDIA/TensorRT on
-GitHub, one folder per branch. With no folder for `--rtx`, the file for TensorRT for RTX is compiled with
+A folder has `include/NvInferRuntime.h` and `include/NvOnnxParser.h`. Headers of TensorRT are those of the SDK
+or of NVIDIA/TensorRT on GitHub, one folder per branch. Branches before 10.14 have `NvOnnxParser.h` in the
+submodule `parsers/onnx`: copy it. With no folder for `--rtx`, the file for TensorRT for RTX is compiled with
 TensorRT's headers: both declare what it uses, but that is no proof. The table is printed, and with `--write`
 put into a page.
 """

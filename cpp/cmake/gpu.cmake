@@ -52,6 +52,11 @@ function(odise_add_nvinfer_engine target name flavour oldest include option)
     if(version STREQUAL "" OR version VERSION_LESS oldest)
         message(FATAL_ERROR "${name}: the headers in ${include} are of another product, or older than ${oldest}")
     endif()
+    # Engines without weights get them from the parser. Releases have its header here, Debian in a package of its own.
+    if(NOT EXISTS ${include}/NvOnnxParser.h)
+        message(FATAL_ERROR "${name}: ${include} has NvInferRuntime.h, but no NvOnnxParser.h: give the folder of a "
+            "release, or install libnvonnxparsers-dev")
+    endif()
     odise_add_cuda(${target} ${name} found)
     if(NOT found)
         return()

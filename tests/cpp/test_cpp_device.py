@@ -199,23 +199,6 @@ def test_engines_of_another_version_or_gpu_are_refused(
         stand_in.open(gpu_bundle, gpu=7)
 
 
-def test_engines_without_weights_are_refused_with_the_way_to_others(
-    stand_in: StandIn, gpu_bundle: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "bundle"
-    shutil.copytree(gpu_bundle, folder)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["stages"][1]["weights_from"] = manifest["stages"][1]["files"][0]
-    manifest["tools"]["strip-weights"] = "yes"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    words = r"was built without weights, and only Python takes them from \w+\.onnx"
-    with stand_in.machine(), pytest.raises(OdiseError, match=words) as caught:
-        stand_in.open(folder)
-    assert caught.value.name == "BundleError"
-    assert caught.value.hint.startswith("rebuild it: ")
-    assert "--strip-weights" not in caught.value.hint
-
-
 def test_a_segmenter_may_be_on_another_gpu_and_several_on_one(
     opens: Opens, stand_in: StandIn, gpu_bundle: Path, host: Segmenter
 ) -> None:

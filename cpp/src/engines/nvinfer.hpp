@@ -6,12 +6,11 @@
 // in it.
 #pragma once
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <mutex>
 
 #include "device/engine.hpp"
+#include "shared_library.hpp"
 #include "text/python_text.hpp"
 
 namespace odise {
@@ -19,8 +18,10 @@ namespace {
 
 struct FlavourNames {
     const char* backend;  // "tensorrt"
+    const char* product;  // "TensorRT"
     const char* library;  // "libnvinfer.so."
-    const char* install;  // how to get it
+    const char* parser;   // "libnvonnxparser.so."
+    const char* install;  // how to get them
 };
 
 constexpr const char* again = "build the stage again";
@@ -38,12 +39,18 @@ class Log : public nvinfer1::ILogger {
         }
     }
 
-    // What was logged since the last call.
-    std::string said() {
+    // What was logged since the last call. Empty: nothing.
+    std::string taken() {
         const std::lock_guard lock(mutex_);
-        const std::string text = messages_.empty() ? "no reason given" : joined(messages_, "; ");
+        const std::string text = joined(messages_, "; ");
         messages_.clear();
         return text;
+    }
+
+    // The same, for the end of a message.
+    std::string said() {
+        const std::string text = taken();
+        return text.empty() ? "no reason given" : text;
     }
 
   private:
@@ -51,32 +58,29 @@ class Log : public nvinfer1::ILogger {
     std::vector<std::string> messages_;
 };
 
-// The library of a flavour. It stays loaded: it has threads and state of its own.
+// The library of a flavour.
 class NvInferLibrary {
   public:
-    explicit NvInferLibrary(const FlavourNames& names) {
-        const std::string name = names.library + std::to_string(NV_TENSORRT_MAJOR);
-        handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-        if (handle_ == nullptr) {
-            const char* why = dlerror();
-            throw backend_error(std::string(names.backend) + " cannot be loaded: " + (why == nullptr ? name : why),
-                                names.install);
-        }
+    explicit NvInferLibrary(const FlavourNames& names)
+        : names_(names),
+          library_(std::string(names.backend) + " cannot be loaded", names.library + std::to_string(NV_TENSORRT_MAJOR),
+                   names.install) {
         std::vector<int> parts;
         for (const char* part : {"Major", "Minor", "Patch", "Build"}) {
-            const auto ask = find<std::int32_t (*)()>("getInferLib" + std::string(part) + "Version", name);
+            const auto ask = library_.find<std::int32_t (*)()>("getInferLib" + std::string(part) + "Version");
             parts.push_back(ask());
             version_ += (version_.empty() ? "" : ".") + std::to_string(parts.back());
         }
         // Newer libraries take programs that were built with older headers of the same major version.
         if (parts < std::vector<int>{NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR}) {
-            throw backend_error(name + " is " + version_ + ", this library was built for " +
+            throw backend_error(library_.file() + " is " + version_ + ", this library was built for " +
                                     std::to_string(NV_TENSORRT_MAJOR) + "." + std::to_string(NV_TENSORRT_MINOR),
                                 "install a newer one, or build this library with its headers");
         }
-        create_ = find<void* (*)(void*, std::int32_t)>("createInferRuntime_INTERNAL", name);
+        create_ = library_.find<void* (*)(void*, std::int32_t)>("createInferRuntime_INTERNAL");
     }
 
+    const FlavourNames& names() const { return names_; }
     // "10.13.0.35"
     const std::string& version() const { return version_; }
 
@@ -86,17 +90,18 @@ class NvInferLibrary {
             static_cast<nvinfer1::IRuntime*>(create_(static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION)));
     }
 
+    // nullptr: it cannot be made, and the log says why. It must end before the engine.
+    std::unique_ptr<nvinfer1::IRefitter> refitter(nvinfer1::ICudaEngine& engine, Log& log) const {
+        const auto create = library_.find<void* (*)(void*, void*, std::int32_t)>("createInferRefitter_INTERNAL");
+        return std::unique_ptr<nvinfer1::IRefitter>(static_cast<nvinfer1::IRefitter*>(
+            create(&engine, static_cast<nvinfer1::ILogger*>(&log), NV_TENSORRT_VERSION)));
+    }
+
   private:
-    void* handle_ = nullptr;
+    FlavourNames names_;
+    SharedLibrary library_;
     std::string version_;
     void* (*create_)(void*, std::int32_t) = nullptr;
-
-    template <typename Function>
-    Function find(const std::string& function, const std::string& library) const {
-        void* found = dlsym(handle_, function.c_str());
-        if (found == nullptr) throw backend_error(library + " has no function " + function, "install it again");
-        return reinterpret_cast<Function>(found);
-    }
 };
 
 std::string type_name(nvinfer1::DataType type) {

@@ -4,6 +4,7 @@
 #include "device/cuda.hpp"
 #include "files/files.hpp"
 #include "nvinfer_engine.hpp"
+#include "nvinfer_refitter.hpp"
 
 namespace odise {
 namespace {
@@ -53,6 +54,11 @@ class NvInferBackend : public DeviceBackend {
         std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime_->deserializeCudaEngine(content.data(), content.size()));
         if (!engine) {
             throw backend_error(std::string(shared_.name) + " cannot load " + path + ": " + shared_.log.said(), again);
+        }
+        if (entry.weights_from) {
+            // Before any context is made: contexts may keep what they find in the engine.
+            NvInferRefitter refitter(library_, shared_.log, *engine, path);
+            refit(refitter, path, bundle.path(*entry.weights_from));
         }
         auto opened = std::make_unique<NvInferEngine>(*this, shared_, std::move(engine), entry.spec);
         opened->check_declaration(path);

@@ -32,21 +32,6 @@ double share(const char* name, double asked, double usual) {
     return asked;
 }
 
-// Engines that were built without weights need TensorRT's parser to get them, and only Python has it.
-void check_weights(const Bundle& bundle) {
-    for (const StageEntry& entry : bundle.manifest.stages) {
-        if (!entry.weights_from) continue;
-        Bundle whole = bundle;
-        auto& tools = whole.manifest.tools;
-        tools.erase(
-            std::remove_if(tools.begin(), tools.end(), [](const auto& tool) { return tool.first == strip_weights; }),
-            tools.end());
-        throw bundle_error(bundle.folder + " cannot run here: " + entry.file +
-                               " was built without weights, and only Python takes them from " + *entry.weights_from,
-                           whole.rebuild_hint());
-    }
-}
-
 void check_pixels(const Pixels& pixels) {
     const Size& size = pixels.size;
     const std::string is =
@@ -81,7 +66,6 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
         throw bundle_error(bundle.folder + " cannot run here: it was built for " + built.name + ", not for " + engine,
                            "build it for " + engine + ", or leave the engine out");
     }
-    check_weights(bundle);
     if (options.gpu < 0) throw argument_error("gpu must be at least 0, not " + std::to_string(options.gpu));
     const int threads = options.threads > 0 ? options.threads : available_threads();
     made->backend_ = open_backend(engine, {bundle.manifest.precision, threads, options.gpu});

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "device.hpp"
+#include "refitter.hpp"
 
 namespace stand_in {
 
@@ -58,12 +59,14 @@ std::shared_ptr<odise::Engine> compiled(const odise::Bundle& bundle, const odise
 
 class Engine : public odise::DeviceEngine {
   public:
+    // `engine`: nullptr if it has no weights. Then it makes no context.
     Engine(Backend& backend, const odise::StageSpec& spec, std::shared_ptr<odise::Engine> engine)
         : DeviceEngine(backend, spec), backend_(backend), engine_(std::move(engine)) {}
 
     void enqueue(const DeviceTensors& inputs, const DeviceTensors& outputs) override {
         const Sizes sizes = check_tensors(inputs, outputs);
         profile_for(sizes);
+        require_weights();
         if (const auto found = machine().refuses.find(spec_.name); found != machine().refuses.end()) {
             throw odise::backend_error("stage " + spec_.name + ": stand_in could not run: " + found->second);
         }
@@ -97,6 +100,7 @@ class Engine : public odise::DeviceEngine {
     std::size_t scratch(const Shapes& shapes) override {
         const Sizes sizes = sizes_of(shapes);
         profile_for(sizes);
+        require_weights();
         double total = 0;
         for (const odise::Tensor& tensor : spec_.outputs) {
             total += static_cast<double>(odise::bytes_of(tensor.dtype, tensor.resolve(sizes)));
@@ -125,6 +129,12 @@ class Engine : public odise::DeviceEngine {
     std::shared_ptr<odise::Engine> engine_;
     std::map<Shapes, Kept> own_;
 
+    void require_weights() const {
+        if (engine_) return;
+        throw odise::backend_error("stage " + spec_.name +
+                                   ": stand_in could not make an execution context: the engine has no weights");
+    }
+
     void run_late(const Sizes& sizes, const DeviceTensors& inputs, const DeviceTensors& outputs, Address scratch_memory,
                   std::size_t needs) {
         ++machine().counts.runs;
@@ -146,7 +156,17 @@ class Engine : public odise::DeviceEngine {
 
 std::unique_ptr<odise::DeviceEngine> Backend::open_on_device(const odise::Bundle& bundle,
                                                              const odise::StageEntry& entry) {
-    return std::make_unique<Engine>(*this, entry.spec, compiled(bundle, entry, options_));
+    const std::string path = bundle.path(entry.file);
+    const auto lacks = lacking(path);
+    std::shared_ptr<odise::Engine> engine;
+    if (!lacks || lacks->empty()) engine = compiled(bundle, entry, options_);
+    if (entry.weights_from) {
+        odise::StageEntry graph = entry;
+        graph.file = *entry.weights_from;
+        Refitter refitter(path, entry.spec.name, lacks, [&] { engine = compiled(bundle, graph, options_); });
+        odise::refit(refitter, path, bundle.path(graph.file));
+    }
+    return std::make_unique<Engine>(*this, entry.spec, std::move(engine));
 }
 
 }  // namespace

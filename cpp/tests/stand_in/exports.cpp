@@ -37,6 +37,11 @@ __attribute__((visibility("default"))) void odise_stand_in_set(const char* what,
     if (kind == "hungry") machine().hungry[stage] = value;
     if (kind == "no more runs") machine().no_more_runs = true;
     if (kind == "copies from the host") machine().copies_from_host = true;
+    if (kind == "refits well") machine().refits.erase(stage);
+    if (kind == "parser") machine().parser = stage;
+    for (const char* one : {"no refitter", "no parser", "hides missing", "refuses weights", "silent"}) {
+        if (kind == one) machine().refits[stage].insert(one);
+    }
 }
 
 __attribute__((visibility("default"))) std::int64_t odise_stand_in_count(const char* what) {
@@ -53,6 +58,7 @@ __attribute__((visibility("default"))) std::int64_t odise_stand_in_count(const c
     if (kind == "runs") return counts.runs;
     if (kind == "sessions") return counts.sessions;
     if (kind == "waited runs") return counts.waited_runs;
+    if (kind == "refitted") return counts.refitted;
     if (kind == "used") return static_cast<std::int64_t>(machine().gpus[0].used() + machine().gpus[1].used());
     return -1;
 }

@@ -46,7 +46,8 @@ void reset(std::size_t memory) {
     one.gpus.clear();
     one.counts = {};
     one.faults.clear(), one.refuses.clear(), one.crashes.clear(), one.unrecordable.clear(), one.hungry.clear();
-    one.fails_recorded.clear();
+    one.fails_recorded.clear(), one.refits.clear();
+    one.parser = Machine().parser;
     one.has_error = one.no_more_runs = one.copies_from_host = false;
     one.memory = memory;
 }

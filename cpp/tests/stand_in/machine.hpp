@@ -115,6 +115,7 @@ struct Counts {
     std::int64_t uploaded = 0, downloaded = 0, waits = 0, launches = 0, recorded = 0, allocations = 0;
     std::int64_t live_pinned = 0, live_graphs = 0, runs = 0;
     std::int64_t sessions = 0, waited_runs = 0;  // of ONNX Runtime
+    std::int64_t refitted = 0;                   // engines that were given weights
 };
 
 // A machine with two GPUs, and what goes wrong on it.
@@ -131,6 +132,8 @@ struct Machine {
     bool has_error = false;                       // of a call, which the next call reports once more
     bool no_more_runs = false;                    // whether ONNX Runtime has no memory left
     bool copies_from_host = false;                // whether it does so in every run
+    std::string parser = "libodise_stand_in_parser.so";
+    std::map<std::string, std::set<std::string>> refits;  // stage -> what goes wrong when it is given weights
 };
 
 Machine& machine();

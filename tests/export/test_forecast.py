@@ -15,13 +15,14 @@ import pytest
 from export import fit as fitting
 from export import forecast as forecasting
 from export.build import build
-from export.cost_model import engine_cost, export_cost
+from export.cost_model import Cost, engine_cost, export_cost
 from export.dry_run import as_data
 from export.fit import judge, require_fit
 from export.forecast import Forecast, forecast
 from export.parity import check_sizes
 from export.plan import Request
 from export.prepared import prepare
+from export.quantizing.cost import with_quantizing
 from export.stage_work import StageWork, work_of
 from export.stages import all_stages
 from odise_trt.errors import ExportError
@@ -109,6 +110,14 @@ def test_an_estimate_is_within_a_quarter_of_what_builds_took(
         threads=2,
     )
     assert seconds[0] / 1.25 < cost.seconds < 1.25 * seconds[1]
+
+
+def test_an_estimate_counts_the_memory_of_modelopt(full_size: tuple[int, dict[str, StageWork]]) -> None:
+    """In int8 `features` took 12.9 GB in ModelOpt's process, and 1.1 GB in the one that waited for it."""
+    _, work = full_size
+    quantized = with_quantizing(Cost(150, 9.2e9, 1.9e9), work["features"], 3, 2)
+    assert quantized.peak_bytes == pytest.approx(14.0e9, rel=0.1)
+    assert with_quantizing(Cost(150, 20e9, 1.9e9), work["features"], 3, 2).peak_bytes == 20e9
 
 
 def test_the_estimate_of_an_engine_is_what_one_took(full_size: tuple[int, dict[str, StageWork]]) -> None:

@@ -120,6 +120,14 @@ def test_an_estimate_counts_the_memory_of_modelopt(full_size: tuple[int, dict[st
     assert with_quantizing(Cost(150, 20e9, 1.9e9), work["features"], 3, 2).peak_bytes == 20e9
 
 
+def test_an_estimate_counts_the_time_of_calibration(full_size: tuple[int, dict[str, StageWork]]) -> None:
+    """A square picture (four windows, and not six) took 591 s beside other programs, three of 4 : 3 1875 s."""
+    _, work = full_size
+    one, three = (with_quantizing(Cost(0, 0, 0), work["features"], count, 2).seconds for count in (1, 3))
+    assert 591 / 1.6 < one < 1.25 * 591
+    assert 1875 / 1.6 < three < 1875
+
+
 def test_the_estimate_of_an_engine_is_what_one_took(full_size: tuple[int, dict[str, StageWork]]) -> None:
     """The engine of `features` for TensorRT for RTX in fp16: 141 s, 9.7 GB at its peak, 1.9 GB on disk."""
     _, work = full_size

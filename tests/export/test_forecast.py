@@ -121,7 +121,7 @@ def test_an_estimate_counts_the_memory_of_modelopt(full_size: tuple[int, dict[st
 
 
 def test_an_estimate_counts_the_time_of_calibration(full_size: tuple[int, dict[str, StageWork]]) -> None:
-    """A square picture (four windows, and not six) took 591 s beside other programs, three of 4 : 3 1875 s."""
+    """A square picture (four windows, and not six) took 591 s on busy cores, three of 4 : 3 1875 s."""
     _, work = full_size
     one, three = (with_quantizing(Cost(0, 0, 0), work["features"], count, 2).seconds for count in (1, 3))
     assert 591 / 1.6 < one < 1.25 * 591

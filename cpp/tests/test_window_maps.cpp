@@ -1,4 +1,5 @@
-// Windows of a picture and their maps put together, against the plainest way to compute the same: every number is equal.
+// Windows of a picture and their maps put together, against the plainest way to compute the same: every number is
+// equal.
 #include "run/window_maps.hpp"
 
 #include <cmath>
@@ -96,7 +97,8 @@ void check_map(const Size& picture, Dtype dtype, std::int64_t at_once, std::uint
                     const auto [top, left] = grid.corners[static_cast<std::size_t>(number)];
                     const std::int64_t row = y - top / stride, column = x - left / stride;
                     if (row < 0 || row >= side || column < 0 || column >= side) continue;
-                    sum += values[static_cast<std::size_t>((number * channels + channel) * plane + row * side + column)];
+                    sum +=
+                        values[static_cast<std::size_t>((number * channels + channel) * plane + row * side + column)];
                     over += 1;
                 }
                 const float mean = sum / over;
@@ -124,7 +126,9 @@ void check_what_does_not_fit() {
     wide.shape[3].divisor = 4;
     CHECK_EQUAL(words(wide), misfit);
     odise::WindowMaps map("raw_features", tensor_of(Dtype::float32), grid, picture);
-    const auto adding = [&](const odise::Shape& shape) { return WORDS_OF(map.add(Array::zeros(Dtype::float32, shape))); };
+    const auto adding = [&](const odise::Shape& shape) {
+        return WORDS_OF(map.add(Array::zeros(Dtype::float32, shape)));
+    };
     CHECK_EQUAL(adding({1, channels, 8, 7}), std::string("maps of windows for un11 have shape (1, 2, 8, 7)"));
     CHECK_EQUAL(adding({3, channels, 8, 8}), std::string("maps of windows for un11 have shape (3, 2, 8, 8)"));
     CHECK_EQUAL(adding({2, channels, 8, 8}), std::string("nothing was thrown"));

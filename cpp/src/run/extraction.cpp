@@ -86,9 +86,8 @@ std::pair<std::int64_t, std::int64_t> sides_of(const MapsRequest& request, const
     }
     const std::int64_t longer = side("max_side", request.max_side);
     if (longer < shorter) {
-        throw argument_error(
-            "max_side " + std::to_string(longer) + " is below short_side " + std::to_string(shorter),
-            "give a larger one");
+        throw argument_error("max_side " + std::to_string(longer) + " is below short_side " + std::to_string(shorter),
+                             "give a larger one");
     }
     return {shorter, longer};
 }
@@ -153,9 +152,8 @@ Extraction extraction_of(const Bundle& bundle, const MapsRequest& request) {
     std::tie(wanted.short_side, wanted.max_side) = sides_of(request, manifest.model);
     const Names needed = only(wanted.names, raw);
     if (!needed.empty() && !has_raw) {
-        throw bundle_error(
-            bundle.folder + " has no stage " + repr(raw_stage) + ", which gives " + joined(needed),
-            "add it: " + rebuild_command(bundle, {raw_stage}, true, manifest.precision));
+        throw bundle_error(bundle.folder + " has no stage " + repr(raw_stage) + ", which gives " + joined(needed),
+                           "add it: " + rebuild_command(bundle, {raw_stage}, true, manifest.precision));
     }
     return wanted;
 }

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "device/device_chain.hpp"
-#include "picture/resize.hpp"
 #include "extraction.hpp"
+#include "picture/resize.hpp"
 #include "result.hpp"
 
 namespace odise {

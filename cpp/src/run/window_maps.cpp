@@ -77,8 +77,12 @@ WindowMaps::WindowMaps(const std::string& stage, const Tensor& tensor, const Gri
     bool divides = grid.side % stride == 0;
     for (const auto& [top, left] : grid.corners) divides = divides && top % stride == 0 && left % stride == 0;
     if (!divides) throw misfit();
-    map_ = {tensor.name, tensor.shape[1].size,          (picture.height + stride - 1) / stride,
-            (picture.width + stride - 1) / stride, stride, {}};
+    map_ = {tensor.name,
+            tensor.shape[1].size,
+            (picture.height + stride - 1) / stride,
+            (picture.width + stride - 1) / stride,
+            stride,
+            {}};
     const auto windows = static_cast<std::int64_t>(grid.corners.size());
     averages_ = windows * grid.side * grid.side > grid.height * grid.width;
     half_ = tensor.dtype == Dtype::float16;

@@ -70,7 +70,8 @@ typedef enum odise_status {
     ODISE_BUNDLE_ERROR = 4,     /* a bundle is missing, altered, of another format, or for another machine */
     ODISE_BACKEND_ERROR = 5,    /* a backend is not there, or an engine failed */
     ODISE_MEMORY_ERROR = 6,     /* there is too little memory, of the host or of the GPU */
-    ODISE_INTERNAL_ERROR = 7    /* a fault of this library: please report it */
+    ODISE_INTERNAL_ERROR = 7,   /* a fault of this library: please report it */
+    ODISE_FEATURE_ERROR = 8     /* a feature map does not exist, or not at this time step */
 } odise_status;
 
 /* Tasks. They can be added: the engines, which take most of the time, run only once. */
@@ -155,6 +156,20 @@ typedef struct odise_region {
     int64_t area; /* pixels */
     int32_t x, y, width, height; /* the smallest box around it, in pixels */
 } odise_region;
+
+/* Which feature maps odise_extract_maps gives, as the arguments of Python's Segmenter.features. */
+typedef struct odise_maps_request {
+    size_t size; /* sizeof(odise_maps_request) */
+    /* Raw features: "enc5", "enc7", "dec2", "dec5" of the autoencoder, "un2", "un5", "un8", "un11" of the UNet. They
+     * need the stage `raw_features` in the bundle (odise-trt build --with raw_features). The projected pyramid, as the
+     * mask head takes it: "s2", "s3", "s4", "s5". NULL: all that the bundle has at this time step. */
+    const char *const *names;
+    size_t count;       /* of the names */
+    int32_t time_step;  /* the diffusion step of raw features, 0 to 999. The pyramid exists at step 0 only. */
+    int32_t short_side; /* of the resized picture, in pixels, up to 32768. 0: that of the model. */
+    /* The most that the longer side may have, up to 32768. 0: the model's ratio to the shorter side. */
+    int32_t max_side;
+} odise_maps_request;
 
 /* A feature map: float32 (channels, height, width). A place is `stride` pixels of the resized picture wide and high. */
 typedef struct odise_map {
@@ -244,9 +259,25 @@ ODISE_API const uint8_t *odise_result_instance_mask(const odise_result *result, 
 ODISE_API size_t odise_result_categories(const odise_result *result);
 ODISE_API odise_status odise_result_category(const odise_result *result, size_t index, odise_category *category);
 
-/* Feature maps of a picture, for other work: those that the mask head takes, s2 to s5. No vocabulary is needed.
- * Errors are those of odise_segment. */
+/* Feature maps of a picture, for other work: those that the mask head takes, s2 to s5, of the picture that it takes.
+ * No vocabulary is needed. On a GPU all tensors stay there up to the maps. Errors are those of odise_segment. */
 ODISE_API odise_status odise_extract(odise_segmenter *segmenter, const odise_image *image, odise_features **features);
+/* The same with a choice: raw features, at any time step, and pictures of other sizes. No vocabulary is needed.
+ * `request` may be NULL: all maps at step 0. The stage `raw_features` is loaded when it is first needed, and kept. The
+ * picture runs window by window, as many at once as odise_options.max_windows says, and the host puts the maps
+ * together. A picture on a GPU is copied to the host, and resized there.
+ * ODISE_FEATURE_ERROR: a map or the time step does not exist, or the pyramid is requested at another step.
+ * ODISE_ARGUMENT_ERROR: a side is out of range.
+ * ODISE_BUNDLE_ERROR: the bundle lacks the stage `raw_features`. The hint is the command that adds it.
+ * ODISE_IMAGE_ERROR: the picture has no pixels, or is too large; it is on a GPU, and not on that of the engines.
+ * ODISE_BACKEND_ERROR: an engine cannot be loaded, failed, or gave numbers that are not finite.
+ * ODISE_MEMORY_ERROR: the host or the GPU has too little memory. */
+ODISE_API odise_status odise_extract_maps(odise_segmenter *segmenter, const odise_image *image,
+                                          const odise_maps_request *request, odise_features **features);
+/* Size of the resized picture, which the strides of maps count in pixels. */
+ODISE_API int32_t odise_features_width(const odise_features *features);
+ODISE_API int32_t odise_features_height(const odise_features *features);
+/* The maps, in the order in which they were named. */
 ODISE_API size_t odise_features_maps(const odise_features *features);
 ODISE_API odise_status odise_features_map(const odise_features *features, size_t index, odise_map *map);
 /* NULL is allowed. */

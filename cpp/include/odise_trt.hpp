@@ -157,11 +157,21 @@ class Result {
     }
 };
 
+// Which feature maps are wanted, see odise_maps_request.
+struct MapsRequest {
+    std::vector<std::string> names;  // Empty: all that the bundle has at this time step.
+    int time_step = 0;
+    int short_side = 0, max_side = 0;  // 0: those of the model
+};
+
 // Feature maps of a picture. Copies share them.
 class Features {
   public:
     explicit Features(odise_features* made) : made_(made, odise_features_free) {}
 
+    // Size of the resized picture, which the strides of maps count in pixels.
+    int width() const { return odise_features_width(made_.get()); }
+    int height() const { return odise_features_height(made_.get()); }
     // Names and numbers belong to the features.
     std::vector<odise_map> maps() const {
         std::vector<odise_map> found(odise_features_maps(made_.get()));
@@ -224,6 +234,23 @@ class Segmenter {
         const odise_image given = image_of(image);
         odise_features* features = nullptr;
         check(odise_extract(made_.get(), &given, &features));
+        return Features(features);
+    }
+
+    // Those that are named, raw ones as well. See odise_extract_maps.
+    Features features(const Image& image, const MapsRequest& request) {
+        const odise_image given = image_of(image);
+        std::vector<const char*> names;
+        for (const std::string& name : request.names) names.push_back(name.c_str());
+        odise_maps_request wanted = {};
+        wanted.size = sizeof wanted;
+        wanted.names = names.empty() ? nullptr : names.data();
+        wanted.count = names.size();
+        wanted.time_step = request.time_step;
+        wanted.short_side = request.short_side;
+        wanted.max_side = request.max_side;
+        odise_features* features = nullptr;
+        check(odise_extract_maps(made_.get(), &given, &wanted, &features));
         return Features(features);
     }
 

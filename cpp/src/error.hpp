@@ -32,5 +32,8 @@ inline Error vocabulary_error(const std::string& message, const std::string& hin
 inline Error image_error(const std::string& message, const std::string& hint = {}) {
     return {ODISE_IMAGE_ERROR, message, hint};
 }
+inline Error feature_error(const std::string& message, const std::string& hint = {}) {
+    return {ODISE_FEATURE_ERROR, message, hint};
+}
 
 }  // namespace odise

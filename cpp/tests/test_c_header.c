@@ -16,6 +16,8 @@ int main(void) {
     odise_segmenter *segmenter = (odise_segmenter *)&failures;
     odise_result *result = NULL;
     odise_options options = {sizeof options, "nothing", 0, 0, 0, 0, 0};
+    odise_features *features = (odise_features *)&failures;
+    odise_maps_request maps = {sizeof maps, NULL, 0, 0, 0, 0};
     odise_region region = {sizeof region, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0};
 
     check(odise_abi_version() == ODISE_ABI_VERSION, "the header is that of the library");
@@ -39,6 +41,10 @@ int main(void) {
     check(odise_result_segments(NULL) == 0 && odise_result_width(NULL) == 0, "nothing in it");
     check(odise_result_panoptic_on_gpu(NULL) == NULL && odise_result_semantic_on_gpu(NULL) == NULL, "nor on a GPU");
     check(strcmp(odise_result_note(NULL), "") == 0, "nor a note");
+    check(odise_extract_maps(NULL, NULL, &maps, &features) == ODISE_ARGUMENT_ERROR && features == NULL, "no maps");
+    check(odise_features_maps(NULL) == 0 && odise_features_width(NULL) + odise_features_height(NULL) == 0, "nor sizes");
+    check(strcmp(odise_status_name(ODISE_FEATURE_ERROR), "FeatureError") == 0, "the name of a later error");
+    odise_features_free(NULL);
     odise_close(NULL);
     odise_result_free(NULL);
     return failures > 0;

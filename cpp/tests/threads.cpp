@@ -30,6 +30,12 @@ bool same(const odise::Result& one, const odise::Result& other, int number) {
            std::memcmp(one.semantic(), other.semantic(), bytes) == 0;
 }
 
+bool is_same(const odise_map& one, const odise_map& other) {
+    const auto count = static_cast<std::size_t>(one.channels * one.height * one.width);
+    return one.channels == other.channels && one.height == other.height && one.width == other.width &&
+           std::memcmp(one.data, other.data, count * sizeof(float)) == 0;
+}
+
 constexpr int pictures = 4, rounds = 6;
 std::atomic<int> failures{0};
 
@@ -37,6 +43,19 @@ void expect(bool holds, const char* what) {
     if (holds) return;
     std::fprintf(stderr, "%s\n", what);
     ++failures;
+}
+
+// All maps that the bundle has, of a smaller picture, are the same each time.
+void check_smaller(odise::Segmenter& segmenter, int number) {
+    const std::vector<std::uint8_t> pixels = picture(number);
+    const odise::Image image(pixels.data(), 40 + number, 30 + number);
+    odise::MapsRequest request;
+    request.short_side = 70;
+    const odise::Features first = segmenter.features(image, request), second = segmenter.features(image, request);
+    expect(first.height() == 70 && first.maps().size() >= 4, "a picture has another size, or a map is missing");
+    for (std::size_t i = 0; i < first.maps().size(); ++i) {
+        expect(is_same(first.maps()[i], second.maps()[i]), "a map is another one");
+    }
 }
 
 template <typename Work>
@@ -76,10 +95,12 @@ void run(const std::string& bundle, const std::string& table) {
             for (int i = 0; i < rounds; ++i) {
                 const int number = (thread + i) % pictures;
                 if (thread == 4) segmenter.set_table(table);
+                if (thread == 3) check_smaller(segmenter, number);
                 if (thread == 5) {
                     const std::vector<std::uint8_t> pixels = picture(number);
                     const auto maps = segmenter.features(odise::Image(pixels.data(), 40 + number, 30 + number)).maps();
                     expect(maps.size() == 4, "a feature map is missing");
+                    check_smaller(segmenter, number);
                 }
                 expect(same(segmented(segmenter, number), alone[static_cast<std::size_t>(number)], number),
                        "a shared segmenter gave something else");

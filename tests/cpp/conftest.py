@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 from odise_trt import Segmenter
 from odise_trt.bundle.manifest import MANIFEST, Manifest
+from odise_trt.features.names import RAW_STAGE
 from reference.scenes import SCENE_VOCABULARY
 from tests.cpp import library as through_c
 from tests.cpp.library import Library
@@ -113,6 +115,44 @@ def built(request: pytest.FixtureRequest, root: Path) -> Path:
     """A demo bundle with ONNX files. ODISE_BUNDLE names one that is there, and saves building it."""
     given = os.environ.get("ODISE_BUNDLE")
     return root / given if given else request.getfixturevalue("demo_bundle")
+
+
+@pytest.fixture(scope="session")
+def raw_built(pytestconfig: pytest.Config, built: Path) -> Path:
+    """The demo bundle with the stage `raw_features`. It is built once, and again after changes."""
+    from rich.console import Console
+
+    from export.build import build
+    from export.console import ConsoleReporter
+    from export.plan import Request
+
+    assert pytestconfig.cache is not None
+    output = pytestconfig.cache.mkdir("engines_raw")
+    if not (output / built.name).exists():
+        # Most of a build: only what is missing or changed is made then.
+        copy = Path(tempfile.mkdtemp(dir=output)) / built.name
+        shutil.copytree(built, copy)
+        with suppress(OSError):  # another process was faster
+            copy.rename(output / built.name)
+        shutil.rmtree(copy.parent)
+    request = Request("demo", "demo", extra=(RAW_STAGE,), output=output)
+    with ConsoleReporter(Console(quiet=True)) as reporter:
+        (made,) = build(request, reporter)
+    return made.folder
+
+
+@pytest.fixture(scope="session")
+def raw_bundle(raw_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files as a bundle for OpenVINO."""
+    target = tmp_path_factory.mktemp("raw") / "demo-openvino-fp32"
+    return stand_in_bundle.copy(raw_built, target, backend={"name": "openvino"})
+
+
+@pytest.fixture(scope="session")
+def raw_segmenter(raw_bundle: Path) -> Iterator[Segmenter]:
+    """Python's segmenter on it."""
+    with Segmenter.open(raw_bundle, cache=False, threads=1) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -11,91 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.cpp.structures import Category, Image, Map, MapsRequest, Options, Region, Request, Words
+
 TASKS = {"panoptic": 1, "semantic": 2, "instance": 4}
 STATUS = ("OK", "ArgumentError", "ImageError", "VocabularyError", "BundleError", "BackendError")
-
-
-class _Sized(ctypes.Structure):
-    """A structure that begins with its size."""
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__(size=ctypes.sizeof(type(self)), **values)
-
-
-class Options(_Sized):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("engine", ctypes.c_char_p),
-        ("threads", ctypes.c_int32),
-        ("verify_sizes_only", ctypes.c_int32),
-        ("max_windows", ctypes.c_int32),
-        ("graphs_only", ctypes.c_int32),
-        ("gpu", ctypes.c_int32),
-    )
-
-
-class Image(_Sized):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("data", ctypes.c_void_p),
-        ("width", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-        ("stride", ctypes.c_int64),
-        ("format", ctypes.c_int32),
-        ("memory", ctypes.c_int32),
-        ("stream", ctypes.c_void_p),
-    )
-
-
-class Request(_Sized):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("overlap_threshold", ctypes.c_double),
-        ("object_mask_threshold", ctypes.c_double),
-        ("ids", ctypes.c_int32),
-    )
-
-
-class Words(ctypes.Structure):
-    """The names of a category. It has no size."""
-
-    _fields_ = (
-        ("names", ctypes.POINTER(ctypes.c_char_p)),
-        ("count", ctypes.c_size_t),
-        ("isthing", ctypes.c_int32),
-    )
-
-
-class Map(_Sized):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("name", ctypes.c_char_p),
-        ("data", ctypes.POINTER(ctypes.c_float)),
-        ("channels", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("stride", ctypes.c_int32),
-    )
-
-
-class Category(_Sized):
-    _fields_ = (("size", ctypes.c_size_t), ("name", ctypes.c_char_p), ("isthing", ctypes.c_int32))
-
-
-class Region(_Sized):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("id", ctypes.c_int32),
-        ("category_id", ctypes.c_int32),
-        ("name", ctypes.c_char_p),
-        ("isthing", ctypes.c_int32),
-        ("score", ctypes.c_float),
-        ("area", ctypes.c_int64),
-        ("x", ctypes.c_int32),
-        ("y", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-    )
 
 
 class OdiseError(Exception):
@@ -133,6 +52,21 @@ class Result:
     note: str
 
 
+@dataclass(frozen=True)
+class Features:
+    """Name -> map (C, h, w) and stride, copied; and height and width of the resized picture."""
+
+    maps: dict[str, tuple[np.ndarray, int]]
+    size: tuple[int, int]
+
+
+def image_of(pixels: np.ndarray) -> Image:
+    """A picture uint8 (H, W, 3) without gaps. The array must live as long."""
+    height, width, _ = pixels.shape
+    assert pixels.flags.c_contiguous
+    return Image(data=pixels.ctypes.data, width=width, height=height)
+
+
 _P = ctypes.c_void_p
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "odise_abi_version": (ctypes.c_uint32, ()),
@@ -152,6 +86,12 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "odise_result_free": (None, (_P,)),
     "odise_extract": (ctypes.c_int, (_P, ctypes.POINTER(Image), ctypes.POINTER(_P))),
+    "odise_extract_maps": (
+        ctypes.c_int,
+        (_P, ctypes.POINTER(Image), ctypes.POINTER(MapsRequest), ctypes.POINTER(_P)),
+    ),
+    "odise_features_width": (ctypes.c_int32, (_P,)),
+    "odise_features_height": (ctypes.c_int32, (_P,)),
     "odise_features_maps": (ctypes.c_size_t, (_P,)),
     "odise_features_map": (ctypes.c_int, (_P, ctypes.c_size_t, ctypes.POINTER(Map))),
     "odise_features_free": (None, (_P,)),
@@ -235,18 +175,43 @@ class Segmenter:
         self.library.check(self.library.set_words(self.handle, given, len(given)))
 
     def features(self, pixels: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
-        """Name -> map (C, h, w) and stride."""
-        height, width, _ = pixels.shape
-        image = Image(data=pixels.ctypes.data, width=width, height=height)
-        handle, found = _P(), {}
-        self.library.check(self.library.extract(self.handle, image, ctypes.byref(handle)))
+        """Name -> map (C, h, w) and stride, of what `odise_extract` gives."""
+        handle = _P()
+        self.library.check(self.library.extract(self.handle, image_of(pixels), ctypes.byref(handle)))
+        return self._maps(handle).maps
+
+    def maps(
+        self,
+        image: np.ndarray | Image,
+        names: str | Sequence[str] | None = None,
+        *,
+        time_step: int = 0,
+        short_side: int = 0,
+        max_side: int = 0,
+    ) -> Features:
+        """What `odise_extract_maps` gives. The arguments are those of Python's `Segmenter.features`."""
+        request = MapsRequest(time_step=time_step, short_side=short_side, max_side=max_side)
+        if names is not None:
+            given = [name.encode() for name in ([names] if isinstance(names, str) else names)]
+            request.names, request.count = (ctypes.c_char_p * max(len(given), 1))(*given), len(given)
+        picture = image if isinstance(image, Image) else image_of(image)
+        handle = _P()
+        self.library.check(
+            self.library.extract_maps(self.handle, picture, ctypes.byref(request), ctypes.byref(handle))
+        )
+        return self._maps(handle)
+
+    def _maps(self, handle: Any) -> Features:
+        """Copy the maps, and free them."""
+        found = {}
         for number in range(self.library.features_maps(handle)):
             one = Map()
             self.library.check(self.library.features_map(handle, number, ctypes.byref(one)))
             shape = (one.channels, one.height, one.width)
             found[one.name.decode()] = (np.ctypeslib.as_array(one.data, shape).copy(), one.stride)
+        size = self.library.features_height(handle), self.library.features_width(handle)
         self.library.features_free(handle)
-        return found
+        return Features(found, size)
 
     def segment(self, pixels: np.ndarray, *tasks: str, bgr: bool = False, **thresholds: float) -> Result:
         """Segment a picture uint8 (H, W, 3), of any stride along its rows."""

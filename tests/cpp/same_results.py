@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from odise_trt import Segmenter, Vocabulary
+from odise_trt.features import Features
 from odise_trt.preprocess import load_image
 from odise_trt.result import Result
 from reference.scenes import SCENE_VOCABULARY, make_scene
@@ -64,6 +65,16 @@ def compare(pixels: np.ndarray, segmenter: Segmenter, opened: through_c.Segmente
     assert segmenter.vocabulary is not None
     categories = [(category.name, category.isthing) for category in segmenter.vocabulary]
     assert found.categories == categories
+
+
+def compare_maps(found: through_c.Features, expected: Features, most: float = 0.0) -> None:
+    """Compare feature maps. `most`: the relative L2 by which each may differ."""
+    assert list(found.maps) == list(expected.maps)
+    assert found.size == expected.size
+    for name, (values, stride) in found.maps.items():
+        theirs = expected.maps[name]
+        assert (stride, values.shape) == (expected.strides[name], theirs.shape)
+        assert np.linalg.norm(values - theirs) <= most * np.linalg.norm(theirs), name
 
 
 PICTURES = {

@@ -18,7 +18,7 @@ from odise_trt.preprocess import load_image
 from reference.scenes import SCENE_VOCABULARY, make_scene
 from tests.cpp import library as through_c
 from tests.cpp.library import Library, OdiseError
-from tests.cpp.same_results import PHOTO, PICTURES, compare, set_words
+from tests.cpp.same_results import PHOTO, PICTURES, compare, compare_maps, set_words
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +89,20 @@ def test_feature_maps_are_those_of_pythons_onnxruntime(
         assert stride == expected.strides[name]
         distance = np.linalg.norm(values - expected.maps[name]) / np.linalg.norm(expected.maps[name])
         assert distance < 1e-6
+
+
+@pytest.mark.parametrize("time_step", [0, 500])
+def test_raw_features_are_those_of_pythons_onnxruntime(
+    time_step: int, onnxruntime_library: Library, raw_built: Path
+) -> None:
+    pixels = load_image(PHOTO)
+    with (
+        Segmenter.open(raw_built, cache=False, threads=1) as python,
+        onnxruntime_library.open(raw_built, verify_sizes_only=1, threads=1) as opened,
+    ):
+        compare_maps(
+            opened.maps(pixels, time_step=time_step), python.features(pixels, time_step=time_step), 1e-6
+        )
 
 
 def replace_file(folder: Path, name: str, content: bytes) -> None:

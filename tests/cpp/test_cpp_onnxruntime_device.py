@@ -196,6 +196,24 @@ def test_sessions_that_ran_are_closed_with_a_run_that_is_waited_for(opens: Opens
     assert stand_in.count("sessions") == 0
 
 
+def test_raw_features_are_those_of_the_host(stand_in: StandIn, library: Library, raw_built: Path) -> None:
+    pixels = np.ascontiguousarray(make_scene(1).image[:200, :300])
+    with library.open(raw_built, verify_sizes_only=1, threads=1) as host:
+        expected = [host.maps(pixels, time_step=step).maps for step in (0, 100)]
+    with (
+        stand_in.machine(),
+        stand_in.open(raw_built, engine=ENGINE, verify_sizes_only=1, threads=1) as opened,
+    ):
+        for step, one in zip((0, 100), expected, strict=True):
+            found = opened.maps(pixels, time_step=step).maps
+            assert list(found) == list(one)
+            for name, (values, stride) in found.items():
+                assert stride == one[name][1]
+                # A GPU runs all windows at once.
+                distance = np.linalg.norm(values - one[name][0])
+                assert distance < 1e-5 * np.linalg.norm(one[name][0]), name
+
+
 def test_a_session_that_cannot_run_once_more_stays_open(opens: Opens, stand_in: StandIn) -> None:
     with opens() as opened:
         before = stand_in.count("runs")

@@ -53,6 +53,8 @@ const char* odise_status_name(odise_status status) {
             return "MemoryError";
         case ODISE_INTERNAL_ERROR:
             return "OdiseError";
+        case ODISE_FEATURE_ERROR:
+            return "FeatureError";
     }
     return "unknown";
 }

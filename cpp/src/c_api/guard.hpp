@@ -14,7 +14,7 @@ struct odise_segmenter {
 };
 
 struct odise_features {
-    std::vector<odise::FeatureMap> maps;
+    odise::Features made;
 };
 
 struct odise_result {

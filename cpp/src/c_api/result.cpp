@@ -106,13 +106,24 @@ odise_status odise_result_category(const odise_result* result, size_t index, odi
     });
 }
 
-size_t odise_features_maps(const odise_features* features) { return features == nullptr ? 0 : features->maps.size(); }
+size_t odise_features_maps(const odise_features* features) {
+    return features == nullptr ? 0 : features->made.maps.size();
+}
+
+int32_t odise_features_width(const odise_features* features) {
+    return features == nullptr ? 0 : static_cast<int32_t>(features->made.size.width);
+}
+
+int32_t odise_features_height(const odise_features* features) {
+    return features == nullptr ? 0 : static_cast<int32_t>(features->made.size.height);
+}
 
 odise_status odise_features_map(const odise_features* features, size_t index, odise_map* map) {
     return guarded([&] {
         require(features, "features");
-        if (index >= features->maps.size()) throw argument_error("there is no map " + std::to_string(index));
-        const odise::FeatureMap& one = features->maps[index];
+        const auto& maps = features->made.maps;
+        if (index >= maps.size()) throw argument_error("there is no map " + std::to_string(index));
+        const odise::FeatureMap& one = maps[index];
         odise_map made{};
         made.name = one.name.c_str();
         made.data = one.values.data();

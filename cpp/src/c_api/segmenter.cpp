@@ -128,7 +128,32 @@ odise_status odise_extract(odise_segmenter* segmenter, const odise_image* image,
         require(segmenter, "segmenter");
         require(features, "place for the features");
         auto made = std::make_unique<odise_features>();
-        made->maps = segmenter->made->features(pixels_of(image));
+        made->made = segmenter->made->features(pixels_of(image));
+        *features = made.release();
+    });
+}
+
+odise_status odise_extract_maps(odise_segmenter* segmenter, const odise_image* image, const odise_maps_request* request,
+                                odise_features** features) {
+    if (features != nullptr) *features = nullptr;
+    return guarded([&] {
+        require(segmenter, "segmenter");
+        require(features, "place for the features");
+        const odise::Pixels pixels = pixels_of(image);
+        odise_maps_request given{};
+        take(request, given, "odise_maps_request");
+        odise::MapsRequest wanted;
+        wanted.all = given.names == nullptr;
+        if (wanted.all && given.count > 0) throw argument_error("the array of names is NULL", "give 0 as its count");
+        for (size_t i = 0; i < given.count; ++i) {
+            require(given.names[i], "name of a map");
+            wanted.names.emplace_back(given.names[i]);
+        }
+        wanted.time_step = given.time_step;
+        wanted.short_side = given.short_side;
+        wanted.max_side = given.max_side;
+        auto made = std::make_unique<odise_features>();
+        made->made = segmenter->made->features(pixels, wanted);
         *features = made.release();
     });
 }

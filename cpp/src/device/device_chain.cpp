@@ -63,7 +63,7 @@ struct DeviceChain::Parts {
 };
 
 DeviceChain::DeviceChain(const Bundle& bundle, DeviceBackend& backend, std::int64_t windows_at_once)
-    : bundle_(bundle), device_(backend.device()) {
+    : bundle_(bundle), backend_(backend), device_(backend.device()) {
     const Current current(*device_);
     Engines engines;
     for (const StageEntry* entry : largest_first(bundle)) {
@@ -89,6 +89,30 @@ DeviceChain::~DeviceChain() {
 void DeviceChain::check(const Pixels& pixels, const Size& wanted) {
     const Current current(*device_);
     parts_->picture.check(pixels, wanted);
+}
+
+Engine& DeviceChain::engine(const std::string& stage) {
+    auto& engine = parts_->engines[stage];
+    if (!engine) {
+        const Current current(*device_);
+        engine = backend_.open_on_device(bundle_, bundle_.manifest.stage(stage));
+    }
+    return *engine;
+}
+
+Array DeviceChain::to_host(const Pixels& pixels) {
+    const Current current(*device_);
+    parts_->picture.check(pixels, pixels.size);
+    const Array picture = Array::empty(Dtype::uint8, {pixels.size.height, pixels.size.width, 3});
+    try {
+        parts_->picture.download(pixels, picture);
+    } catch (const Error&) {
+        // What is queued already writes to memory that ends here.
+        device_->synchronize();
+        throw;
+    }
+    device_->synchronize();
+    return picture;
 }
 
 DeviceMade DeviceChain::run(const DeviceJob& job, Timings& timings) {

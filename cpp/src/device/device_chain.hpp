@@ -40,12 +40,18 @@ class DeviceChain {
     void check(const Pixels& pixels, const Size& wanted);
     // One picture at a time. Throws BackendError, DeviceMemoryError. Nothing is queued any more then.
     DeviceMade run(const DeviceJob& job, Timings& timings);
+    // The engine of a stage, to be run on arrays of the host. One that no step has is loaded on first use.
+    // Throws BackendError, BundleError, DeviceMemoryError.
+    Engine& engine(const std::string& stage);
+    // A copy of a picture on the device, uint8 (height, width, 3) in RGB. Throws ImageError, DeviceMemoryError.
+    Array to_host(const Pixels& pixels);
 
   private:
     // All that has memory of the device, which must be the current one when it goes.
     struct Parts;
 
     const Bundle& bundle_;
+    DeviceBackend& backend_;
     std::shared_ptr<Device> device_;
     std::unique_ptr<Parts> parts_;
 

@@ -1,6 +1,8 @@
 // Engines that take and give tensors of a device, without copies.
 #pragma once
 
+#include <shared_mutex>
+
 #include "engines/engine.hpp"
 #include "tensor.hpp"
 
@@ -60,6 +62,10 @@ class DeviceBackend : public Backend {
         return open_on_device(bundle, entry);
     }
 };
+
+// Held alone by whoever records, and shared by whoever else queues engines: cuDNN failed in a recording while another
+// segmenter of the process ran (seen with ONNX Runtime 1.31).
+std::shared_mutex& recording_turns();
 
 // Why engines that were built as `built` cannot run in this version of a library on a GPU. Empty: they can.
 std::string engine_mismatch(const BackendInfo& built, const std::string& version, const DeviceInfo& gpu);

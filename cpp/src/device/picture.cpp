@@ -101,6 +101,14 @@ void PictureOnDevice::queue(const Pixels& pixels, const DeviceTensor& target) {
     for (const Launch& run : launches(pixels.size, *given, target, copy)) queue_launch(run);
 }
 
+void PictureOnDevice::download(const Pixels& pixels, const Array& target) {
+    const std::size_t size = aligned(bytes_of(pixels.size));
+    const Address copy = memory_.reserve(2 * size);
+    if (pixels.stream != 0) device_.follow(pixels.stream);
+    gather(pixels, copy, copy + size);
+    device_.download(target.data(), copy, bytes_of(pixels.size));
+}
+
 void PictureOnDevice::gather(const Pixels& pixels, Address target, Address spare) {
     const auto row = static_cast<std::size_t>(3 * pixels.size.width);
     const auto rows = static_cast<std::size_t>(pixels.size.height);

@@ -26,6 +26,8 @@ class PictureOnDevice {
     // Queues it, after what the caller's stream has to do now. The picture must live until it has run.
     // `target`: uint8 (height, width, 3).
     void queue(const Pixels& pixels, const DeviceTensor& target);
+    // Queues a copy of it, of its own size, to the host. The same holds.
+    void download(const Pixels& pixels, const Array& target);
     // The uploads of `vectors` have happened.
     void arrived();
 

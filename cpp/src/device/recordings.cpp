@@ -1,21 +1,13 @@
 #include "recordings.hpp"
 
 #include <mutex>
-#include <shared_mutex>
 
 namespace odise {
 
 namespace {
 
-// Recording is for one thread at a time, while no other one queues engines: cuDNN failed in a recording while another
-// segmenter of the process ran (seen with ONNX Runtime 1.31).
-std::shared_mutex& turns() {
-    static auto& one = *new std::shared_mutex;
-    return one;
-}
-
 void queue_beside_others(const Program& program, Device& device) {
-    const std::shared_lock lock(turns());
+    const std::shared_lock lock(recording_turns());
     program.queue(device);
 }
 
@@ -44,7 +36,7 @@ void Recordings::run(const std::string& name, const std::shared_ptr<const Progra
     }
     queue_beside_others(*program, device_);
     if (one == nullptr || !refusal_.empty() || !program->can_be_recorded()) return;
-    const std::unique_lock lock(turns());
+    const std::unique_lock lock(recording_turns());
     try {
         (*one)->make(host_allowed_);
     } catch (const Error& error) {

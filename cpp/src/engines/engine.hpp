@@ -55,8 +55,8 @@ std::unique_ptr<Backend> open_backend(const std::string& name, const EngineOptio
 
 // Threads that this process may use, in a container its share.
 int available_threads();
-// Whether the processor computes in bf16, from the flags that Linux reports.
-bool computes_bf16();
+// Whether the processor has "bf16" or "int8" arithmetic, from the flags that Linux reports. It has no other.
+bool has_arithmetic(const std::string& name);
 
 // What a stage can be compiled for, see odise_trt/backends/fixed_sizes.py.
 Sizes held_axes(const StageSpec& spec);

@@ -2,6 +2,7 @@
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
+#include <iterator>
 
 #include "declaration.hpp"
 #include "engine.hpp"
@@ -182,9 +183,10 @@ class OpenVinoBackend : public Backend {
     }
 
     std::string mismatch(const BackendInfo& built) const override {
-        const auto& needed = built.arithmetic;
-        const bool lacks = std::find(needed.begin(), needed.end(), "bf16") != needed.end() && !computes_bf16();
-        return lacks ? "it needs a processor with bf16 arithmetic" : "";
+        std::vector<std::string> missing;
+        std::copy_if(built.arithmetic.begin(), built.arithmetic.end(), std::back_inserter(missing),
+                     [](const std::string& name) { return !has_arithmetic(name); });
+        return missing.empty() ? "" : "it needs a processor with " + joined(missing, " and ") + " arithmetic";
     }
 
     std::unique_ptr<Engine> open_stage(const Bundle& bundle, const StageEntry& entry) override {
@@ -193,7 +195,7 @@ class OpenVinoBackend : public Backend {
             throw backend_error("openvino does not compute in " + precision, in_fp32);
         }
         const bool half = precision == "bf16";
-        if (half && !computes_bf16()) {
+        if (half && !has_arithmetic("bf16")) {
             throw backend_error("openvino in bf16 needs a processor with bf16 arithmetic, this one has none", in_fp32);
         }
         const ov::AnyMap config = {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -12,6 +14,12 @@
 namespace odise {
 
 namespace {
+
+// Arithmetic -> flags, on x86 and on ARM. One of them is enough.
+const std::map<std::string, std::set<std::string>> flags = {
+    {"bf16", {"avx512_bf16", "amx_bf16", "bf16"}},
+    {"int8", {"avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp"}},
+};
 
 // Processors that a control group allows, from a line "QUOTA PERIOD". 0: no limit.
 double quota(const std::string& path) {
@@ -40,13 +48,15 @@ int available_threads() {
     return std::max(1, count);
 }
 
-bool computes_bf16() {
+bool has_arithmetic(const std::string& name) {
+    const auto wanted = flags.find(name);
+    if (wanted == flags.end()) return false;
     std::ifstream file("/proc/cpuinfo");
     for (std::string line; std::getline(file, line);) {
         if (line.rfind("flags", 0) != 0 && line.rfind("Features", 0) != 0) continue;
         std::istringstream words(line.substr(std::min(line.find(':'), line.size() - 1) + 1));
         for (std::string word; words >> word;) {
-            if (word == "avx512_bf16" || word == "amx_bf16" || word == "bf16") return true;
+            if (wanted->second.count(word) > 0) return true;
         }
         return false;
     }

@@ -17,12 +17,18 @@ constexpr std::int64_t block = 1 << 25;
 }  // namespace
 
 Chain::Chain(const Bundle& bundle, Backend& backend, std::int64_t windows_at_once, bool graphs_only)
-    : manifest_(bundle.manifest), windows_at_once_(windows_at_once) {
+    : bundle_(bundle), manifest_(bundle.manifest), backend_(backend), windows_at_once_(windows_at_once) {
     for (const StageEntry* entry : largest_first(bundle)) {
         auto& engine = engines_[entry->spec.name];
         if (!graphs_only) engine = host_stage(entry->spec);
         if (!engine) engine = backend.open_stage(bundle, *entry);
     }
+}
+
+Engine& Chain::engine(const std::string& stage) {
+    auto& engine = engines_[stage];
+    if (!engine) engine = backend_.open_stage(bundle_, manifest_.stage(stage));
+    return *engine;
 }
 
 Arrays Chain::run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,

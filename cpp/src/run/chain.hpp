@@ -24,9 +24,13 @@ class Chain {
     // A tensor that no later step takes is freed at once. Throws BackendError.
     Arrays run(const std::vector<std::string>& tasks, Arrays tensors, const std::vector<std::string>& reads,
                Timings& timings);
+    // The engine of a stage. One that no step has is loaded on first use. Throws BackendError, BundleError.
+    Engine& engine(const std::string& stage);
 
   private:
+    const Bundle& bundle_;
     const Manifest& manifest_;
+    Backend& backend_;
     std::map<std::string, std::unique_ptr<Engine>> engines_;
     std::int64_t windows_at_once_;
 

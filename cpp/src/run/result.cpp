@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "error.hpp"
-
 namespace odise {
 
 namespace {
@@ -14,11 +12,6 @@ const std::vector<std::pair<std::string, std::string>> numbers = {{"mask_head", 
                                                                   {"mask_head", "mask_embed"},
                                                                   {"clip_pool", "clip_mask_embed"},
                                                                   {"classify", "probabilities"}};
-
-Error not_finite(const std::string& stage, const std::string& tensor) {
-    return backend_error("stage " + stage + " gave " + tensor + " with numbers that are not finite",
-                         "look at the bundle's parity (odise-trt inspect), or build it in fp32");
-}
 
 // A count that is no number itself tells the same.
 bool has_bad(const Arrays& arrays, const char* name, std::size_t i) {
@@ -135,6 +128,11 @@ const std::vector<std::string>& result_reads() {
         semantic_map,
     };
     return names;
+}
+
+Error not_finite(const std::string& stage, const std::string& tensor) {
+    return backend_error("stage " + stage + " gave " + tensor + " with numbers that are not finite",
+                         "look at the bundle's parity (odise-trt inspect), or build it in fp32");
 }
 
 void check_maps(const Arrays& arrays) {

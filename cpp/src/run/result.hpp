@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "chain.hpp"
+#include "error.hpp"
 #include "picture/vectors.hpp"
 #include "vocabulary/table.hpp"
 
@@ -43,6 +44,8 @@ constexpr const char* panoptic_map = "paint.panoptic";
 constexpr const char* semantic_map = "semantic.semantic";
 const std::vector<std::string>& result_reads();
 
+// The error for numbers that are not finite.
+Error not_finite(const std::string& stage, const std::string& tensor);
 // Throws BackendError if an engine gave numbers that are not finite. It names the first such engine.
 void check_finite(const Arrays& arrays);
 // The same for feature maps alone.

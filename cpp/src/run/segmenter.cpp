@@ -20,6 +20,9 @@ constexpr std::int64_t pixels_at_once = 512 * 512;
 std::int64_t windows_per_run(const Manifest& manifest, int asked, bool on_gpu) {
     std::int64_t most = manifest.stage("captioner").spec.axis("windows").range.most;
     most = std::min(most, manifest.stage("features").spec.axis("windows").range.most);
+    for (const StageEntry& entry : manifest.stages) {
+        if (entry.spec.name == raw_stage) most = std::min(most, entry.spec.axis("windows").range.most);
+    }
     if (on_gpu && asked == 0) return most;
     const std::int64_t usual =
         std::max<std::int64_t>(1, pixels_at_once / (manifest.model.window * manifest.model.window));
@@ -74,6 +77,7 @@ std::unique_ptr<Segmenter> Segmenter::open(const std::string& folder, const Open
     }
     DeviceBackend* device = made->backend_->on_device();
     const std::int64_t windows = windows_per_run(bundle.manifest, options.max_windows, device != nullptr);
+    made->windows_at_once_ = windows;
     if (device != nullptr) {
         made->device_chain_ = std::make_unique<DeviceChain>(bundle, *device, windows);
     } else {
@@ -130,7 +134,7 @@ std::unique_ptr<Result> Segmenter::segment(const Pixels& pixels, const Job& job)
     return result;
 }
 
-std::vector<FeatureMap> Segmenter::features(const Pixels& pixels) {
+Features Segmenter::features(const Pixels& pixels) {
     check_pixels(pixels);
     const PictureSize size = sizes_of(pixels);
     check_places(pixels, false, size.picture);
@@ -144,11 +148,33 @@ std::vector<FeatureMap> Segmenter::features(const Pixels& pixels) {
     const std::lock_guard lock(mutex_);
     const Arrays made = run(pixels, picture, size, {}, reads, result);
     check_maps(made);
-    std::vector<FeatureMap> maps;
+    Features features{{}, size.picture};
     for (const Tensor& tensor : stitch.outputs) {
-        if (tensor.shape.size() == 4) maps.push_back(map_of(tensor, made.at("stitch." + tensor.name), size.picture));
+        if (tensor.shape.size() != 4) continue;
+        features.maps.push_back(map_of(tensor, made.at("stitch." + tensor.name), size.picture));
     }
-    return maps;
+    return features;
+}
+
+Features Segmenter::features(const Pixels& pixels, const MapsRequest& request) {
+    const Extraction wanted = extraction_of(bundle_, request);
+    check_pixels(pixels);
+    const Size size = shortest_size(pixels.size, wanted.short_side, wanted.max_side);
+    Pixels there = pixels;
+    Array copy;
+    if (device_chain_ && pixels.on_gpu) {
+        const std::lock_guard lock(mutex_);
+        copy = device_chain_->to_host(pixels);
+        there = {copy.data(), pixels.size, 3 * pixels.size.width, false};
+    } else {
+        check_places(pixels, false, size);
+    }
+    const Array picture = resized(there, size);
+    const EngineOf engine_of = [&](const std::string& stage) -> Engine& {
+        return device_chain_ ? device_chain_->engine(stage) : chain_->engine(stage);
+    };
+    const std::lock_guard lock(mutex_);
+    return {extract(bundle_.manifest, wanted, picture, padded(size), windows_at_once_, engine_of), size};
 }
 
 void Segmenter::check_places(const Pixels& pixels, bool ids_on_gpu, const Size& resized) {
@@ -187,11 +213,13 @@ Arrays Segmenter::run(const Pixels& pixels, const Array& picture, const PictureS
 PictureSize Segmenter::sizes_of(const Pixels& pixels) const {
     const ModelSpec& model = bundle_.manifest.model;
     const Size small = shortest_size(pixels.size, model.short_side, model.max_side);
-    const auto rounded_up = [&](std::int64_t side) {
-        return (side + model.divisor - 1) / model.divisor * model.divisor;
-    };
-    return {
-        small, {rounded_up(small.height), rounded_up(small.width)}, pixels.size, model.window, model.clip_image_size};
+    return {small, padded(small), pixels.size, model.window, model.clip_image_size};
+}
+
+Size Segmenter::padded(const Size& resized) const {
+    const std::int64_t divisor = bundle_.manifest.model.divisor;
+    const auto rounded_up = [&](std::int64_t side) { return (side + divisor - 1) / divisor * divisor; };
+    return {rounded_up(resized.height), rounded_up(resized.width)};
 }
 
 Arrays Segmenter::host_tensors(const PictureSize& size, const Job& job) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "device/device_chain.hpp"
+#include "extraction.hpp"
 #include "picture/resize.hpp"
 #include "result.hpp"
 
@@ -36,13 +37,17 @@ class Segmenter {
     void set_words(const std::vector<Category>& words);
     std::unique_ptr<Result> segment(const Pixels& pixels, const Job& job);
     // The maps that the mask head takes. No vocabulary is needed.
-    std::vector<FeatureMap> features(const Pixels& pixels);
+    Features features(const Pixels& pixels);
+    // Those and raw ones, at any size and step.
+    Features features(const Pixels& pixels, const MapsRequest& request);
 
   private:
     explicit Segmenter(Bundle bundle) : bundle_(std::move(bundle)) {}
 
     void set(Table made);
     PictureSize sizes_of(const Pixels& pixels) const;
+    // With padding.
+    Size padded(const Size& resized) const;
     // Throws ImageError, ArgumentError: a picture or ids on a GPU, and engines that run on the host.
     void check_places(const Pixels& pixels, bool ids_on_gpu, const Size& resized);
     // Runs the steps. `picture`: resized, if the pixels are on the host.
@@ -52,6 +57,7 @@ class Segmenter {
 
     std::mutex mutex_;
     Bundle bundle_;
+    std::int64_t windows_at_once_ = 1;
     std::unique_ptr<Backend> backend_;
     // One of them, by where the engines run.
     std::unique_ptr<Chain> chain_;

@@ -26,6 +26,7 @@ from .measure import Measure
 from .onnx_export import OnnxFile, export_stage
 from .parity import check_onnx, sizes_to_check
 from .plan import Request
+from .quantizing.page import layers_of_a_miss
 from .quantizing.plan import Quantizing
 from .quantizing.stage import quantize_stage
 from .report import Exhibit, Exhibits
@@ -113,7 +114,7 @@ def export_checked(
             or the model is ablated.
         OutputError: the graph or the report cannot be written.
         ParityError: the graph is further from the reference than its tolerance. The output folder then has
-            a report of the comparison.
+            a report of the comparison, and of the layers of a quantized stage.
     """
     model.preset.ablation.refuse_export()
     model.mask_head.use_lowering(task.sampling)
@@ -167,8 +168,10 @@ def export_checked(
                 )
             del scenes
     shutil.rmtree(waiting, ignore_errors=True)
-    page = request.output / f"{request.preset}-{task.precision}-{name}.parity.html"
-    require_or_report(rows, page, f"{request.preset}, {name}, {task.precision}", exhibits)
+    beside = request.output / f"{request.preset}-{task.precision}-{name}"
+    title = f"{request.preset}, {name}, {task.precision}"
+    with layers_of_a_miss(beside, title, precision_map, name):
+        require_or_report(rows, beside.with_name(f"{beside.name}.parity.html"), title, exhibits)
     return CheckedExport(
         spec,
         precision,

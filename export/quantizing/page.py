@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from odise_trt.errors import ParityError
 from odise_trt.files.writing import write_file
 from odise_trt.stage_spec import QUANTIZED
 
@@ -51,6 +53,32 @@ precision, given the input of half precision. Largest first; the scale is logari
 </body></html>
 """
     write_file(path, page.encode())
+
+
+@contextmanager
+def layers_of_a_miss(
+    beside: Path, title: str, precision_map: Mapping[str, Any] | None, stage: str
+) -> Iterator[None]:
+    """Write the page of a stage whose comparison misses in the block: nobody sees its bundle.
+
+    Args:
+        beside: the file, without its end.
+        title: of the page.
+        precision_map: of the stage. None: it is not quantized, and nothing is written.
+        stage: its name.
+
+    Raises:
+        ParityError: that of the block. The message names the page.
+        OutputError: the page cannot be written.
+    """
+    try:
+        yield
+    except ParityError as error:
+        if precision_map is None:
+            raise
+        path = beside.with_name(f"{beside.name}.{FILE}")
+        write_layers(path, {stage: precision_map}, f"{title} (not installed)")
+        raise ParityError(f"{error.message}\n  what each layer loses: {path}", error.hint) from error
 
 
 def _stage(name: str, found: Mapping[str, Any]) -> str:

@@ -14,10 +14,10 @@ from onnx import numpy_helper
 
 from export.quantizing.graph import clean, keep_others, require_as_selected
 from export.quantizing.layers import layer_errors
-from export.quantizing.page import write_layers
+from export.quantizing.page import layers_of_a_miss, write_layers
 from export.quantizing.selection import Layer
 from export.quantizing.stage import precision_map
-from odise_trt.errors import ExportError
+from odise_trt.errors import ExportError, ParityError
 from tests.export.quantizing import stand_in_modelopt as stand_in
 from tests.export.quantizing import toy_graph
 
@@ -170,6 +170,17 @@ def test_the_page_lists_the_worst_layer_first(tmp_path: Path, half: Path) -> Non
     found = precision_map("fp8", layers, errors, ("softmax",))
     assert found["fp8"] == ["2 of 3 layers with weights"]
     assert found["float16"] == ["1 layer: first or last layer", "products of attention"]
+    miss = ParityError("1 output is further from the reference", "nothing was installed")
+    with pytest.raises(ParityError) as caught, layers_of_a_miss(tmp_path / "one", "one", found, "clip_pool"):
+        raise miss
+    page = tmp_path / "one.layers.html"
+    assert caught.value.message == f"{miss.message}\n  what each layer loses: {page}"
+    assert caught.value.hint == miss.hint
+    assert f'class="module">{errors[0].module}<' in page.read_text()
+    with pytest.raises(ParityError) as caught, layers_of_a_miss(tmp_path / "two", "two", None, "mask_head"):
+        raise miss
+    assert caught.value is miss
+    assert not (tmp_path / "two.layers.html").exists()
     write_layers(tmp_path / "layers.html", {"clip_pool": found}, "a <bundle>")
     text = (tmp_path / "layers.html").read_text()
     worst, better = sorted(errors, key=lambda one: -one.error)

@@ -1,7 +1,9 @@
-"""How long pictures take in C++ and in Python, with the same engines and the same words.
+r"""How long pictures take in C++ and in Python, with the same engines and the same words.
 
     python -m tests.cpp.beside_python build/cpp engines/demo-openvino-fp32
     python -m tests.cpp.beside_python build/gpu engines/demo-onnxruntime_cuda-fp16 --pictures large
+    python -m tests.cpp.beside_python build/cpp engines/odise-label-onnxruntime-fp32 --engine openvino \
+        --threads 2 --pictures photo --tasks panoptic --rounds 1 --warm 0 --runs 1
 
 Both sides run in processes of their own that take turns, on a CPU with one thread. The least time of all
 runs counts: other programs only make a run longer. "median" is the least of the processes' medians. "around"
@@ -95,9 +97,9 @@ def cpp_side(options: argparse.Namespace, picture: str, task: str) -> Call:
     return call
 
 
-def measured(call: Call, runs: int) -> tuple[np.ndarray, dict[str, float]]:
+def measured(call: Call, warm: int, runs: int) -> tuple[np.ndarray, dict[str, float]]:
     """Return the ids, wall and CPU milliseconds of a picture, and those of the steps around the engines."""
-    for _ in range(3):
+    for _ in range(warm):
         call()
     wall, cpu, steps = [], [], dict[str, float]()
     for _ in range(runs):
@@ -120,7 +122,7 @@ def run_side(options: argparse.Namespace, side: str, picture: str, task: str) ->
             segmenter.save_table(options.folder / f"{picture}.npz")
         return {}
     call = (python_side if side == "python" else cpp_side)(options, picture, task)
-    ids, found = measured(call, options.runs)
+    ids, found = measured(call, options.warm, options.runs)
     np.save(options.folder / f"{side}.npy", ids)
     return found
 
@@ -139,6 +141,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="a bundle whose engines both sides run")
     parser.add_argument("--rounds", type=int, default=4, help="processes for each side")
     parser.add_argument("--runs", type=int, default=12, help="measured pictures in each process")
+    parser.add_argument("--warm", type=int, default=3, help="pictures before them")
     parser.add_argument("--pictures", nargs="+", choices=PICTURES, default=PICTURES[:2])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--engine", help="of C++; default: that of the bundle")

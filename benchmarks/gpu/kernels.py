@@ -27,9 +27,6 @@ from .sections import Bench, safely
 _RUNS = 5
 #: Kernels that a record lists by name. The rest is counted.
 _LISTED = 12
-#: Backends whose profilers end a layer on a GPU when it is queued: ONNX Runtime's packages are built without
-#: CUPTI.
-_QUEUED = frozenset({"onnxruntime", "onnxruntime_cuda"})
 #: Whose seconds those of operators are.
 PROCESSOR, HOST, GPU = "the processor's", "the host's, to queue them", "the GPU's"
 
@@ -69,7 +66,7 @@ def operators(bundle: Bundle, call: StageCall, device: torch.device) -> dict[str
     options = Options(manifest.precision, device_name(device), available_threads())
     profile = profiler_of(name)(bundle, call.stage, call.inputs, options, _RUNS)
     counts = profile.counts_by_type()
-    times = PROCESSOR if device.type == "cpu" else HOST if name in _QUEUED else GPU
+    times = PROCESSOR if device.type == "cpu" else HOST if profile.queued else GPU
     spent = profile.seconds_by_type()
     return {
         "times": times,

@@ -45,11 +45,13 @@ class StageProfile:
         layers: in the order in which they run, in the viewer's form.
         bindings: names of the inputs and outputs of the engine.
         milliseconds: name of a layer -> its time in every run. Layers that take none can be missing.
+        queued: on a GPU these are times of the host, which queues the layers.
     """
 
     layers: Sequence[Mapping[str, Any]]
     bindings: Sequence[str]
     milliseconds: Mapping[str, Sequence[float]]
+    queued: bool = False
 
     @property
     def runs(self) -> int:

@@ -51,7 +51,7 @@ cpp: $(INSTALLED)  ## libodise_trt from C++: built, tested, and two pictures seg
 		-DODISE_ONNXRUNTIME_ROOT="$(abspath $(ONNXRUNTIME))"
 	cmake --build $(CPP) --parallel $(WORKERS)
 	ctest --test-dir $(CPP) --output-on-failure
-	ODISE_CPP=$(CPP) ODISE_BUNDLE=$(DEMO) $(BIN)/python -m pytest -q -m "not gpu" tests/cpp
+	ODISE_CPP=$(CPP) ODISE_BUNDLE=$(DEMO) $(BIN)/python -m pytest -q -n $(WORKERS) -m "not gpu" tests/cpp
 	$(BIN)/python -m reference.scenes --held-out --seed 8 --output outputs/scene.png
 	$(BIN)/odise-trt vocab scenes --engines $(DEMO) --table outputs/scene.cpp.npz
 	$(CPP)/examples/odise_segment $(DEMO) outputs/scene.cpp.npz outputs/scene.png outputs/scene.cpp.overlay.png openvino

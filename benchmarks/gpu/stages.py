@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from benchmarks.roofline.work import total
 from odise_trt import Segmenter
 from odise_trt.backends import Engine, available_threads, open_backend
 from odise_trt.bundle import Bundle
+from odise_trt.chains.recordings import record
 from odise_trt.errors import BackendError, OdiseError
 
 from .bundles import bundles_of, device_name, opened, title
@@ -120,20 +120,20 @@ def replayed(taken: Taken, marks: Marks, seconds: float) -> dict[str, Any]:
     try:
         program.queue(cuda)
         plain = _between_marks(queue, marks, seconds)
-        times, how = plain, f"queued, not recorded: {taken.refusal}"
-        if taken.refusal is None:
+        refusal = taken.refusal
+        if refusal is None and not program.can_be_recorded():
+            refusal = "an engine cannot be recorded"
+        if refusal is None:
             try:
-                graph = _recorded(taken)
+                graph = record(program, cuda, host_allowed=taken.host_allowed)
             except BackendError as error:
-                how = f"queued, not recorded: {error.message}"
-                # As `Recordings` does: CUDA keeps the error for what is queued next.
-                with suppress(BackendError):
-                    program.queue_first(cuda)
-            else:
-                times = _between_marks(partial(cuda.launch, graph), marks, seconds)
-                how = "CUDA graph"
-                cuda.synchronize()
-                cuda.free_graph(graph)
+                refusal = error.message
+        if refusal is None:
+            times, how = _between_marks(partial(cuda.launch, graph), marks, seconds), "CUDA graph"
+            cuda.synchronize()
+            cuda.free_graph(graph)
+        else:
+            times, how = plain, f"queued, not recorded: {refusal}"
     finally:
         cuda.synchronize()
         program.release()
@@ -143,19 +143,6 @@ def replayed(taken: Taken, marks: Marks, seconds: float) -> dict[str, Any]:
         "host_seconds_to_queue": statistics.median(hosts),
         "launches": len(runs_of(program)),
     }
-
-
-def _recorded(taken: Taken) -> int:
-    if not taken.program.can_be_recorded():
-        raise BackendError("an engine cannot be recorded")
-    taken.cuda.begin_recording()
-    try:
-        taken.program.queue(taken.cuda)
-    except BaseException:
-        with suppress(BackendError):
-            taken.cuda.free_graph(taken.cuda.end_recording())
-        raise
-    return taken.cuda.end_recording(taken.host_allowed)
 
 
 def _between_marks(work: Callable[[], object], marks: Marks, seconds: float) -> list[float]:

@@ -2,7 +2,6 @@
 //     odise_features BUNDLE IMAGE FOLDER [NAMES [TIME_STEP [ENGINE]]]
 // NAMES are "un8,s2", or "all". A map is float32 (channels, height, width).
 #include <cstdio>
-#include <exception>
 #include <fstream>
 #include <odise_trt.hpp>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "image_file.hpp"
+#include "program.hpp"
 
 namespace {
 
@@ -66,13 +66,4 @@ int run(int count, char** words) {
 
 }  // namespace
 
-int main(int count, char** words) {
-    try {
-        return run(count, words);
-    } catch (const odise::Exception& error) {
-        std::fprintf(stderr, "%s: %s\n", error.name(), error.what());
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-    }
-    return 1;
-}
+int main(int count, char** words) { return guarded(run, count, words); }

@@ -2,10 +2,11 @@
 //     ffmpeg -i video.mp4 -f rawvideo -pix_fmt rgb24 - | odise_frames BUNDLE TABLE WIDTH HEIGHT [ENGINE]
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <odise_trt.hpp>
 #include <string>
 #include <vector>
+
+#include "program.hpp"
 
 namespace {
 
@@ -43,11 +44,4 @@ int run(int count, char** words) {
 
 }  // namespace
 
-int main(int count, char** words) {
-    try {
-        return run(count, words);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 1;
-    }
-}
+int main(int count, char** words) { return guarded(run, count, words); }

@@ -1,12 +1,12 @@
 // Segments a picture: odise_segment BUNDLE VOCABULARY IMAGE OVERLAY [ENGINE]
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <sstream>
 #include <string>
 
 #include "image_file.hpp"
 #include "overlay.hpp"
+#include "program.hpp"
 
 namespace {
 
@@ -61,13 +61,4 @@ int run(int count, char** words) {
 
 }  // namespace
 
-int main(int count, char** words) {
-    try {
-        return run(count, words);
-    } catch (const odise::Exception& error) {
-        std::fprintf(stderr, "%s: %s\n", error.name(), error.what());
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-    }
-    return 1;
-}
+int main(int count, char** words) { return guarded(run, count, words); }

@@ -17,6 +17,35 @@ from .turns import Turns
 _TURNS = Turns()
 
 
+def record(program: Program, cuda: Cuda, *, host_allowed: bool) -> int:
+    """Record a program that has just been queued, and return its graph. Recording runs nothing.
+
+    Args:
+        program: was prepared by `Program.keep`, and can be recorded.
+        cuda: the device.
+        host_allowed: see `Cuda.end_recording`.
+
+    Raises:
+        BackendError: an engine did what a graph cannot hold. Nothing of it is left to the next call.
+    """
+    with _TURNS.alone():
+        try:
+            cuda.begin_recording()
+            try:
+                program.queue(cuda)
+            except BaseException:
+                with suppress(BackendError):
+                    cuda.free_graph(cuda.end_recording())
+                raise
+            return cuda.end_recording(host_allowed)
+        except BackendError:
+            # CUDA keeps the error for the next call of the library that failed. What is queued once more
+            # takes it. It writes what it wrote before, and nothing that the picture still needs.
+            with suppress(BackendError):
+                program.queue_first(cuda)
+            raise
+
+
 @dataclass
 class _Recording:
     program: Program
@@ -100,24 +129,11 @@ class Recordings:
         self._retired.clear()
 
     def _record(self, one: _Recording) -> None:
-        """Record a program that has just been queued. Recording runs nothing."""
-        with _TURNS.alone():
-            try:
-                self._cuda.begin_recording()
-                try:
-                    one.program.queue(self._cuda)
-                except BaseException:
-                    with suppress(BackendError):
-                        self._cuda.free_graph(self._cuda.end_recording())
-                    raise
-                one.graph = self._cuda.end_recording(self._host_allowed)
-            except BackendError as error:
-                # An engine did what a graph cannot hold. All goes on without graphs, and `describe` says so.
-                self.refusal = error.message
-                # CUDA keeps the error for the next call of the library that failed. What is queued once more
-                # takes it. It writes what it wrote before, and nothing that the picture still needs.
-                with suppress(BackendError):
-                    one.program.queue_first(self._cuda)
+        try:
+            one.graph = record(one.program, self._cuda, host_allowed=self._host_allowed)
+        except BackendError as error:
+            # All goes on without graphs, and `describe` says so.
+            self.refusal = error.message
 
     def _free(self, one: _Recording) -> None:
         if one.graph is not None:
